@@ -1,0 +1,101 @@
+"""Argument checks shared by every public function: each message names the argument, what was expected, what came."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MAX_NAMED = 8  # how many offending samples an error message lists
+
+
+def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, sorted(choices)))}; got {value!r}")
+    return str(value)
+
+
+def check_number(
+    name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, above: bool = False
+) -> float:
+    """A finite number in [low, high], or in (low, high] when `above` is set."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number; got {type(value).__name__}")
+    too_low = value <= low if above else value < low
+    if not math.isfinite(value) or too_low or value > high:
+        bounds = f"{'(' if above else '['}{low:g}, {high:g}]"
+        raise ValueError(f"{name} must be finite and in {bounds}; got {value!r}")
+    return float(value)
+
+
+def check_count(name: str, value: Any, low: int = 0) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int; got {type(value).__name__}")
+    if value < low:
+        raise ValueError(f"{name} must be at least {low}; got {value}")
+    return value
+
+
+def check_floating(name: str, x: Any) -> Tensor:
+    if not isinstance(x, Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor; got {type(x).__name__}")
+    if not x.dtype.is_floating_point:
+        raise TypeError(f"{name} must have a floating dtype (float16 to float64); got {x.dtype}")
+    return x
+
+
+def check_finite(name: str, *tensors: Tensor) -> None:
+    """Raise ValueError naming the samples (rows) in which any of `tensors` [N, ...] is NaN or infinite."""
+    bad: Tensor | None = None
+    for x in tensors:
+        rows = ~torch.isfinite(x).reshape(x.shape[0], -1).all(1)
+        bad = rows if bad is None else bad | rows
+    if bad is None or not bool(bad.any()):
+        return
+    samples = bad.nonzero().flatten().tolist()
+    raise ValueError(f"{name} must be finite; NaN or infinity in {_name_samples(samples)}")
+
+
+def check_unit_interval(name: str, x: Tensor) -> None:
+    """Raise ValueError unless every entry of `x` lies in [0, 1] (pixels before any normalisation)."""
+    low, high = (float(v) for v in torch.aminmax(x.detach())) if x.numel() else (0.0, 0.0)
+    if not (low >= 0.0 and high <= 1.0):  # also true for NaN
+        raise ValueError(
+            f"{name} must be pixels in [0, 1]; got values in [{low:.4g}, {high:.4g}]. eps is measured in these "
+            "units: move the normalisation into the model (its first layer) and feed raw pixels"
+        )
+
+
+def check_labels(y: Tensor, classes: int, batch: int) -> None:
+    if y.dim() != 1 or y.shape[0] != batch:
+        raise ValueError(f"y must have shape [{batch}] like the batch; got {list(y.shape)}")
+    if y.dtype.is_floating_point or y.dtype.is_complex or y.dtype == torch.bool:
+        raise TypeError(f"y must hold integer class labels; got {y.dtype}")
+    if y.numel():
+        low, high = (int(v) for v in torch.aminmax(y))
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f"y must hold labels in [0, {classes}) for {classes} logits; got labels in [{low}, {high}]"
+            )
+
+
+def resolve_budget(budget: Any, n: int) -> int:
+    """A budget as a count: an int in [1, n], or a float fraction in (0, 1] of n, rounded down, at least 1."""
+    if isinstance(budget, bool) or not isinstance(budget, (int, float)):
+        raise TypeError(f"budget must be an int or a float fraction; got {type(budget).__name__}")
+    if isinstance(budget, float):
+        if not 0.0 < budget <= 1.0:
+            raise ValueError(f"budget as a fraction must be in (0, 1]; got {budget!r}")
+        return max(1, int(budget * n))
+    if not 1 <= budget <= n:
+        raise ValueError(f"budget must be between 1 and the number of elements, {n}; got {budget}")
+    return budget
+
+
+def _name_samples(samples: list[int]) -> str:
+    shown = ", ".join(map(str, samples[:MAX_NAMED]))
+    more = f" and {len(samples) - MAX_NAMED} more" if len(samples) > MAX_NAMED else ""
+    return f"{'sample' if len(samples) == 1 else 'samples'} {shown}{more}"

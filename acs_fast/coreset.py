@@ -1,0 +1,59 @@
+"""A weighted subset and what is known about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Coreset:
+    """k weighted samples that stand for N.
+
+    Attributes:
+        indices: [k] int64 in pick order, groups in ascending order of their id.
+        weights: [k] float32, >= 0; those of facility location sum to N.
+        gains: [k] float32: by how much each pick improved the objective.
+        stats: `relative_gradient_error` ||sum w g - target|| / ||target|| (None where no gradients are known),
+            `objective`, `seconds` by stage, `backend`, `path` ("dense" or "matrix-free"), `peak_bytes` above the inputs
+            (measured on CUDA, on a CPU the size of the planned workspace), `budget`, `filled` (picks that a fill policy
+            added).
+    """
+
+    indices: Tensor
+    weights: Tensor
+    gains: Tensor
+    stats: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def to(self, device: torch.device | str) -> Coreset:
+        return Coreset(self.indices.to(device), self.weights.to(device), self.gains.to(device), self.stats)
+
+    def check(self, n: int, size: int | None = None, weight_sum: float | None = None) -> Coreset:
+        """Check the invariants of a coreset of n samples and return it.
+
+        Raises:
+            RuntimeError: an invariant is broken, which is a defect of the selection and never of its input.
+        """
+        problems = []
+        if size is not None and len(self) != size:
+            problems.append(f"has {len(self)} samples instead of {size}")
+        if not len(self.indices) == len(self.weights) == len(self.gains):
+            problems.append("has indices, weights and gains of different lengths")
+        if len(self) and not 0 <= int(self.indices.min()) <= int(self.indices.max()) < n:
+            problems.append(f"has indices outside [0, {n})")
+        if len(torch.unique(self.indices)) != len(self):
+            problems.append("has repeated indices")
+        if not bool(torch.isfinite(self.weights).all()) or bool((self.weights < 0).any()):
+            problems.append("has negative or non-finite weights")
+        total = float(self.weights.sum(dtype=torch.float64))
+        if weight_sum is not None and abs(total - weight_sum) > 1e-6 * weight_sum:
+            problems.append(f"has weights that sum to {total} instead of {weight_sum}")
+        if problems:
+            raise RuntimeError(f"internal error, please report it: the selected coreset {'; '.join(problems)}")
+        return self

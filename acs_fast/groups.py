@@ -1,0 +1,79 @@
+"""Independent selection problems, one per group: who belongs to which, and how they share a budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Groups:
+    """G non-empty groups of N samples in ascending order of their id.
+
+    members: [N] sample numbers, those of one group side by side, ascending within each.
+    offsets: [G + 1] on the CPU; group i is members[offsets[i]:offsets[i + 1]].
+    """
+
+    members: Tensor
+    offsets: Tensor
+
+    @property
+    def sizes(self) -> Tensor:
+        return self.offsets.diff()
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        bounds = self.offsets.tolist()
+        return (self.members[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True))
+
+    def share(self, budget: int) -> Tensor:
+        """Share a budget in proportion to the sizes: largest remainders, at least one each, the total exact.
+
+        Returns:
+            [G] int64 on the CPU. Equal remainders go to the lower group.
+
+        Raises:
+            ValueError: the budget is smaller than the number of groups.
+        """
+        if budget < len(self):
+            raise ValueError(
+                f"budget must be at least the number of groups, {len(self)}, so that each is represented; "
+                f"got {budget}. Raise the budget or select without groups (granularity='global')"
+            )
+        quotas = [(int(s) * budget, int(self.offsets[-1])) for s in self.sizes]  # exact fractions
+        shares = [numerator // n for numerator, n in quotas]
+        by_remainder = sorted(range(len(self)), key=lambda i: (-(quotas[i][0] % quotas[i][1]), i))
+        for i in by_remainder[: budget - sum(shares)]:
+            shares[i] += 1
+        for i in (i for i, s in enumerate(shares) if s == 0):
+            # the richest relative to its quota gives one up
+            donor = max(
+                (j for j in range(len(self)) if shares[j] > 1),
+                key=lambda j: (shares[j] * quotas[j][1] - quotas[j][0], -j),
+            )
+            shares[donor] -= 1
+            shares[i] = 1
+        return torch.tensor(shares)
+
+
+def partition(groups: Tensor | None, n: int, device: torch.device) -> Groups:
+    """Split N samples by their group id; None means one group of all.
+
+    Raises:
+        TypeError: ids are no integers.
+        ValueError: not one id per sample.
+    """
+    if groups is None:
+        return Groups(torch.arange(n, device=device), torch.tensor([0, n]))
+    if not isinstance(groups, Tensor) or groups.dtype.is_floating_point or groups.dtype.is_complex:
+        got = groups.dtype if isinstance(groups, Tensor) else type(groups).__name__
+        raise TypeError(f"groups must be an integer tensor; got {got}")
+    if groups.shape != (n,):
+        raise ValueError(f"groups must have shape [{n}], one id per sample; got {list(groups.shape)}")
+    members = torch.argsort(groups.to(device), stable=True)
+    sizes = torch.unique(groups, return_counts=True)[1].cpu()
+    return Groups(members, torch.cat([torch.zeros(1, dtype=torch.int64), sizes.cumsum(0)]))

@@ -1,0 +1,32 @@
+"""How much memory a selection may take, and how much it took."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+SHARE = 0.5  # of the free memory that one selection may plan for
+UNKNOWN_FREE_BYTES = 4 << 30
+
+
+def workspace_bytes(device: torch.device) -> int:
+    """Bytes that a selection on `device` may allocate: a share of what is free now."""
+    if device.type == "cuda":
+        return int(SHARE * torch.cuda.mem_get_info(device)[0])
+    return int(SHARE * _free_host_bytes())
+
+
+def _free_host_bytes() -> int:
+    """Available memory of the host, or what the control group leaves of it."""
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines() if ":" in line)
+        free = int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return UNKNOWN_FREE_BYTES
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (int((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        return min(free, max(0, limit - used))
+    except (OSError, ValueError):  # no control group, or its limit is "max"
+        return free

@@ -1,0 +1,151 @@
+"""Reference: exact greedy facility location. The specification of `acs_fast::greedy` and `acs_fast::facility_location`.
+
+gain_j = sum_i max(cur_i - d_ij, 0) is kept for every candidate j. A pick lowers cur_i for some rows i, and only those
+rows change any gain: their old contribution is taken off, the new one put on. Distances enter as 64-bit integers (one
+power of two scales them all), so that the sums do not depend on the order of summation, nothing drifts, and every
+backend sees the same ties, which go to the lowest index.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from acs_fast.ops.distances import distance_rows, pairwise_distances, to_accumulable
+
+ENTRIES_AT_ONCE = 1 << 23  # distances quantised together
+MAX_BITS = 50  # of one quantised distance: float64 arithmetic on them stays exact
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Where the greedy reads its distances from: `rows(i)` is [M, N], `column(j)` [N]."""
+
+    n: int
+    rows: Callable[[Tensor], Tensor]
+    column: Callable[[int], Tensor]
+    device: torch.device
+
+    @classmethod
+    def of_matrix(cls, d: Tensor) -> Distances:
+        return cls(d.shape[0], lambda i: d[i], lambda j: d[:, j], d.device)
+
+    @classmethod
+    def of_gradients(cls, r: Tensor, h: Tensor, bias: bool, squared: bool) -> Distances:
+        """Matrix-free: rows are computed when they are asked for, and nothing N x N is ever there."""
+        r, h = to_accumulable(r), to_accumulable(h)
+
+        def rows(i: Tensor) -> Tensor:
+            return distance_rows(r[i], h[i], r, h, i, bias, squared)
+
+        return cls(len(r), rows, lambda j: rows(torch.tensor([j], device=r.device))[0], r.device)
+
+    def chunks(self, index: Tensor) -> list[Tensor]:
+        return list(index.split(max(1, ENTRIES_AT_ONCE // max(1, self.n))))
+
+
+def scale_exponent(d_max: float, n: int) -> int:
+    """The e for which round(d * 2^e) of distances up to d_max fits MAX_BITS bits and n of them sum below 2^62."""
+    exponent = math.frexp(d_max)[1] if d_max > 0.0 else 0
+    return min(min(MAX_BITS, 62 - (n - 1).bit_length()) - exponent, 1000)
+
+
+def greedy(distances: Tensor, budget: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Greedy facility location on a matrix: d[i, j] is what sample i pays when j serves it.
+
+    Returns:
+        indices [k] in pick order, gains [k] float64, assignment [N]: which pick serves each sample (the earliest of
+        the nearest).
+    """
+    return _greedy(Distances.of_matrix(distances), budget)[:3]
+
+
+def facility_location(
+    residuals: Tensor,
+    features: Tensor,
+    bias: bool,
+    squared: bool,
+    members: Tensor,
+    offsets: Tensor,
+    budgets: Tensor,
+    budget: int,
+    workspace_bytes: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Greedy facility location within each group, straight from the factors.
+
+    Args:
+        residuals, features: [N, R, C] and [N, R, D].
+        members, offsets, budgets: as in `acs_fast.groups.Groups`; [N], [G + 1] and [G].
+        budget: the sum of `budgets`, k.
+        workspace_bytes: a group whose distance matrix is larger is solved matrix-free.
+
+    Returns:
+        indices [k] into the N samples, weights [k] float32, gains [k] float64, all by group in pick order; and the
+        objective of each group, [G] float64: the sum of the distances to the nearest pick.
+    """
+    parts = []
+    bounds = offsets.tolist()
+    for a, b, k in zip(bounds[:-1], bounds[1:], budgets.tolist(), strict=True):
+        group = members[a:b]
+        r, h = residuals[group], features[group]
+        if is_dense((b - a), r.dtype, workspace_bytes):
+            source = Distances.of_matrix(pairwise_distances(r, h, bias, squared))
+        else:
+            source = Distances.of_gradients(r, h, bias, squared)
+        picks, gains, assignment, objective = _greedy(source, k)
+        weights = torch.bincount(assignment, minlength=k).to(torch.float32)
+        parts.append((group[picks], weights, gains, objective[None]))
+    indices, weights, gains, objectives = (torch.cat(x) for x in zip(*parts, strict=True))
+    return indices, weights, gains, objectives
+
+
+def is_dense(n: int, dtype: torch.dtype, workspace_bytes: int) -> bool:
+    """Whether a group of n samples is solved on its whole distance matrix (else matrix-free)."""
+    return n * n * torch.promote_types(dtype, torch.float32).itemsize <= workspace_bytes
+
+
+def _greedy(distances: Distances, budget: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    n, device = distances.n, distances.device
+    everyone = torch.arange(n, device=device)
+    d_max = max(float(distances.rows(i).max()) for i in distances.chunks(everyone))
+    exponent = scale_exponent(d_max, n)
+
+    def quantised(d: Tensor) -> Tensor:
+        return torch.round(d.to(torch.float64) * 2.0**exponent).to(torch.int64)
+
+    def contributions(rows: Tensor, levels: list[Tensor]) -> list[Tensor]:
+        """For each of `levels` [M]: sum_i max(level_i - q_ij, 0) over the rows, [N]."""
+        sums = [torch.zeros(n, dtype=torch.int64, device=device) for _ in levels]
+        for chunk, *level in zip(*(distances.chunks(x) for x in (rows, *levels)), strict=True):
+            q = quantised(distances.rows(chunk))
+            for total, v in zip(sums, level, strict=True):
+                total += (v[:, None] - q).clamp_(min=0).sum(0)
+        return sums
+
+    current = quantised(torch.tensor(d_max, dtype=torch.float64, device=device)).expand(n).clone()
+    gain = contributions(everyone, [current])[0]
+    assignment = torch.zeros(n, dtype=torch.int64, device=device)
+    picks, gains = [], []
+    for step in range(budget):
+        pick = int(gain.argmax())  # the lowest index among equals; picked ones are at -1
+        picks.append(pick)
+        gains.append(int(gain[pick]))
+        column = quantised(distances.column(pick))
+        touched = (column < current).nonzero().flatten()
+        if len(touched):
+            old, new = contributions(touched, [current[touched], column[touched]])
+            gain += new - old
+            current[touched] = column[touched]
+            assignment[touched] = step
+        gain[picks] = -1
+    unit = 2.0**-exponent
+    return (
+        torch.tensor(picks, device=device),
+        torch.tensor(gains, dtype=torch.float64, device=device) * unit,
+        assignment,
+        current.sum().to(torch.float64) * unit,
+    )

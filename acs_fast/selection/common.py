@@ -1,0 +1,94 @@
+"""What both selection algorithms share: input checks, stage seconds, memory, the exact gradient error."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from acs_fast.checks import check_finite
+from acs_fast.coreset import Coreset
+from acs_fast.gradients import LastLayerGradients
+
+
+class Stages:
+    """Seconds by stage; on a GPU each stage waits for its work, so that its seconds are its own."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+def gradient_error(g: LastLayerGradients, indices: Tensor, weights: Tensor, target: Tensor | None = None) -> float:
+    """||sum_S w g - target|| / ||target|| in float64, the target being the sum of all gradients unless given.
+
+    Args:
+        g: N gradients.
+        indices, weights: [k] the coreset.
+        target: [C, D (+1)] or None.
+    """
+    target = total(g) if target is None else target
+    error, scale = (total(g[indices], weights) - target).norm(), target.norm()
+    if float(scale) == 0.0:
+        return 0.0 if float(error) == 0.0 else float("inf")
+    return float(error / scale)
+
+
+def as_gradients(x: Any) -> LastLayerGradients:
+    g = x if isinstance(x, LastLayerGradients) else LastLayerGradients.from_vectors(x)
+    if not len(g):
+        raise ValueError("x must hold at least one sample; got none")
+    check_finite("gradients", g.residuals, g.features)
+    check_finite("squared norms of the gradients (the gradients are too large)", g.squared_norms())
+    return g
+
+
+def finish(
+    g: LastLayerGradients,
+    indices: Tensor,
+    weights: Tensor,
+    gains: Tensor,
+    stages: Stages,
+    target: Tensor | None = None,
+    **stats: Any,
+) -> Coreset:
+    """A coreset with its exact gradient error and the seconds of every stage."""
+    weights = weights.float()
+    with stages("error"):
+        error = gradient_error(g, indices, weights, target)
+    stats = {"relative_gradient_error": error, "filled": 0, **stats, "seconds": stages.seconds}
+    return Coreset(indices, weights, gains.float(), stats)
+
+
+def total(g: LastLayerGradients, weights: Tensor | None = None, rows_at_once: int = 1 << 14) -> Tensor:
+    """`g.total(weights)` in float64, a slice of the samples at a time."""
+    ones = torch.ones(len(g), device=g.device) if weights is None else weights
+    parts = (slice(i, i + rows_at_once) for i in range(0, max(1, len(g)), rows_at_once))
+    return torch.stack([g[p].to(torch.float64).total(ones[p]) for p in parts]).sum(0)
+
+
+@contextmanager
+def peak_memory(device: torch.device) -> Iterator[dict[str, int]]:
+    """Bytes allocated above what was there, where the allocator can tell (CUDA)."""
+    found: dict[str, int] = {}
+    if device.type != "cuda":
+        yield found
+        return
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    yield found
+    found["bytes"] = torch.cuda.max_memory_allocated(device) - before
