@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -26,9 +28,8 @@ class Groups:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
-        bounds = self.offsets.tolist()
-        return (self.members[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True))
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self.members[a:b] for a, b in pairwise(self.offsets.tolist()))
 
     def share(self, budget: int) -> Tensor:
         """Share a budget in proportion to the sizes: largest remainders, at least one each, the total exact.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -35,7 +37,7 @@ def distance_rows(
 
 def close_threshold(dtype: torch.dtype) -> float:
     """Pairs with a squared distance below this part of n_i + n_j are measured from their difference."""
-    return 3.0 * float(torch.finfo(dtype).eps) ** 0.5
+    return 3.0 * math.sqrt(torch.finfo(dtype).eps)
 
 
 def inner_products(r: Tensor, h: Tensor, s: Tensor, k: Tensor, bias: bool) -> Tensor:

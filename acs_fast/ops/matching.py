@@ -1,9 +1,10 @@
 r"""Reference: gradient matching. The specification of `acs_fast::gradient_matching`.
 
 Non-negative orthogonal matching pursuit in Gram space: the atom with the largest inner product with the residual joins,
-then all weights are refitted by non-negative least squares over every atom that ever joined. Atoms that the refit leaves
-at zero do not count against the budget, so the search goes on until the budget is spent on positive weights, no atom
-has a positive inner product with the residual, or every one that has depends on those chosen (the rank is reached).
+then all weights are refitted by non-negative least squares over every atom that ever joined. Atoms that the refit
+leaves at zero do not count against the budget, so the search goes on until the budget is spent on positive weights, no
+atom has a positive inner product with the residual, or every one that has depends on those chosen (the rank is
+reached).
 Everything is computed in float64.
 """
 

@@ -5,6 +5,9 @@ A compiled module registers its own implementation of the same names for its dev
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -24,7 +27,7 @@ SCHEMAS = {
     "gradient_matching": f"({_FACTORS}, {_GROUPS}, Tensor targets, float ridge) -> (Tensor, Tensor, Tensor, Tensor)",
 }
 
-REFERENCE = {
+REFERENCE: dict[str, Callable[..., Any]] = {
     "pairwise_distances": distances.pairwise_distances,
     "greedy": greedy.greedy,
     "facility_location": greedy.facility_location,
@@ -84,7 +87,7 @@ def _fake_gradient_matching(
     )
 
 
-_FAKE = {
+_FAKE: dict[str, Callable[..., Any]] = {
     "pairwise_distances": _fake_pairwise_distances,
     "greedy": _fake_greedy,
     "facility_location": _fake_facility_location,

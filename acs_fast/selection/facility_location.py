@@ -44,7 +44,8 @@ def pairwise_distances(g: LastLayerGradients | Tensor, metric: str = "euclidean"
     check_choice("metric", metric, METRICS)
     g = as_gradients(g)
     name = backends.chosen("pairwise_distances", backend, g.device)
-    return backends.run("pairwise_distances", name, g.residuals, g.features, g.bias, metric == "sqeuclidean")
+    d: Tensor = backends.run("pairwise_distances", name, g.residuals, g.features, g.bias, metric == "sqeuclidean")
+    return d
 
 
 def facility_location(

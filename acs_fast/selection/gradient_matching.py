@@ -48,8 +48,8 @@ def gradient_matching(
         backend: "auto", or one of "reference", "cpu", "triton", "cuda".
 
     Returns:
-        A `Coreset`; `stats["filled"]` says how many samples the fill policy added, `stats["stopped"]` in how many groups
-        the search ended before the budget.
+        A `Coreset`; `stats["filled"]` says how many samples the fill policy added, `stats["stopped"]` in how many
+        groups the search ended before the budget.
 
     Raises:
         ValueError, RuntimeError: as `facility_location`; also ridge < 0, a target of the wrong shape, unknown fill.
@@ -135,10 +135,9 @@ def _fill(
     if fill == "random":
         order = torch.randperm(len(others), generator=generator).to(others.device)
     else:
-        h = g[others].to(torch.float64)
-        order = torch.argsort(
-            matching.correlations(h.residuals, h.features, g.bias, target), descending=True, stable=True
-        )
+        rest = g[others].to(torch.float64)
+        to_target = matching.correlations(rest.residuals, rest.features, g.bias, target)
+        order = torch.argsort(to_target, descending=True, stable=True)
     added = others[order[:missing]]
     if len(picks):
         weights = _refit(g[picks].to(torch.float64), target - total(g[added]), ridge)
