@@ -29,7 +29,9 @@ def why_not_cpu() -> str | None:
     try:
         import torch  # noqa: F401
     except ImportError:
-        return "torch cannot be imported while building; install torch first, then use `pip install --no-build-isolation`"
+        return (
+            "torch cannot be imported while building; install torch first, then use `pip install --no-build-isolation`"
+        )
     compiler = os.environ.get("CXX", "c++").split()[0]
     if shutil.which(compiler) is None and shutil.which("g++") is None:
         return f"there is no C++ compiler ({compiler!r} not found; set CXX)"

@@ -1,6 +1,7 @@
 // Greedy facility location on a given matrix.
 #include "greedy.h"
 
+#include <cmath>
 #include <cstring>
 
 #include "factors.h"
@@ -29,7 +30,7 @@ struct Survey {
   using Word = typename Bits<T>::type;
   Word largest = 0;
   bool symmetric = true;
-  bool valid() const { return T(0) <= value() && value() <= std::numeric_limits<T>::max(); }
+  bool valid() const { return !std::signbit(value()) && std::isfinite(value()); }
   T value() const {
     T x;
     std::memcpy(&x, &largest, sizeof x);
