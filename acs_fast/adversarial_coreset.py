@@ -112,7 +112,11 @@ class AdversarialCoreset:
             raise ValueError(f"rank must be below world_size, {world_size}; got {rank}")
         self.batch_size, self.num_workers = batch_size, check_count("num_workers", num_workers)
         self.report_error, self.show_progress = report_error, show_progress
-        self._extract_options: dict[str, Any] = {"head": head, "features_fn": features_fn, "batch_adapter": batch_adapter}
+        self._extract_options: dict[str, Any] = {
+            "head": head,
+            "features_fn": features_fn,
+            "batch_adapter": batch_adapter,
+        }
         self._adapt = batch_adapter or unpack
         self._view = _selection_view(dataset, selection_dataset, selection_transform)
         self._labels: Tensor | None = None
@@ -197,7 +201,11 @@ class AdversarialCoreset:
             raise ValueError(f"state must be of a run with the same settings; these differ: {', '.join(different)}")
         self._selected_epoch = state["selected_epoch"]
         tensors = state["coreset"]
-        self.current = None if tensors is None else Coreset(tensors[0], tensors[1], tensors[2], dict(state["stats"])).check(len(self.dataset))
+        self.current = (
+            None
+            if tensors is None
+            else Coreset(tensors[0], tensors[1], tensors[2], dict(state["stats"])).check(len(self.dataset))
+        )
         self._batches, self.history = state["batches"], list(state["history"])
         if hasattr(self.objective, "load_state_dict"):
             self.objective.load_state_dict(state["objective"])

@@ -143,7 +143,9 @@ def _torchvision(name: str) -> tuple[Images, Images]:
     try:
         import torchvision.datasets as datasets
     except Exception as error:  # a torchvision of another torch build fails in many ways
-        raise DataError(f"--data torchvision:{name} needs a torchvision that imports beside this torch ({error})") from None
+        raise DataError(
+            f"--data torchvision:{name} needs a torchvision that imports beside this torch ({error})"
+        ) from None
     kind = getattr(datasets, name, None)
     if kind is None:
         raise DataError(f"--data torchvision:{name}: torchvision.datasets has no {name}")
@@ -162,7 +164,7 @@ def _tensors(x: np.ndarray, y: np.ndarray) -> tuple[Tensor, Tensor]:
         raise DataError(f"images must be [N, height, width] or with channels; got shape {list(x.shape)}")
     pixels = torch.from_numpy(np.ascontiguousarray(x))
     scaled = pixels.float() / 255.0 if x.dtype == np.uint8 else pixels.float()
-    if len(scaled) and not (0.0 <= float(scaled.min()) and float(scaled.max()) <= 1.0):
+    if len(scaled) and not (float(scaled.min()) >= 0.0 and float(scaled.max()) <= 1.0):
         raise DataError(f"images must be bytes or floats in [0, 1]; got [{scaled.min():.3g}, {scaled.max():.3g}]")
     labels = torch.from_numpy(np.asarray(y).reshape(-1).astype(np.int64))
     if len(labels) and int(labels.min()) < 0:
@@ -175,7 +177,7 @@ def _stratified(y: Tensor, fraction: float, generator: torch.Generator) -> Tenso
     chosen = torch.zeros(len(y), dtype=torch.bool)
     for label in y.unique():
         members = (y == label).nonzero().flatten()
-        picked = torch.randperm(len(members), generator=generator)[: int(round(fraction * len(members)))]
+        picked = torch.randperm(len(members), generator=generator)[: round(fraction * len(members))]
         chosen[members[picked]] = True
     return chosen
 

@@ -16,7 +16,8 @@ BATCH = 512
 @torch.no_grad()
 def correct(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """[B] bool: is the prediction right? The model must be in eval mode."""
-    return model(x).argmax(1) == y
+    hits: Tensor = model(x).argmax(1) == y
+    return hits
 
 
 def accuracy(model: nn.Module, images: Images, device: torch.device) -> float:

@@ -33,7 +33,9 @@ def read_idx(path: Path, dims: int) -> np.ndarray:
     shape = struct.unpack(f">{dims}I", raw[4:header])
     expected = int(np.prod(shape))
     if len(raw) - header != expected:
-        raise DataError(f"{path}: half-written? Its header promises {expected} bytes of data, {len(raw) - header} are there")
+        raise DataError(
+            f"{path}: half-written? Its header promises {expected} bytes of data, {len(raw) - header} are there"
+        )
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)
 
 

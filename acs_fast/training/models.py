@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -20,7 +19,8 @@ class Normalise(nn.Module):
         self.register_buffer("std", std.view(1, -1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.std
+        scaled: Tensor = (x - self.mean) / self.std
+        return scaled
 
 
 class SmallCNN(nn.Sequential):
@@ -52,7 +52,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         a = F.relu(self.norm1(x))
         around = x if self.shortcut is None else self.shortcut(a)
-        return around + self.conv2(F.relu(self.norm2(self.conv1(a))))
+        out: Tensor = around + self.conv2(F.relu(self.norm2(self.conv1(a))))
+        return out
 
 
 class ResNet18(nn.Module):
@@ -74,7 +75,8 @@ class ResNet18(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = F.relu(self.norm(self.blocks(self.entrance(self.normalise(x)))))
-        return self.fc(h.mean((2, 3)))
+        logits: Tensor = self.fc(h.mean((2, 3)))
+        return logits
 
 
 def build(name: str, x: Tensor, classes: int, width: int | None = None) -> nn.Module:
@@ -85,7 +87,6 @@ def build(name: str, x: Tensor, classes: int, width: int | None = None) -> nn.Mo
     """
     check_choice("model", name, MODELS)
     normalise = Normalise(x.mean((0, 2, 3)), x.std((0, 2, 3)).clamp_min(1e-3))
-    kind, default = (SmallCNN, 16) if name == "small" else (ResNet18, 64)
-    return kind(x.shape[1], classes, default if width is None else width, normalise).to(
-        memory_format=torch.channels_last
-    )
+    if name == "small":
+        return SmallCNN(x.shape[1], classes, 16 if width is None else width, normalise)
+    return ResNet18(x.shape[1], classes, 64 if width is None else width, normalise)
