@@ -17,7 +17,7 @@ from acs_fast.training.run import Run
 
 @dataclass(frozen=True)
 class Row:
-    """A method's mean and sample standard deviation over seeds; accuracies in percent, seconds per run."""
+    """A method over its seeds: mean and sample deviation of accuracies in percent, median seconds of a run."""
 
     method: str
     clean: tuple[float, float]
@@ -62,19 +62,19 @@ def summarise(results: list[dict[str, Any]]) -> list[Row]:
     for result in results:
         by_method.setdefault(result["config"]["method"], []).append(result)
     full = by_method.get("full")
-    full_s = statistics.mean(_cost(r) for r in full) if full else None
+    full_s = statistics.median(_cost(r) for r in full) if full else None
     return [_row(m, by_method[m], full_s) for m in METHODS if m in by_method]
 
 
 def _row(method: str, results: list[dict[str, Any]], full_s: float | None) -> Row:
-    cost = statistics.mean(_cost(r) for r in results)
+    cost = statistics.median(_cost(r) for r in results)
     errors = [r["gradient_error"] for r in results if r["gradient_error"] is not None]
     return Row(
         method=method,
         clean=_spread([100.0 * r["test"]["best"]["clean"] for r in results]),
         robust=_spread([100.0 * r["test"]["best"]["robust"] for r in results]),
-        training_s=statistics.mean(r["seconds"]["training"] for r in results),
-        selection_s=statistics.mean(r["seconds"]["selection"] for r in results),
+        training_s=statistics.median(r["seconds"]["training"] for r in results),
+        selection_s=statistics.median(r["seconds"]["selection"] for r in results),
         speedup=None if full_s is None else full_s / cost,
         gradient_error=statistics.mean(errors) if errors else None,
         seeds=len(results),

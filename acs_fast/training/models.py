@@ -13,6 +13,9 @@ MODELS = ("small", "resnet18")
 class Normalise(nn.Module):
     """(x - mean) / std with one mean and one std per channel."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, mean: Tensor, std: Tensor) -> None:
         super().__init__()
         self.register_buffer("mean", mean.view(1, -1, 1, 1))

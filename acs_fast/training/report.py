@@ -36,7 +36,8 @@ def notes(rows: list[Row], config: RunConfig) -> str:
         f"{config.data}, {config.objective}, eps {config.eps:.4g}, fraction {config.fraction:g}; {spread}.",
         "clean, robust: test accuracy of the best checkpoint by validation (EMA weights); robust under PGD-50, 10 "
         "restarts.",
-        "speed-up: seconds of training and selection of the full run over those of the method.",
+        "seconds: median over the runs; speed-up: those of the full run over those of the method, training and "
+        "selection together.",
         "gradient error: |weighted coreset gradient - full gradient| / |full gradient|, last layer, mean over "
         "selections.",
     ]
