@@ -12,6 +12,7 @@ from acs_fast.checks import check_choice, check_count
 from acs_fast.coreset import Coreset
 from acs_fast.gradients import LastLayerGradients
 from acs_fast.groups import partition
+from acs_fast.ops.backends import BACKENDS
 from acs_fast.randomness import derived_generator, derived_seed
 from acs_fast.selection import facility_location, gradient_matching
 
@@ -75,6 +76,7 @@ class GradientSelector:
     def __post_init__(self) -> None:
         check_choice("granularity", self.granularity, GRANULARITIES)
         check_count("batch_size", self.batch_size, low=1)
+        check_choice("backend", self.backend, BACKENDS)
 
     def select(self, x: LastLayerGradients | Tensor, budget: float, groups: Tensor | None, seed: int) -> Coreset:
         raise NotImplementedError(f"{type(self).__name__} must define select(x, budget, groups, seed)")

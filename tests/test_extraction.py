@@ -215,13 +215,13 @@ def test_bad_input_is_named(model):
         acs.last_layer_gradients(model, [(x, y + 3)], acs.Vanilla())
     with pytest.raises(ValueError, match=r"head must name .*; got 'fc'\. Its linear layers: hidden"):
         acs.last_layer_gradients(model, [(x, y)], acs.Vanilla(), head="fc")
-    with pytest.raises(TypeError, match="head must be an nn.Linear; got Conv2d"):
+    with pytest.raises(TypeError, match=r"head must be an nn.Linear; got Conv2d"):
         acs.last_layer_gradients(model, [(x, y)], acs.Vanilla(), head="conv")
     with pytest.raises(ValueError, match=r"this Linear is not part of it"):
         acs.last_layer_gradients(model, [(x, y)], acs.Vanilla(), head=nn.Linear(2, 2))
     with pytest.raises(TypeError, match="objective must have perturb"):
         acs.last_layer_gradients(model, [(x, y)], 3)
-    with pytest.raises(ValueError, match="It has no linear layer"):
+    with pytest.raises(ValueError, match=r"It has no linear layer"):
         acs.last_layer_gradients(nn.Sequential(nn.Conv2d(1, 5, 8), nn.Flatten()), [(x, y)], acs.Vanilla())
 
 

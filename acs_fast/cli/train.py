@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from acs_fast.ops import backends
 from acs_fast.selectors import GRANULARITIES, SELECTORS
 from acs_fast.training import report
 from acs_fast.training.comparison import compare, run_one, summarise
@@ -102,6 +103,7 @@ def _new(arguments: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
         "methods": None if methods is None else list(methods or DEFAULT_COMPARISON),
     }  # fmt: skip
     load(config.data, config.limit)  # fail before anything is written
+    backends.chosen("facility_location", config.backend, _device(arguments.device))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "job.json").write_text(json.dumps(job, indent=1))
     return folder, job

@@ -53,11 +53,11 @@ class RunConfig:
         check_choice("selector", self.method, METHODS)
         check_choice("granularity", self.granularity, GRANULARITIES)
         check_count("batch_size", self.batch_size, low=1)
-        check_count("steps", self.steps, low=1)
-        for name in ("learning_rate", "weight_decay", "beta", "eps", "alpha"):
+        for name in ("learning_rate", "weight_decay"):
             check_number(name, getattr(self, name), low=0.0)
         check_number("ema", self.ema, low=0.0, high=1.0)
         Schedule(self.epochs, self.period, self.warm_start, self.fraction)
+        self.build_objective()  # checks what only the objective knows
 
     def build_objective(self) -> Objective:
         """The training objective, its random numbers seeded by the run's seed."""

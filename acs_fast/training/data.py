@@ -162,7 +162,7 @@ def _tensors(x: np.ndarray, y: np.ndarray) -> tuple[Tensor, Tensor]:
         x = x.transpose(0, 3, 1, 2)
     if x.ndim != 4:
         raise DataError(f"images must be [N, height, width] or with channels; got shape {list(x.shape)}")
-    pixels = torch.from_numpy(np.ascontiguousarray(x))
+    pixels = torch.from_numpy(np.array(x, order="C"))  # a copy: files are read-only
     scaled = pixels.float() / 255.0 if x.dtype == np.uint8 else pixels.float()
     if len(scaled) and not (float(scaled.min()) >= 0.0 and float(scaled.max()) <= 1.0):
         raise DataError(f"images must be bytes or floats in [0, 1]; got [{scaled.min():.3g}, {scaled.max():.3g}]")
