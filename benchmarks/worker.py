@@ -31,6 +31,8 @@ def main(connection: Connection, case: Case, name: str, device: str, threads: in
         _limit_memory()
         solve = OPPONENTS[name].solver(case.task)
         problem = problems.build(case, device)
+        gc.collect()
+        gc.freeze()  # what was imported need not be looked at before every run
         connection.send({"ready": True})
         while (command := connection.recv()) != "stop":
             if command == "run":
