@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 
+import apricot.functions.facilityLocation as kernels
 import numpy as np
 from apricot import FacilityLocationSelection
-from apricot.functions import facilityLocation as kernels
 
 from benchmarks.peers import lazy
 from benchmarks.problem import Problem, Selection
