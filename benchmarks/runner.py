@@ -83,7 +83,8 @@ def execute(cases: tuple[Case, ...], device: str, repeat: int, quick: bool, test
     """Run the cases and write the results file row by row."""
     run = Run(
         device=device, date=datetime.now(timezone.utc).isoformat(timespec="seconds"), quick=quick,
-        threads=1 if quick else machine.cores(), machine=machine.machine(), versions=machine.versions(), commit=machine.commit(),
+        threads=1 if quick else machine.cores(), machine=machine.machine(),
+        versions=machine.versions(), commit=machine.commit(),
         cases=[{**asdict(case), "size": case.size} for case in cases], tests=tests,
     )  # fmt: skip
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(machine.ROOT), os.environ.get("PYTHONPATH")]))

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import functools
 
-import apricot.functions.facilityLocation as kernels
 import numpy as np
 from apricot import FacilityLocationSelection
+from apricot.functions import facilityLocation
 
 from benchmarks.peers import lazy
 from benchmarks.problem import Problem, Selection
 
-kernels.calculate_gains = functools.cache(kernels.calculate_gains)
-kernels.calculate_gains(kernels.dtypes, False, True, False)  # as the lazy greedy asks for it
-kernels.calculate_gains_sieve = lambda *_: None
+facilityLocation.calculate_gains = functools.cache(facilityLocation.calculate_gains)
+facilityLocation.calculate_gains(facilityLocation.dtypes, False, True, False)  # as the lazy greedy asks for it
+facilityLocation.calculate_gains_sieve = lambda *_: None
 
 
 def craig(problem: Problem, how: str) -> Selection:
