@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import resource
 import time
 from multiprocessing.connection import Connection
@@ -28,7 +29,8 @@ def main(connection: Connection, case: Case, name: str, device: str, threads: in
     torch.set_num_threads(threads)
     answer: Any = None
     try:
-        _limit_memory()
+        if device == "cpu":
+            _limit_memory()
         solve = OPPONENTS[name].solver(case.task)
         problem = problems.build(case, device)
         gc.collect()
@@ -90,5 +92,8 @@ def _is_memory(error: Exception) -> bool:
 
 
 def _reason(error: Exception) -> str:
+    if wanted := re.search(r"tried to allocate (\d+) bytes", str(error)):
+        limit = resource.getrlimit(resource.RLIMIT_DATA)[0] / 2**30
+        return f"could not allocate {int(wanted[1]) / 2**30:.1f} GiB more below its limit of {limit:.1f} GiB"
     first = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {first[:160]}"
