@@ -77,6 +77,9 @@ def quality(case: Case, problem: Problem, answer: Any) -> dict[str, float]:
         "gradient_error": _gradient_error(problem.g, selection),
         "negative": float((selection.weights < 0).sum()),
     }
+    if result["negative"]:
+        usable = Selection(selection.indices, selection.weights.clamp(min=0.0))
+        result["gradient_error_without_negative"] = _gradient_error(problem.g, usable)
     return result if case.task == "matching" else result | {"objective": _objective(problem, selection)}
 
 

@@ -95,9 +95,10 @@ def _line(case: dict, row: Row, ours: Row | None) -> str:
     ratio = _number(row.median / ours.median) if ours and row.kind != "control" else ""
     memory = f"{(row.peak_bytes or 0) / 2**30:.2f}"
     quality = f"{row.quality[FIELD[case['task']]]:.6g}" if FIELD[case["task"]] in row.quality else ""
-    if row.quality.get("negative"):
-        quality += f", {row.quality['negative']:.0f} of {row.quality['picks']:.0f} weights negative"
-    runs = f"{len(row.seconds)}" + (" (cold)" if len(row.seconds) == 1 else "")
+    if "gradient_error_without_negative" in row.quality:
+        usable, negative = row.quality["gradient_error_without_negative"], row.quality["negative"]
+        quality += f"; {_number(usable)} without its {negative:.0f} negative weights"
+    runs = f"{len(row.seconds)}" + (" (cold)" if row.cold else "")
     return f"| {row.title} | {_number(row.median)}{spread} | {runs} | {ratio} | {memory} | {quality} |"
 
 

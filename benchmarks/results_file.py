@@ -14,7 +14,13 @@ FORMAT = 1
 
 @dataclass
 class Row:
-    """One opponent in one case. `status`: ok, out of memory, over time, failed, or not run, with the `reason`."""
+    """One opponent in one case.
+
+    Attributes:
+        status: "ok", "out of memory", "over time", "failed" or "not run", with the `reason`.
+        seconds: of every timed run. `cold`: the only run was the first, there was no time to warm up.
+        peak_bytes: above the inputs, in the first run.
+    """
 
     case: str
     opponent: str
@@ -24,6 +30,7 @@ class Row:
     seconds: list[float] = field(default_factory=list)
     peak_bytes: int | None = None
     quality: dict[str, float] = field(default_factory=dict)
+    cold: bool = False
     reason: str = ""
     note: str = ""
 

@@ -154,7 +154,7 @@ def _one_more(contender: Contender, case: Case, repeat: int) -> bool:
     contender.spent += seconds
     if len(contender.runs) <= repeat and contender.spent + seconds <= case.seconds:
         return True
-    row.seconds = contender.runs[1:] or contender.runs
+    row.seconds, row.cold = contender.runs[1:] or contender.runs, len(contender.runs) == 1
     if (found := contender.ask("quality", case.limit_s)) is not None:
         row.quality = found
         contender.connection.send("stop")
