@@ -85,7 +85,7 @@ def _by_k(k: int) -> Case:
 CASES = (
     Case(
         "craig-5k", "CRAIG, one class of CIFAR-10's size", "craig", 5_000, 10, 512, 1_500,
-        opponents=(*OURS, *ASSEMBLED, "random"), not_run={"published": PUBLISHED_DISTANCES},
+        opponents=(*OURS, *ASSEMBLED, "mixed-submodlib", "random"), not_run={"published": PUBLISHED_DISTANCES},
     ),
     Case(
         "craig-50k", "CRAIG, all of CIFAR-10's size, per class", "craig", 50_000, 10, 512, 15_000, groups=10,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ QUANTITIES: dict[str, tuple[str, Callable[[Row], float]]] = {
     "memory": ("peak memory above the inputs, GiB", lambda row: max(row.peak_bytes or 0, 1 << 20) / 2**30),
     "error": ("relative gradient error", lambda row: row.quality["gradient_error"]),
 }
-COLOURS = {"ours-cpu": "#c1121f", "ours-cuda": "#c1121f", "ours-triton": "#e85d04", "ours-reference": "#f4a6a0"}
+OURS = {"ours-cpu": "#c1121f", "ours-cuda": "#c1121f", "ours-triton": "#e85d04", "ours-reference": "#f4a6a0"}
+OTHERS = ("#1d3557", "#2a9d8f", "#8d99ae", "#7b2cbf", "#6c584c")
 
 
 def draw(runs: list[Run], folder: Path, device: str) -> list[Path]:
@@ -63,19 +65,31 @@ def _figure(series: str, points: Points, case: dict[str, Any], run: Run, path: P
     figure, panels = plt.subplots(1, len(quantities), figsize=(11, 4.4), layout="constrained")
     for panel, quantity in zip(panels, quantities, strict=True):
         label, value = QUANTITIES[quantity]
-        for name, row_points in points.items():
-            x, y = [p for p, _ in row_points], [value(row) for _, row in row_points]
-            ours = row_points[0][1].kind == "ours"
-            panel.plot(
-                x, y, "o-", color=COLOURS.get(name), linewidth=2.4 if ours else 1.4, label=row_points[0][1].title
-            )
+        others = cycle(OTHERS)
+        for name in sorted(points, key=case["opponents"].index):
+            ours, title = name in OURS, points[name][0][1].title
+            x, y = [p for p, _ in points[name]], [value(row) for _, row in points[name]]
+            colour = OURS[name] if ours else next(others)
+            panel.plot(x, y, "o-", color=colour, linewidth=2.4 if ours else 1.4, label=title)
         panel.set(xscale="log", yscale="log", xlabel=axis, ylabel=label)
         panel.grid(True, which="both", alpha=0.25)
+        _plain_ticks(panel, sorted({p for row_points in points.values() for p, _ in row_points}))
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)), frameon=False)
     figure.suptitle(_title(series, case, run))
     figure.savefig(path, dpi=130)
     plt.close(figure)
+
+
+def _plain_ticks(panel: Any, positions: list[int]) -> None:
+    """Ticks where something was measured, and numbers instead of powers."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    panel.set_xticks(positions, [f"{x:,}" for x in positions])
+    panel.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    panel.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
+    for ticks in (panel.xaxis, panel.yaxis):
+        ticks.set_minor_formatter(NullFormatter())
 
 
 def _title(series: str, case: dict[str, Any], run: Run) -> str:

@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import bars, machine, plots, results_file
+from benchmarks import bars, data, machine, plots, results_file
 from benchmarks.results_file import Row, Run
 
 README = machine.ROOT / "README.md"
@@ -18,6 +18,8 @@ DEVICES = ("cpu", "cuda")
 HEADER = "| | time, s (p20 to p80) | runs | time / our fastest | memory, GiB | {quality} |\n|---|---|---|---|---|---|"
 QUALITY = {"craig": "objective", "greedy": "objective", "distances": "largest error", "matching": "gradient error"}
 FIELD = {"craig": "objective", "greedy": "objective", "distances": "max_error", "matching": "gradient_error"}
+
+INPUTS = "Inputs: " + " ".join((data.__doc__ or "").split())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,7 +70,7 @@ def tables(runs: list[Run]) -> str:
         for case in run.cases:
             if not (case["series"] or ("",))[0].startswith("growth"):
                 parts.append(case_table(case, run.of_case(case["name"])))
-    parts += [footer(run) for run in runs]
+    parts += [INPUTS, *(footer(run) for run in runs)]
     return "\n\n".join(parts)
 
 

@@ -21,7 +21,8 @@ class Opponent:
     """One way to do a task.
 
     Attributes:
-        kind: "ours", "peer" (a speed-up over it may be claimed), or "control" (not a rival: shown beside the others).
+        kind: "ours", "peer" (what could be installed instead), "mixed" (a peer with a part of ours), or "control" (no
+            rival: shown beside the others).
         module: its file in this folder.
         options: keyword arguments of the module's functions.
         packages: distributions whose versions a results file names.
@@ -79,19 +80,24 @@ OPPONENTS = {
     "cdist-submodlib": Opponent("cdist + submodlib lazy", "peer", "submodlib_lazy", {"how": "cdist"}, **SUBMODLIB),
     "blas-submodlib": Opponent("BLAS + submodlib lazy", "peer", "submodlib_lazy", {"how": "blas"}, **SUBMODLIB),
     "blas-apricot": Opponent("BLAS + apricot lazy", "peer", "apricot_lazy", {"how": "blas"}, **APRICOT),
+    "mixed-submodlib": Opponent(
+        "acs_fast reference distances + submodlib lazy", "mixed", "submodlib_lazy", {"how": "factors"}, **SUBMODLIB,
+        note="what the greedy alone leaves to gain",
+    ),
     "published": Opponent(
         "published recipe", "peer", "published", packages=("apricot-select",), imports=("apricot",),
     ),
     "spams": Opponent(
-        "SPAMS omp", "peer", "spams_omp", packages=("spams-bin",), imports=("spams",), devices=("cpu",), note=SIGNED,
+        "SPAMS omp, signed", "peer", "spams_omp", packages=("spams-bin",), imports=("spams",), devices=("cpu",),
+        note=SIGNED,
     ),
     "batched-omp": Opponent(
-        "orthogonal-matching-pursuit-gpu", "peer", "batched_omp", packages=("orthogonal-matching-pursuit-gpu",),
+        "orthogonal-matching-pursuit-gpu, signed", "peer", "batched_omp", packages=("orthogonal-matching-pursuit-gpu",),
         imports=("orthogonal_matching_pursuit_gpu",), note=SIGNED,
     ),
     "sklearn-omp": Opponent(
-        "scikit-learn orthogonal_mp_gram", "peer", "sklearn_omp", packages=("scikit-learn",), imports=("sklearn",),
-        devices=("cpu",), note=SIGNED,
+        "scikit-learn orthogonal_mp_gram, signed", "peer", "sklearn_omp", packages=("scikit-learn",),
+        imports=("sklearn",), devices=("cpu",), note=SIGNED,
     ),
     "random": Opponent("random subset", "control", "random_subset"),
 }  # fmt: skip
