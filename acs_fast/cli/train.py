@@ -52,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--backend", default="auto", help="backend of the selection (see `acs-fast doctor`)")
     add("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
     add("--evaluate-last", action="store_true", help="also test the weights of the last epoch (in report.json)")
+    add("--test-limit", type=int, default=1000, metavar="N",
+        help="attack at most N test images at the end (default: 1000)")  # fmt: skip
     add("--output", type=Path, default=Path("runs/latest"), metavar="FOLDER")
     add("--overwrite", action="store_true", help="remove what an earlier run left in the output folder")
     add("--resume", type=Path, metavar="FOLDER", help="continue what was interrupted, with its own settings")
@@ -132,6 +134,7 @@ def _config(arguments: argparse.Namespace) -> RunConfig:
         period=arguments.period, warm_start=arguments.warm_start, batch_size=arguments.batch_size,
         learning_rate=arguments.lr, ema=arguments.ema, seed=arguments.seed, backend=arguments.backend,
         evaluate_last=arguments.evaluate_last,
+        test_limit=arguments.test_limit,
     )  # fmt: skip
 
 

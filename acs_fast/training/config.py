@@ -47,6 +47,7 @@ class RunConfig:
     seed: int = 0
     backend: str = "auto"
     evaluate_last: bool = False
+    test_limit: int = 1000
 
     def __post_init__(self) -> None:
         check_choice("objective", self.objective, OBJECTIVES)
@@ -55,6 +56,7 @@ class RunConfig:
         check_count("batch_size", self.batch_size, low=1)
         for name in ("learning_rate", "weight_decay"):
             check_number(name, getattr(self, name), low=0.0)
+        check_count("test_limit", self.test_limit, low=1)
         check_number("ema", self.ema, low=0.0, high=1.0)
         Schedule(self.epochs, self.period, self.warm_start, self.fraction)
         self.build_objective()  # checks what only the objective knows

@@ -30,6 +30,10 @@ class Images:
     def __getitem__(self, index: Tensor) -> Images:
         return Images(self.x[index], self.y[index])
 
+    def first(self, n: int) -> Images:
+        """The first n images."""
+        return Images(self.x[:n], self.y[:n])
+
 
 @dataclass(frozen=True)
 class Splits:

@@ -31,11 +31,12 @@ def table(rows: list[Row]) -> str:
 def notes(rows: list[Row], config: RunConfig) -> str:
     """What the columns mean, in the terms of this run."""
     seeds = rows[0].seeds
+    tested = f"at most {config.test_limit}"
     spread = f"mean and standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     lines = [
         f"{config.data}, {config.objective}, eps {config.eps:.4g}, fraction {config.fraction:g}; {spread}.",
         "clean, robust: test accuracy of the best checkpoint by validation (EMA weights); robust under PGD-50, 10 "
-        "restarts.",
+        f"restarts, on {tested} test images.",
         "seconds: median over the runs; speed-up: those of the full run over those of the method, training and "
         "selection together.",
         "gradient error: |weighted coreset gradient - full gradient| / |full gradient|, last layer, mean over "

@@ -189,7 +189,8 @@ class Run:
 
     def _test(self, model: nn.Module) -> dict[str, float]:
         attack = self._attack(FINAL_STEPS, derived_seed("test", self.config.seed))
-        robust = robust_accuracy(model, self.splits.test, attack, self.device, FINAL_RESTARTS, self.show_progress)
+        images = self.splits.test.first(self.config.test_limit)
+        robust = robust_accuracy(model, images, attack, self.device, FINAL_RESTARTS, self.show_progress)
         return {"clean": accuracy(model, self.splits.test, self.device), "robust": robust}
 
 
