@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import logging
 import time
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from torch.utils.data import DataLoader
 from acs_fast.checks import check_choice, check_count
 from acs_fast.coreset import Coreset
 from acs_fast.extraction import BatchAdapter, Extraction, FeaturesFn, as_objective, extract, unpack
+from acs_fast.objectives import Objective
 from acs_fast.sampling import (
     CoresetBatchSampler,
     CoresetSampler,
@@ -21,6 +24,7 @@ from acs_fast.sampling import (
     Plan,
     is_random,
     labels_of,
+    stored_labels,
     with_transform,
 )
 from acs_fast.schedule import Schedule
@@ -28,6 +32,8 @@ from acs_fast.selection import gradient_error
 from acs_fast.selectors import Choice, Pool, Selector, epoch_seed, selector
 
 logger = logging.getLogger("acs_fast")
+
+STATE = {"config", "epoch", "selected_epoch", "coreset", "stats", "batches", "history", "objective"}
 
 
 class AdversarialCoreset:
@@ -118,8 +124,8 @@ class AdversarialCoreset:
             "batch_adapter": batch_adapter,
         }
         self._adapt = batch_adapter or unpack
-        self._view = _selection_view(dataset, selection_dataset, selection_transform)
-        self._labels: Tensor | None = None
+        self._view = _selection_view(dataset, selection_dataset, selection_transform, self._adapt)
+        self._labels = _checked_labels(stored_labels(self._view), self.selector, fraction)
         self._plan = Plan(seed, batch_size, rank, world_size)
         self._weights = torch.ones(len(self.dataset))
         self._batches: list[Tensor] | None = None
@@ -183,9 +189,9 @@ class AdversarialCoreset:
             "epoch": self._plan.epoch,
             "selected_epoch": self._selected_epoch,
             "coreset": tensors,
-            "stats": {} if current is None else current.stats,
+            "stats": {} if current is None else copy.deepcopy(current.stats),
             "batches": self._batches,
-            "history": self.history,
+            "history": copy.deepcopy(self.history),
             "objective": self.objective.state_dict() if hasattr(self.objective, "state_dict") else {},
         }
 
@@ -195,18 +201,20 @@ class AdversarialCoreset:
         Raises:
             ValueError: the state is of a run with other settings or other data; names them.
         """
-        own, saved = self._config(), state.get("config", {})
+        missing = sorted(STATE - state.keys()) if isinstance(state, dict) else sorted(STATE)
+        if missing:
+            raise ValueError(f"state must be what state_dict() returned; it lacks {', '.join(missing)}")
+        own, saved = self._config(), state["config"]
         different = [f"{k} (here {own[k]!r}, there {saved.get(k)!r})" for k in own if own[k] != saved.get(k)]
         if different:
             raise ValueError(f"state must be of a run with the same settings; these differ: {', '.join(different)}")
-        self._selected_epoch = state["selected_epoch"]
-        tensors = state["coreset"]
-        self.current = (
-            None
-            if tensors is None
-            else Coreset(tensors[0], tensors[1], tensors[2], dict(state["stats"])).check(len(self.dataset))
-        )
-        self._batches, self.history = state["batches"], list(state["history"])
+        current, batches = state["coreset"], state["batches"]
+        if current is not None:  # on whatever device the checkpoint was loaded to
+            indices, weights, gains = (t.cpu() for t in current)
+            current = Coreset(indices, weights, gains, dict(state["stats"])).check(len(self.dataset))
+        self.current, self._selected_epoch = current, state["selected_epoch"]
+        self._batches = None if batches is None else [b.cpu() for b in batches]
+        self.history = copy.deepcopy(state["history"])
         if hasattr(self.objective, "load_state_dict"):
             self.objective.load_state_dict(state["objective"])
         if state["epoch"] >= 0:
@@ -214,7 +222,8 @@ class AdversarialCoreset:
 
     def _config(self) -> dict[str, Any]:
         return {
-            "samples": len(self.dataset), "selector": repr(self.selector), "epochs": self.schedule.epochs,
+            "samples": len(self.dataset), "objective": _described(self.objective),
+            "selector": _described(self.selector), "epochs": self.schedule.epochs,
             "period": self.schedule.period, "warm_start": self.schedule.warm_start,
             "fraction": self.schedule.fraction, "seed": self.seed, "batch_size": self.batch_size,
         }  # fmt: skip
@@ -290,7 +299,9 @@ class AdversarialCoreset:
 make_selector = selector  # the parameter of the same name hides it
 
 
-def _selection_view(dataset: Any, selection_dataset: Any, transform: Callable[[Any], Any] | None) -> Any:
+def _selection_view(
+    dataset: Any, selection_dataset: Any, transform: Callable[[Any], Any] | None, adapt: BatchAdapter
+) -> Any:
     """The data as the selection sees it."""
     if selection_dataset is not None:
         if transform is not None:
@@ -302,9 +313,30 @@ def _selection_view(dataset: Any, selection_dataset: Any, transform: Callable[[A
         return selection_dataset
     if transform is not None:
         return with_transform(dataset, transform)
-    if is_random(dataset):
+    if is_random(dataset, adapt):
         logger.warning(
             "the dataset gives another image each time it is read: random augmentation leaks into the selection. Pass "
             "selection_transform or selection_dataset"
         )
     return dataset
+
+
+def _described(thing: Any) -> str:
+    """What an objective or a selector is, the same in every process."""
+    own = dataclasses.is_dataclass(thing) or isinstance(thing, Objective)
+    return repr(thing) if own else f"{type(thing).__module__}.{type(thing).__qualname__}"
+
+
+def _checked_labels(labels: Tensor | None, chosen: Selector, fraction: float) -> Tensor | None:
+    """Labels that are there anyway tell before the warm start whether every class can be represented."""
+    if labels is None:
+        return None
+    labels = labels.cpu()
+    classes, budget = len(labels.unique()), max(1, int(fraction * len(labels)))
+    by_class = getattr(chosen, "granularity", None) == "class" or getattr(chosen, "stratified", False)
+    if by_class and budget < classes:
+        raise ValueError(
+            f"fraction must leave at least one sample for each of the {classes} classes; {fraction:g} of {len(labels)} "
+            f"samples is {budget}. Raise it, or use granularity='global'"
+        )
+    return labels

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ from acs_fast.objectives import Objective, WithAttack
 from acs_fast.objectives.model_state import untouched
 from acs_fast.progress import progress
 from acs_fast.randomness import preserved_random_state
+from acs_fast.stopwatch import Stopwatch
 
 BatchAdapter = Callable[[Any], tuple[Tensor, Tensor]]
 FeaturesFn = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
@@ -100,22 +100,24 @@ def extract(
     reader = _reader(inner, objective, head, features_fn)
     parts: list[tuple[Tensor, Tensor]] = []
     labels: list[Tensor] = []
-    seconds = {"attack": 0.0, "factors": 0.0}
-    with preserved_random_state(), untouched(model):
+    watch = Stopwatch(device)
+    with preserved_random_state(), untouched(model, keep_buffers=True):
         for batch in progress(batches, "gradients", enabled=show_progress):
-            x, y = (t.to(device, non_blocking=True) for t in adapt(batch))
-            start = time.perf_counter()
+            x, y = (torch.as_tensor(t).to(device, non_blocking=True) for t in adapt(batch))
+            if not len(x):
+                continue
+            reader.prepare(x, y)
+            watch.start()
             x_adv = objective.perturb(model, x, y).detach()
-            attacked = time.perf_counter()
+            watch.lap("attack")
             parts.append(reader(x, x_adv, y))
             labels.append(y)
-            seconds["attack"] += attacked - start
-            seconds["factors"] += time.perf_counter() - attacked
+            watch.lap("factors")
     if not parts:
-        raise ValueError("batches must yield at least one batch; got none")
+        raise ValueError("batches must yield at least one sample; got none")
     residuals, features = (torch.cat(x) for x in zip(*parts, strict=True))
     check_finite("gradients", residuals, features)
-    return Extraction(LastLayerGradients(residuals, features, reader.bias), torch.cat(labels), seconds)
+    return Extraction(LastLayerGradients(residuals, features, reader.bias), torch.cat(labels), watch.seconds())
 
 
 def as_objective(objective: Any) -> Any:
@@ -161,37 +163,37 @@ class _HeadReader:
     def bias(self) -> bool:
         return self.head is not None and self.head.bias is not None
 
+    def prepare(self, x: Tensor, y: Tensor) -> None:
+        """Before the attack: find the head on the first batch, and check the labels."""
+        if self.head is None:
+            self.head = self._find(x)
+        check_labels(y, self.head.out_features, len(x))
+
     def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         if self.head is None:
-            self._look(x)
-        assert self.head is not None
-        check_labels(y, self.head.out_features, len(x))
+            raise RuntimeError("prepare must be called first")
         with recorded(self.head, leaves=not self.closed_form) as passes:
             if self.closed_form:
                 with torch.no_grad():
                     for view in self.objective.views(x, x_adv):
                         self.model(view)
-                residuals = self.objective.residuals(tuple(passes.logits), y)
+                residuals = self.objective.selection_residuals(tuple(passes.logits), y)
             else:
                 with torch.enable_grad():
                     loss = self.objective.per_sample_loss(self.model, x, x_adv, y)
                     residuals = _at_logits(loss, passes.logits)
         return _stacked(residuals, passes.features)
 
-    def _look(self, x: Tensor) -> None:
-        """Find the head; a closed form holds only where the head's output is what the model returns."""
-        self.head = find_head(self.model, x, self.wanted)
-        with recorded(self.head) as passes, torch.no_grad():
+    def _find(self, x: Tensor) -> nn.Linear:
+        """The head; a closed form holds only where its output is what the model returns, once a pass."""
+        head = find_head(self.model, x, self.wanted)
+        with recorded(head) as passes, torch.no_grad():
             out = self.model(x)
         if not passes.logits:
             raise ValueError("head must be used by the model's forward pass; it was not called")
-        unchanged = is_output(passes.logits[-1], out)
-        if not unchanged and self.wanted is None:
-            raise ValueError("head: model.get_classifier() is not the last layer of this model; pass head=")
-        own_views = isinstance(self.objective, Objective)
-        self.closed_form = own_views and unchanged and len(passes.logits) == 1
-        own_loss = getattr(type(self.objective), "per_sample_loss", None) is not Objective.per_sample_loss
-        self.closed_form = self.closed_form and not own_loss
+        unchanged = len(passes.logits) == 1 and is_output(passes.logits[0], out)
+        self.closed_form = unchanged and isinstance(self.objective, Objective) and not self.objective.has_own_loss
+        return head
 
 
 class _FunctionReader:
@@ -200,19 +202,23 @@ class _FunctionReader:
     bias = True
 
     def __init__(self, model: nn.Module, objective: Any, features_fn: FeaturesFn) -> None:
-        if not isinstance(objective, Objective):
+        if not isinstance(objective, Objective) or objective.has_own_loss:
             raise TypeError(
-                f"features_fn needs an acs_fast.Objective, whose residuals follow from the logits; got "
-                f"{type(objective).__name__}"
+                "features_fn needs an acs_fast.Objective that defines loss_from_logits, from which its residuals follow; "
+                f"got {type(objective).__name__}"
             )
         self.model, self.objective, self.features_fn = model, objective, features_fn
+
+    def prepare(self, x: Tensor, y: Tensor) -> None:
+        """Before the attack: check the labels."""
+        with torch.no_grad():
+            check_labels(y, self.features_fn(self.model, x[:1])[1].shape[-1], len(x))
 
     def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             outputs = [self.features_fn(self.model, view) for view in self.objective.views(x, x_adv)]
         features, logits = [h for h, _ in outputs], tuple(z for _, z in outputs)
-        check_labels(y, logits[0].shape[-1], len(x))
-        return _stacked(self.objective.residuals(logits, y), features)
+        return _stacked(self.objective.selection_residuals(logits, y), features)
 
 
 def _reader(

@@ -46,16 +46,17 @@ def recorded(head: nn.Module, leaves: bool = False) -> Iterator[HeadPasses]:
     """
     passes = HeadPasses()
 
-    def before(module: nn.Module, args: tuple[Any, ...]) -> None:
-        passes.features.append(args[0].detach())
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        passes.features.append((args[0] if args else kwargs["input"]).detach())
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
-        if leaves:
-            output = output.detach().requires_grad_()
-        passes.logits.append(output)
-        return output if leaves else None
+        if not leaves:
+            passes.logits.append(output.clone())  # the model may go on with it in place
+            return None
+        passes.logits.append(output.detach().requires_grad_())
+        return passes.logits[-1].clone()
 
-    handles = [head.register_forward_pre_hook(before), head.register_forward_hook(after)]
+    handles = [head.register_forward_pre_hook(before, with_kwargs=True), head.register_forward_hook(after)]
     try:
         yield passes
     finally:
@@ -78,15 +79,20 @@ def find_head(model: nn.Module, x: Tensor, head: nn.Module | str | None = None) 
     """
     if head is not None:
         return _given(model, head)
-    classifier = getattr(model, "get_classifier", None)
-    found = classifier() if callable(classifier) else None
-    return found if isinstance(found, nn.Linear) else _last_linear(model, x)
+    return _probed(model, x)
 
 
 def is_output(head_output: Tensor, model_output: Any) -> bool:
     """Whether the model's output is the head's output, unchanged."""
     out = getattr(model_output, "logits", model_output)
-    return isinstance(out, Tensor) and out.shape == head_output.shape and torch.equal(out, head_output)
+    return _same(out, head_output)
+
+
+def _same(a: Any, b: Tensor) -> bool:
+    """Equal, NaN being equal to NaN: what is wrong with the values is said where samples can be named."""
+    if not isinstance(a, Tensor) or a.shape != b.shape:
+        return False
+    return torch.equal(a, b) or bool(((a == b) | (a.isnan() & b.isnan())).all())
 
 
 def _given(model: nn.Module, head: nn.Module | str) -> nn.Linear:
@@ -104,19 +110,21 @@ def _given(model: nn.Module, head: nn.Module | str) -> nn.Linear:
     return found
 
 
-def _last_linear(model: nn.Module, x: Tensor) -> nn.Linear:
+def _probed(model: nn.Module, x: Tensor) -> nn.Linear:
     calls: list[tuple[nn.Linear, Tensor]] = []
     linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
-    handles = [m.register_forward_hook(lambda module, _, output: calls.append((module, output))) for m in linears]
+    handles = [m.register_forward_hook(lambda module, _, out: calls.append((module, out.clone()))) for m in linears]
     try:
         with torch.no_grad():
             out = model(x)
     finally:
         for handle in handles:
             handle.remove()
-    for module, output in reversed(calls):
-        if is_output(output, out):
-            return module
+    matches = [module for module, output in calls if is_output(output, out)]
+    get_classifier = getattr(model, "get_classifier", None)
+    classifier = get_classifier() if callable(get_classifier) else None
+    if matches:
+        return next((module for module in matches if module is classifier), matches[-1])
     raise ValueError(
         "head was not found: no nn.Linear of the model has the model's output as its output. "
         f"{_candidates(model)} Pass head=, or features_fn= for a model whose logits come from something else"

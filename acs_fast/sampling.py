@@ -6,12 +6,15 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler, Subset, TensorDataset
+from torch.utils.data import BatchSampler, Dataset, Sampler, Subset, TensorDataset
 
 from acs_fast.progress import progress
 from acs_fast.randomness import derived_generator, preserved_random_state
+
+Adapter = Callable[[Any], tuple[Any, Any]]
 
 
 class IndexedDataset(Dataset):
@@ -76,7 +79,10 @@ class CoresetSampler(Sampler[int]):
         self._plan = plan
 
     def __len__(self) -> int:
-        return self._plan.share(len(self._plan.indices))
+        plan = self._plan
+        if plan.batches is not None:
+            return sum(len(plan.batches[i]) for i in plan.order(len(plan.batches)).tolist())
+        return plan.share(len(plan.indices))
 
     def __iter__(self) -> Iterator[int]:
         plan = self._plan
@@ -86,10 +92,11 @@ class CoresetSampler(Sampler[int]):
         return iter(plan.indices[plan.order(len(plan.indices))].tolist())
 
 
-class CoresetBatchSampler(Sampler[list[int]]):
+class CoresetBatchSampler(BatchSampler):
     """Yields mini-batches: the selected ones as they are (batch granularity), else batches of shuffled samples."""
 
     def __init__(self, plan: Plan) -> None:
+        super().__init__(CoresetSampler(plan), plan.batch_size, drop_last=False)
         self._plan = plan
 
     def __len__(self) -> int:
@@ -125,27 +132,35 @@ def with_transform(dataset: Any, transform: Callable[[Any], Any]) -> Any:
     return replaced
 
 
-def is_random(dataset: Any) -> bool:
-    """Whether the first sample changes from one reading to the next."""
+def is_random(dataset: Any, adapt: Adapter, samples: int = 4, readings: int = 3) -> bool:
+    """Whether one of the first samples changes from one reading to the next."""
     with preserved_random_state():
-        first, second = (_image(dataset[0]) for _ in range(2))
-    return isinstance(first, Tensor) and isinstance(second, Tensor) and not torch.equal(first, second)
+        for i in range(min(samples, len(dataset))):
+            first, *others = (np.asarray(adapt(dataset[i])[0]) for _ in range(readings))
+            if any(not np.array_equal(first, other, equal_nan=first.dtype.kind == "f") for other in others):
+                return True
+    return False
 
 
-def labels_of(dataset: Any, adapt: Callable[[Any], tuple[Any, Any]]) -> Tensor:
-    """[N] labels, from the dataset's `targets` or `labels` where it has them, else by reading every sample."""
+def stored_labels(dataset: Any) -> Tensor | None:
+    """[N] labels where the dataset has them as `targets` or `labels`; None where samples would have to be read."""
     if isinstance(dataset, Subset):
-        return labels_of(dataset.dataset, adapt)[torch.as_tensor(dataset.indices)]
+        every = stored_labels(dataset.dataset)
+        return None if every is None else every[torch.as_tensor(dataset.indices)]
     if isinstance(dataset, TensorDataset) and len(dataset.tensors) >= 2:
         return dataset.tensors[1]
     for name in ("targets", "labels"):
         values = getattr(dataset, name, None)
         if values is not None and len(values) == len(dataset):
             return torch.as_tensor(values)
+    return None
+
+
+def labels_of(dataset: Any, adapt: Adapter) -> Tensor:
+    """[N] labels, stored or by reading every sample."""
+    stored = stored_labels(dataset)
+    if stored is not None:
+        return stored
     with preserved_random_state():
         items = progress(range(len(dataset)), "labels")
         return torch.tensor([int(adapt(dataset[i])[1]) for i in items])
-
-
-def _image(item: Any) -> Any:
-    return next(iter(item.values())) if isinstance(item, Mapping) else item[0]

@@ -205,7 +205,7 @@ def test_batch_adapter(model):
 
 def test_bad_input_is_named(model):
     x, y = images(6)
-    with pytest.raises(ValueError, match="batches must yield at least one batch"):
+    with pytest.raises(ValueError, match="batches must yield at least one sample"):
         acs.last_layer_gradients(model, [], acs.Vanilla())
     with pytest.raises(TypeError, match=r"batches must be \(x, y\) tuples, lists or dicts; got int"):
         acs.last_layer_gradients(model, [3], acs.Vanilla())

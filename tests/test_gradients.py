@@ -1,5 +1,6 @@
 """Factored gradients against their dense counterparts in float64."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -33,9 +34,13 @@ def test_dense_layout_is_weight_row_major_then_bias():
     assert g.total().tolist() == [[10.0, 14.0, 22.0, 2.0], [15.0, 21.0, 33.0, 3.0]]
 
 
-@pytest.mark.parametrize("index", [slice(2, 5), [4, 0], torch.tensor([1, 1, 3]), torch.arange(6) > 2, -1, 5])
-def test_indexing_keeps_samples(index):
-    g = make_gradients(6)
+INDICES = [slice(2, 5), [4, 0], torch.tensor([1, 1, 3]), torch.arange(6) > 2, -1, 5, torch.tensor(3), np.int64(2)]
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+@pytest.mark.parametrize("index", INDICES)
+def test_indexing_keeps_samples(index, passes):
+    g = make_gradients(6, passes=passes)
     expected = g.dense()[index].reshape(-1, g.dense().shape[1])
     assert torch.equal(g[index].dense(), expected)
     assert len(g[index]) == len(expected)
@@ -71,9 +76,11 @@ def test_bad_arguments_are_named():
         g.total(torch.ones(3))
     with pytest.raises(IndexError, match="index 4 is out of range for 4 samples"):
         g[4]
+    with pytest.raises(IndexError, match="index must select samples"):
+        g[0, 1]
     with pytest.raises(ValueError, match="parts must hold at least one"):
         LastLayerGradients.cat([])
-    with pytest.raises(ValueError, match="other must have the same C and bias"):
+    with pytest.raises(ValueError, match="other must have the same C, D and bias"):
         g.gram(LastLayerGradients(g.residuals, g.features, bias=False))
 
 

@@ -154,7 +154,7 @@ def test_random_points_fill_the_l2_ball_uniformly(dims):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: acs.PGD(-0.1, 0.1, 1), r"eps must be finite and in \[0, inf\]; got -0.1"),
+        (lambda: acs.PGD(-0.1, 0.1, 1), r"eps must be finite and in \[0, inf\); got -0.1"),
         (lambda: acs.FGSM(-0.1), "eps must be finite"),
         (lambda: acs.PGD(8, 2, 1), r"eps must be in pixels of \[0, 1\]; got 8. Did you mean 8/255"),
         (lambda: acs.PGD(0.1, -0.1, 1), "alpha must be finite"),

@@ -19,9 +19,10 @@ def ascend(loss: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, ball: Bal
         loss: images [B, ...] to one number, the sum over the batch.
     """
     moved = start
-    for _ in range(steps):
-        moved = moved.detach().requires_grad_()
-        with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
+        x = x.clone() if x.is_inference() else x
+        for _ in range(steps):
+            moved = (moved.clone() if moved.is_inference() else moved.detach()).requires_grad_()
             (gradient,) = torch.autograd.grad(loss(moved), moved)
-        moved = ball.project(ball.step(moved.detach(), gradient, alpha), x)
+            moved = ball.project(ball.step(moved.detach(), gradient, alpha), x)
     return moved.detach()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from acs_fast.checks import check_labels, check_unit_interval
 from acs_fast.objectives.model_state import logits_of, without_ddp
+from acs_fast.randomness import derived_seed
 
 
 class Objective:
@@ -42,6 +43,18 @@ class Objective:
             gradients = torch.autograd.grad(self.loss_from_logits(leaves, y).sum(), leaves)
         return torch.stack(gradients, 1)
 
+    @property
+    def has_own_loss(self) -> bool:
+        """Whether `per_sample_loss` was overridden without residuals to match: then only running it gives them."""
+        return _depth(self, "per_sample_loss") < _depth(self, "residuals")
+
+    def selection_residuals(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
+        """`residuals`, or autograd at the logits where a subclass changed the loss but kept the closed form."""
+        changed = min(_depth(self, "loss_from_logits"), _depth(self, "views"))
+        if _depth(self, "residuals") <= changed:
+            return self.residuals(logits, y)
+        return Objective.residuals(self, logits, y)
+
     def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         """Adversarial examples of x within the objective's ball and [0, 1].
 
@@ -70,12 +83,12 @@ class Objective:
         return self.loss_from_logits(logits, y)
 
     def generator(self, device: torch.device) -> torch.Generator:
-        """The objective's own random numbers, seeded by `seed` or torch's initial seed: the global state stays."""
+        """The objective's own random numbers, seeded at first use by `seed` or torch's initial seed."""
         generators: dict[str, torch.Generator] = self.__dict__.setdefault("_generators", {})
         if str(device) not in generators:
             seed = self.__dict__.get("_seed")
-            seed = torch.initial_seed() if seed is None else seed
-            generators[str(device)] = torch.Generator(device).manual_seed(seed)
+            seed = torch.initial_seed() if seed is None else seed  # derived: not the stream of torch.rand itself
+            generators[str(device)] = torch.Generator(device).manual_seed(derived_seed("attack", seed))
         return generators[str(device)]
 
     def state_dict(self) -> dict[str, Any]:
@@ -89,6 +102,11 @@ class Objective:
     def __repr__(self) -> str:
         public = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
         return f"{type(self).__name__}({public})"
+
+
+def _depth(objective: Objective, name: str) -> int:
+    """How far up the classes of `objective` the method was last defined."""
+    return next(i for i, kind in enumerate(type(objective).__mro__) if name in vars(kind))
 
 
 def cross_entropy_residual(logits: Tensor, y: Tensor) -> Tensor:

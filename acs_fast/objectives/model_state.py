@@ -12,15 +12,15 @@ from acs_fast.randomness import preserved_random_state
 
 
 @contextmanager
-def untouched(model: nn.Module, train: bool = False) -> Iterator[None]:
+def untouched(model: nn.Module, train: bool = False, keep_buffers: bool = False) -> Iterator[None]:
     """Inside: parameters take no gradients and the model is in eval mode (or train mode). Afterwards: all as before.
 
-    In train mode buffers (batch-norm statistics) and the random state that dropout draws from are put back as well.
-    Everything is restored also when the body raises.
+    In train mode, or when asked to for code that may switch to it, buffers (batch-norm statistics) are put back; in
+    train mode also the random state that dropout draws from. Everything is restored also when the body raises.
     """
     flags = [(module, module.training) for module in model.modules()]
     wanted = [(p, p.requires_grad) for p in model.parameters()]
-    buffers = [(b, b.clone()) for b in model.buffers()] if train else []
+    buffers = [(b, b.clone()) for b in model.buffers()] if train or keep_buffers else []
     try:
         for module, _ in flags:  # not model.train(): user code may override it
             module.training = train

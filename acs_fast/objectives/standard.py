@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acs_fast.checks import check_count, check_number
+from acs_fast.checks import check_count, check_labels, check_number
 from acs_fast.objectives.ascent import ascend
 from acs_fast.objectives.balls import ball
 from acs_fast.objectives.base import Objective, cross_entropy_residual
@@ -84,9 +84,14 @@ class PGD(CrossEntropy):
         start = self._ball.random(x, self.generator(x.device)) if self.random_start else x
         with untouched(model, self.train_mode):
             return ascend(
-                lambda v: F.cross_entropy(logits_of(model, v), y, reduction="sum"),
+                lambda v: self._climbed(logits_of(model, v), y),
                 x, start, self._ball, self.alpha, self.steps,
             )  # fmt: skip
+
+    def _climbed(self, logits: Tensor, y: Tensor) -> Tensor:
+        if y.device.type == "cpu":  # elsewhere the check would wait for the device
+            check_labels(y, logits.shape[1], len(logits))
+        return F.cross_entropy(logits, y, reduction="sum")
 
 
 class FGSM(PGD):
@@ -133,7 +138,7 @@ class WithAttack(Objective):
 
     def attack(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         seed = int(torch.randint(1 << 62, (), generator=self.generator(torch.device("cpu"))))
-        with untouched(model), preserved_random_state():
+        with untouched(model, keep_buffers=True), preserved_random_state(), torch.enable_grad():
             torch.manual_seed(seed)
             x_adv = self._attack(x, y)
         if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape:
@@ -149,5 +154,12 @@ class WithAttack(Objective):
     def loss_from_logits(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
         return self.objective.loss_from_logits(logits, y)
 
+    def per_sample_loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        return self.objective.per_sample_loss(model, x, x_adv, y)
+
     def residuals(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        return self.objective.residuals(logits, y)
+        return self.objective.selection_residuals(logits, y)
+
+    @property
+    def has_own_loss(self) -> bool:
+        return self.objective.has_own_loss

@@ -51,6 +51,7 @@ def chosen(op: str, backend: str, device: torch.device) -> str:
 
 def run(op: str, backend: str, *args: Any) -> Any:
     """Run an operator on a backend that `chosen` has returned."""
-    if backend == "reference":
-        return REFERENCE[op](*args)
-    return getattr(torch.ops.acs_fast, op)(*args)
+    implementation = REFERENCE[op] if backend == "reference" else getattr(torch.ops.acs_fast, op)
+    device = next(x.device.type for x in args if isinstance(x, torch.Tensor))
+    with torch.autocast(device, enabled=False):  # distances in bfloat16 are not the same distances
+        return implementation(*args)
