@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
         if runs:
             found += 1
             images = plots.draw(runs, args.results, device)
-            _publish(args.readme, device, section(runs, images, args.readme.resolve().parent))
+            publish(args.readme, device, section(runs, images, args.readme.resolve().parent))
     if not found:
         print(f"no results files in {args.results}: run `acs-fast bench` first", file=sys.stderr)
     return 0 if found else 1
@@ -56,7 +56,7 @@ def newest(folder: Path, device: str) -> list[Run]:
 
 def section(runs: list[Run], images: list[Path], base: Path) -> str:
     """What stands between the markers."""
-    pictures = [f"![{image.stem}]({_relative(image, base)})" for image in images]
+    pictures = [f"![{image.stem}]({relative(image, base)})" for image in images]
     return "\n\n".join([tables(runs), *pictures])
 
 
@@ -127,7 +127,8 @@ def footer(run: Run) -> str:
     return "\n".join(lines)
 
 
-def _publish(readme: Path, device: str, text: str) -> None:
+def publish(readme: Path, device: str, text: str) -> None:
+    """Put a section between the README's markers, or print it where there are none."""
     content = readme.read_text() if readme.exists() else ""
     updated = replace_section(content, device, text)
     if updated is None:
@@ -147,7 +148,8 @@ def replace_section(content: str, device: str, text: str) -> str | None:
     return f"{head}{start}\n{text}\n{end}{tail}" if opened and closed else None
 
 
-def _relative(path: Path, base: Path) -> str:
+def relative(path: Path, base: Path) -> str:
+    """How a README in `base` refers to a file."""
     path = path.resolve()
     return path.relative_to(base).as_posix() if path.is_relative_to(base) else path.as_posix()
 
