@@ -45,7 +45,7 @@ def newest(folder: Path, device: str) -> list[Run]:
     seen: set[str] = set()
     kept = []
     for run in sorted((r for r in runs if r.device == device and not r.quick), key=lambda r: r.date, reverse=True):
-        measured = {row.case for row in run.rows}
+        measured = set(run.finished)
         cases = [case for case in run.cases if case["name"] in measured - seen]
         seen |= measured
         names = {case["name"] for case in cases}

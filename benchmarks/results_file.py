@@ -53,7 +53,7 @@ class Row:
 
 @dataclass
 class Run:
-    """A run: where, with what, which cases, and its rows."""
+    """A run: where, with what, which cases, which of them have all their rows (`finished`), and the rows."""
 
     device: str
     date: str
@@ -65,6 +65,7 @@ class Run:
     cases: list[dict[str, Any]]
     tests: str = ""
     complete: bool = False
+    finished: list[str] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
 
     def of_case(self, name: str) -> list[Row]:

@@ -96,6 +96,7 @@ def execute(cases: tuple[Case, ...], device: str, repeat: int, quick: bool, test
         for row in _measure_case(context, case, run, repeat):
             run.rows.append(row)
             run.write(path)
+        run.finished.append(case.name)
     run.complete = True
     run.write(path)
     _progress(f"{len(run.rows)} rows in {time.perf_counter() - started:.0f} s: {path}")

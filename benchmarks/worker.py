@@ -7,6 +7,7 @@ import gc
 import os
 import re
 import resource
+import signal
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,6 +26,7 @@ STATUS = Path("/proc/self/status")
 
 def main(connection: Connection, case: Case, name: str, device: str, threads: int) -> None:
     """Answer "run" and "quality" with a dictionary each, until "stop" or the end of the connection."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner's to handle
     os.dup2(2, 1)  # what a peer prints is no result
     torch.set_num_threads(threads)
     answer: Any = None

@@ -65,9 +65,12 @@ def test_section_is_replaced_between_its_markers_only():
 
 def test_newest_file_wins_case_by_case_and_quick_runs_do_not_count(run, tmp_path):
     run.write(tmp_path / "a.json")
-    later = replace(run, date="2026-02-01T00:00:00+00:00", cases=run.cases[:1], rows=run.of_case("craig-5k"))
+    later = replace(
+        run, date="2026-02-01T00:00:00+00:00", cases=run.cases[:1], rows=run.of_case("craig-5k"), finished=["craig-5k"]
+    )
     later.write(tmp_path / "b.json")
     replace(later, date="2026-03-01T00:00:00+00:00", quick=True).write(tmp_path / "c.json")
+    replace(later, date="2026-04-01T00:00:00+00:00", finished=[], complete=False).write(tmp_path / "d.json")
     first, second = report.newest(tmp_path, "cpu")
     assert [case["name"] for case in first.cases] == ["craig-5k"]
     assert "craig-5k" not in {case["name"] for case in second.cases}

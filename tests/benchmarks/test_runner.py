@@ -76,6 +76,7 @@ def test_whatever_a_peer_raises_is_a_row(monkeypatch, error, status):
     monkeypatch.setattr(Opponent, "solver", lambda self, task: raising)
     monkeypatch.setattr(worker, "_limit_memory", lambda: None)
     monkeypatch.setattr(worker.os, "dup2", lambda *_: None)
+    monkeypatch.setattr(worker.signal, "signal", lambda *_: None)
     sent, inbox = [], ["run"]
 
     class Pipe:
