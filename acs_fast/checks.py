@@ -25,17 +25,18 @@ def check_number(
     """A finite number in [low, high], or in (low, high] when `above` is set."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number; got {type(value).__name__}")
-    too_low = value <= low if above else value < low
-    if not math.isfinite(value) or too_low or value > high:
+    number = float(value)
+    too_low = number <= low if above else number < low
+    if not math.isfinite(number) or too_low or number > high:
         bounds = f"{'(' if above else '['}{low:g}, {high:g}{')' if math.isinf(high) else ']'}"
         raise ValueError(f"{name} must be finite and in {bounds}; got {value!r}")
-    return float(value)
+    return number
 
 
 def check_count(name: str, value: Any, low: int = 0) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an int; got {type(value).__name__}")
-    if value < low:
+    if int(value) < low:
         raise ValueError(f"{name} must be at least {low}; got {value}")
     return int(value)
 
@@ -91,13 +92,14 @@ def resolve_budget(budget: Any, n: int) -> int:
     """A budget as a count: an int in [1, n], or a float fraction in (0, 1] of n, rounded down, at least 1."""
     if isinstance(budget, bool) or not isinstance(budget, numbers.Real):
         raise TypeError(f"budget must be an int or a float fraction; got {type(budget).__name__}")
-    if not isinstance(budget, numbers.Integral):
-        if not 0.0 < budget <= 1.0:
-            raise ValueError(f"budget as a fraction must be in (0, 1]; got {budget!r}")
-        return max(1, int(float(budget) * n))
-    if not 1 <= budget <= n:
-        raise ValueError(f"budget must be between 1 and the number of elements, {n}; got {budget}")
-    return int(budget)
+    if isinstance(budget, numbers.Integral):
+        if not 1 <= int(budget) <= n:
+            raise ValueError(f"budget must be between 1 and the number of elements, {n}; got {budget}")
+        return int(budget)
+    fraction = float(budget)
+    if not 0.0 < fraction <= 1.0:
+        raise ValueError(f"budget as a fraction must be in (0, 1]; got {budget!r}")
+    return max(1, int(fraction * n))
 
 
 def _name_samples(samples: list[int]) -> str:

@@ -204,7 +204,7 @@ class _FunctionReader:
     def __init__(self, model: nn.Module, objective: Any, features_fn: FeaturesFn) -> None:
         if not isinstance(objective, Objective) or objective.has_own_loss:
             raise TypeError(
-                "features_fn needs an acs_fast.Objective that defines loss_from_logits, from which its residuals follow; "
+                "features_fn needs an acs_fast.Objective that defines loss_from_logits, since residuals come from it; "
                 f"got {type(objective).__name__}"
             )
         self.model, self.objective, self.features_fn = model, objective, features_fn
@@ -232,8 +232,7 @@ def _reader(
 def _at_logits(loss: Tensor, logits: list[Tensor]) -> Tensor:
     if loss.dim() != 1:
         raise ValueError(f"objective.per_sample_loss must return [B] losses; got shape {list(loss.shape)}")
-    gradients = torch.autograd.grad(loss.sum(), logits, allow_unused=True)
-    return torch.stack([torch.zeros_like(z) if g is None else g for g, z in zip(gradients, logits, strict=True)], 1)
+    return torch.stack(torch.autograd.grad(loss.sum(), logits, materialize_grads=True), 1)
 
 
 def _stacked(residuals: Tensor, features: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -261,3 +261,39 @@ def test_bad_options_are_named(options, message):
 def test_epoch_outside_the_schedule():
     with pytest.raises(ValueError, match="epoch must be below epochs, 10; got 10"):
         build().step(10)
+
+
+def test_state_is_a_snapshot_and_is_checked():
+    coreset = build("random")
+    coreset.step(4)
+    state = coreset.state_dict()
+    coreset.step(5)
+    assert len(state["history"]) == 1
+    with pytest.raises(ValueError, match=r"state must be what state_dict\(\) returned; it lacks batches, config"):
+        build().load_state_dict(None)
+    other = build("random")
+    other.objective.steps = 9
+    with pytest.raises(ValueError, match="these differ: objective"):
+        other.load_state_dict(state)
+
+
+def test_fraction_too_small_for_the_classes_is_said_at_once():
+    with pytest.raises(ValueError, match="fraction must leave at least one sample for each of the 5 classes"):
+        build(fraction=0.05)
+    build(fraction=0.05, granularity="global")
+    with pytest.raises(ValueError, match="backend must be one of"):
+        build(backend="gpu")
+
+
+def test_samplers_are_what_other_tools_look_for():
+    coreset = build()
+    assert isinstance(coreset.sampler, torch.utils.data.Sampler)
+    assert isinstance(coreset.batch_sampler, torch.utils.data.BatchSampler)
+    assert (coreset.batch_sampler.batch_size, coreset.batch_sampler.drop_last) == (16, False)
+
+
+def test_ranks_of_batches_have_true_lengths():
+    for rank in (0, 1):
+        coreset = build(granularity="batch", fraction=0.9, rank=rank, world_size=2)
+        coreset.step(4)
+        assert len(coreset.sampler) == len(list(coreset.sampler))

@@ -242,3 +242,77 @@ def test_nan_names_the_samples(model):
     # dropout of the rest: the batch norm is in eval mode, so the others stay finite
     with pytest.raises(ValueError, match="gradients must be finite; NaN or infinity in samples 2, 5"):
         acs.last_layer_gradients(Poisoned(), [(x, y)], acs.Vanilla(), head="inner.head")
+
+
+def test_residuals_follow_a_changed_loss(model):
+    """A closed form that was inherited no longer holds when the loss, or what passes through the model, changes."""
+
+    class Smoothed(acs.TRADES):
+        def loss_from_logits(self, logits, y):
+            return nn.functional.cross_entropy(logits[1], y, label_smoothing=0.3, reduction="none")
+
+    class Tenfold(acs.PGD):
+        def per_sample_loss(self, model, x, x_adv, y):
+            return 10.0 * super().per_sample_loss(model, x, x_adv, y)
+
+    x, y = images(6)
+    g = acs.last_layer_gradients(model, [(x, y)], Smoothed(6.0, 0.1, 0.0, 1, seed=0))
+    z = (g.features[:, 1] @ model.head.weight.T + model.head.bias).detach()
+    smooth = 0.7 * nn.functional.one_hot(y, 5) + 0.3 / 5
+    torch.testing.assert_close(g.residuals[:, 1], z.softmax(1) - smooth)
+    assert float(g.residuals[:, 0].abs().max()) == 0.0
+    plain = acs.last_layer_gradients(model, [(x, y)], acs.WithAttack(lambda x, y: x))
+    tenfold = acs.last_layer_gradients(model, [(x, y)], acs.WithAttack(lambda x, y: x, Tenfold(0.1, 0.1, 1)))
+    torch.testing.assert_close(tenfold.dense(), 10.0 * plain.dense())
+    with pytest.raises(TypeError, match=r"features_fn needs an acs_fast.Objective that defines loss_from_logits"):
+        acs.last_layer_gradients(model, [(x, y)], Tenfold(0.1, 0.1, 1), features_fn=lambda m, x: (x, x))
+
+
+def test_logits_changed_in_place_are_noticed():
+    class Tempered(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 3)
+
+        def forward(self, x):
+            z = self.fc(input=x)
+            z /= 4.0
+            return z
+
+    torch.manual_seed(0)
+    model, x, y = Tempered(), torch.rand(5, 4), torch.tensor([0, 1, 2, 0, 1])
+    with pytest.raises(ValueError, match="head was not found"):
+        acs.last_layer_gradients(model, [(x, y)], acs.Vanilla())
+    g = acs.last_layer_gradients(model, [(x, y)], acs.Vanilla(), head="fc")
+    torch.testing.assert_close(g.residuals[:, 0], (model(x).softmax(1) - nn.functional.one_hot(y, 3)).detach() / 4.0)
+
+
+def test_rude_attacks_leave_no_trace(model):
+    def attack(x, y):
+        model.train()
+        model(x)
+        return x
+
+    x, y = images(6)
+    mean = model.norm.running_mean.clone()
+    acs.last_layer_gradients(model, [(x, y)], attack)
+    assert torch.equal(model.norm.running_mean, mean)
+    with torch.no_grad():
+        acs.last_layer_gradients(model, [(x, y)], lambda x, y: x + 0 * torch.autograd.grad(
+            model(x.requires_grad_()).sum(), x)[0])  # fmt: skip
+    with torch.inference_mode():
+        assert acs.PGD(0.1, 0.1, 2).perturb(model, x + 0, y).shape == x.shape
+
+
+def test_autocast_does_not_reach_the_products(model):
+    g = acs.LastLayerGradients(torch.randn(40, 5), torch.randn(40, 64))
+    plain = (g.gram(), g.total(), acs.pairwise_distances(g), acs.facility_location(g, 10).indices)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = (g.gram(), g.total(), acs.pairwise_distances(g), acs.facility_location(g, 10).indices)
+    assert all(torch.equal(a, b) for a, b in zip(plain, inside, strict=True))
+
+
+def test_empty_batches_are_passed_over(model):
+    x, y = images(6)
+    g = acs.last_layer_gradients(model, [(x[:0], y[:0]), (x.numpy(), y.numpy()), (x[:0], y[:0])], acs.Vanilla())
+    assert len(g) == 6

@@ -125,6 +125,8 @@ def test_output_is_not_overwritten_unasked(tmp_path, capsys):
         (["--steps", "0"], "steps must be at least 1; got 0"),
         (["--data", "/nowhere"], "--data must be 'digits'"),
         (["--compare", "best"], "--compare takes full, full-short"),
+        (["--limit", "-5"], "limit must be at least 1; got -5"),
+        (["--width", "0"], "--width must be at least 1"),
         (["--seeds", "0"], "--seeds must be at least 1"),
         (["--backend", "cuda"], "backend 'cuda' is not available"),
         (["--epochs", "0"], "epochs must be at least 1"),
@@ -134,6 +136,25 @@ def test_bad_options_are_named_and_nothing_is_left(tmp_path, capsys, options, me
     assert train(tmp_path / "out", *options) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_overwriting_checks_first_and_spares_other_files(tmp_path, capsys):
+    assert train(tmp_path) == 0
+    (tmp_path / "notes.txt").write_text("mine")
+    assert train(tmp_path, "--overwrite", "--fraction", "0") == 2
+    assert (tmp_path / "craig-seed0" / "result.json").exists()
+    assert train(tmp_path, "--overwrite", "--selector", "random") == 0
+    assert not (tmp_path / "craig-seed0").exists()
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_resume_takes_no_other_settings(tmp_path, capsys):
+    assert train(tmp_path) == 0
+    assert main(["train", "--resume", str(tmp_path), "--eps", "0.2", "--quiet"]) == 2
+    assert "leave out --eps" in capsys.readouterr().err
+    (tmp_path / "job.json").write_text('{"a": 1}')
+    assert main(["train", "--resume", str(tmp_path)]) == 2
+    assert "job.json: was not written by acs-fast train" in capsys.readouterr().err
 
 
 def test_bad_checkpoints_are_named(tmp_path, capsys):

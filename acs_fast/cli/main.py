@@ -22,6 +22,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return train.INTERRUPTED
     except (ValueError, TypeError, RuntimeError, OSError, FloatingPointError) as error:
         print(f"acs-fast {arguments.command}: {error}", file=sys.stderr)
         return 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import time
@@ -14,13 +13,14 @@ import torch
 
 from acs_fast.ops import backends
 from acs_fast.selectors import GRANULARITIES, SELECTORS
-from acs_fast.training import report
+from acs_fast.training import checkpoint, models, report
 from acs_fast.training.comparison import compare, run_one, summarise
 from acs_fast.training.config import DEFAULT_COMPARISON, METHODS, OBJECTIVES, RunConfig
 from acs_fast.training.data import Splits, load
 from acs_fast.training.models import MODELS
 
 INTERRUPTED = 130
+JOB = "job.json"  # what an output folder was begun with
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,68 +62,84 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train or compare; prints the table and where everything is."""
-    folder, job = _resumed(arguments.resume) if arguments.resume else _new(arguments)
+    start = time.perf_counter()
+    folder, job, splits = _resumed(arguments) if arguments.resume else _new(arguments)
     config = RunConfig(**job["config"])
-    splits = load(config.data, config.limit)
     device = _device(arguments.device)
     _announce(config, job, splits, device)
-    start = time.perf_counter()
     try:
         if job["methods"] is None:
             results = [run_one(config.with_method(config.method, seed), splits, folder, device, False, arguments.quiet)
                        for seed in range(config.seed, config.seed + job["seeds"])]  # fmt: skip
         else:
             results = compare(config, job["methods"], job["seeds"], splits, folder, device, arguments.quiet)
+        rows = summarise(results)
+        written = report.write(rows, results, config, splits.name, folder)
     except KeyboardInterrupt:
         print(
             f"\ninterrupted; every finished epoch is saved. Go on with:\n  acs-fast train --resume {folder}",
             file=sys.stderr,
         )
         return INTERRUPTED
-    rows = summarise(results)
-    written = report.write(rows, results, config, folder)
-    print(f"\n{report.table(rows)}\n\n{report.notes(rows, config)}")
+    print(f"\n{report.table(rows)}\n\n{report.notes(rows, config, splits.name)}")
     print(f"\n{time.perf_counter() - start:.0f} s in all; written: {', '.join(map(str, written))}")
     return 0
 
 
-def _new(arguments: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
+def _new(arguments: argparse.Namespace) -> tuple[Path, dict[str, Any], Splits]:
+    """A new job. Everything is checked before anything is written or removed."""
     folder = arguments.output
-    if (folder / "job.json").exists():
-        if not arguments.overwrite:
-            raise ValueError(f"--output {folder} already holds a run: use --resume {folder}, --overwrite, or another")
-        shutil.rmtree(folder)
+    if (folder / JOB).exists() and not arguments.overwrite:
+        raise ValueError(f"--output {folder} already holds a run: use --resume {folder}, --overwrite, or another")
     if arguments.seeds < 1:
         raise ValueError(f"--seeds must be at least 1; got {arguments.seeds}")
     methods = arguments.compare
     unknown = sorted(set(methods or ()) - set(METHODS))
     if unknown:
         raise ValueError(f"--compare takes {', '.join(METHODS)}; got {', '.join(unknown)}")
-    config = _config(arguments)
+    splits = load(arguments.data, arguments.limit)
+    config = _config(arguments, splits)
+    models.build(config.model, splits.train.x[:2], splits.classes, config.width)
+    backends.chosen("facility_location", config.backend, _device(arguments.device))
     job = {
         "config": config.as_dict(), "seeds": arguments.seeds,
         "methods": None if methods is None else list(methods or DEFAULT_COMPARISON),
     }  # fmt: skip
-    load(config.data, config.limit)  # fail before anything is written
-    backends.chosen("facility_location", config.backend, _device(arguments.device))
+    _remove_run(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "job.json").write_text(json.dumps(job, indent=1))
-    return folder, job
+    checkpoint.write_json(folder / JOB, job)
+    return folder, job, splits
 
 
-def _resumed(folder: Path) -> tuple[Path, dict[str, Any]]:
-    path = folder / "job.json"
-    try:
-        job: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise ValueError(f"--resume {folder}: there is no run to resume (no {path.name} in it)") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: cannot be read ({error})") from error
-    return folder, job
+def _remove_run(folder: Path) -> None:
+    """Remove what an earlier run wrote, and nothing else."""
+    for method in METHODS:
+        for own in folder.glob(f"{method}-seed*"):
+            shutil.rmtree(own)
+    for path in (folder / JOB, *folder.glob("report.*")):
+        path.unlink(missing_ok=True)
 
 
-def _config(arguments: argparse.Namespace) -> RunConfig:
-    eps = arguments.eps if arguments.eps is not None else load(arguments.data, arguments.limit).eps
+def _resumed(arguments: argparse.Namespace) -> tuple[Path, dict[str, Any], Splits]:
+    """The job in the folder, with the settings it was begun with."""
+    folder: Path = arguments.resume
+    defaults = argparse.ArgumentParser()
+    add_arguments(defaults)
+    kept = {"resume", "device", "quiet", "command", "run"}
+    usual = vars(defaults.parse_args([]))
+    given = [f"--{k.replace('_', '-')}" for k, v in vars(arguments).items() if k not in kept and v != usual.get(k)]
+    if given:
+        raise ValueError(f"--resume goes on with the run's own settings; leave out {', '.join(given)}")
+    if not (folder / JOB).exists():
+        raise ValueError(f"--resume {folder}: there is no run to resume (no {JOB} in it)")
+    job = checkpoint.read_json(folder / JOB, {"config", "seeds", "methods"})
+    return folder, job, load(job["config"]["data"], job["config"]["limit"])
+
+
+def _config(arguments: argparse.Namespace, splits: Splits) -> RunConfig:
+    if arguments.width is not None and arguments.width < 1:
+        raise ValueError(f"--width must be at least 1; got {arguments.width}")
+    eps = splits.eps if arguments.eps is None else arguments.eps
     alpha = arguments.alpha if arguments.alpha is not None else 2.5 * eps / max(1, arguments.steps)
     data = arguments.data
     return RunConfig(
@@ -133,8 +149,7 @@ def _config(arguments: argparse.Namespace) -> RunConfig:
         granularity=arguments.granularity, fraction=arguments.fraction, epochs=arguments.epochs,
         period=arguments.period, warm_start=arguments.warm_start, batch_size=arguments.batch_size,
         learning_rate=arguments.lr, ema=arguments.ema, seed=arguments.seed, backend=arguments.backend,
-        evaluate_last=arguments.evaluate_last,
-        test_limit=arguments.test_limit,
+        evaluate_last=arguments.evaluate_last, test_limit=arguments.test_limit,
     )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ class Objective:
         """[B, R, C] gradients of each sample's loss at its logits, in float32 or wider."""
         with torch.enable_grad():
             leaves = tuple(_widened(z).detach().requires_grad_() for z in logits)
-            gradients = torch.autograd.grad(self.loss_from_logits(leaves, y).sum(), leaves)
+            gradients = torch.autograd.grad(self.loss_from_logits(leaves, y).sum(), leaves, materialize_grads=True)
         return torch.stack(gradients, 1)
 
     @property

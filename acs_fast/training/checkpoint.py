@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -19,6 +20,24 @@ def save(path: Path, state: dict[str, Any]) -> None:
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
     os.replace(partial, path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(partial, path)
+
+
+def read_json(path: Path, keys: set[str]) -> dict[str, Any]:
+    """Read a JSON object that has certain keys. Raises CheckpointError when it cannot be read or lacks them."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(content, dict) or not keys <= content.keys():
+        raise CheckpointError(f"{path}: was not written by acs-fast train")
+    return content
 
 
 def load(path: Path, config: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import torch
 
+from acs_fast.training import checkpoint
 from acs_fast.training.config import METHODS, RunConfig
 from acs_fast.training.data import Splits
 from acs_fast.training.run import Run
@@ -48,8 +48,7 @@ def run_one(
     """One run in its own sub-folder; finished, resumed or new."""
     own = folder / f"{config.method}-seed{config.seed}"
     if (own / "result.json").exists():
-        result: dict[str, Any] = json.loads((own / "result.json").read_text())
-        return result
+        return checkpoint.read_json(own / "result.json", {"config", "test", "seconds"})
     run = Run(config, splits, own, device, report_error, show_progress=not quiet)
     if (own / "checkpoint.pt").exists():
         run.restore()

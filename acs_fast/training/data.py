@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from acs_fast.checks import check_count
 from acs_fast.randomness import derived_generator
 from acs_fast.training.files import DataError, read_cifar, read_idx
 
@@ -58,28 +59,33 @@ def load(source: str, limit: int | None = None) -> Splits:
     Raises:
         DataError: nothing usable there, a file that cannot be read, or an optional package that is missing.
     """
-    name, train, test, eps = _read(source)
+    if limit is not None:
+        check_count("limit", limit, low=1)
+    name, train, test, classes, eps = _read(source)
+    if train.x.shape[1:] != test.x.shape[1:]:
+        raise DataError(
+            f"{source}: training images are {list(train.x.shape[1:])}, test images {list(test.x.shape[1:])}"
+        )
     for part, images in (("training", train), ("test", test)):
         if not len(images):
             raise DataError(f"{source}: the {part} set must hold at least one image; got none")
-        if len(images.x) != len(images.y):
-            raise DataError(f"{source}: {len(images.x)} {part} images but {len(images.y)} labels")
     generator = derived_generator("split", len(train))
     if limit is not None and limit < len(train):
         train = train[torch.randperm(len(train), generator=generator)[:limit]]
     held_out = _stratified(train.y, VALIDATION_FRACTION, generator)
-    classes = int(max(train.y.max(), test.y.max())) + 1
-    return Splits(name, train[~held_out], train[held_out], test, classes, eps)
+    found = int(max(train.y.max(), test.y.max())) + 1
+    return Splits(name, train[~held_out], train[held_out], test, max(found, classes), eps)
 
 
-def _read(source: str) -> tuple[str, Images, Images, float]:
+def _read(source: str) -> tuple[str, Images, Images, int, float]:
+    """Name, training and test images, number of classes where the format says it (else 0), usual eps."""
     if source == "digits":
-        return "digits", *_digits(), 0.1
+        return "digits", *_digits(), 10, 0.1
     if source.startswith("torchvision:"):
-        return source.removeprefix("torchvision:"), *_torchvision(source.removeprefix("torchvision:")), 8 / 255
+        return source.removeprefix("torchvision:"), *_torchvision(source.removeprefix("torchvision:")), 0, 8 / 255
     path = Path(source).expanduser()
     if path.suffix == ".npz":
-        return path.stem, *_npz(path), 8 / 255
+        return path.stem, *_npz(path), 0, 8 / 255
     if not path.is_dir():
         raise DataError(
             f"--data must be 'digits', an existing folder of IDX or CIFAR files, an .npz or 'torchvision:NAME'; "
@@ -87,9 +93,10 @@ def _read(source: str) -> tuple[str, Images, Images, float]:
         )
     for folder in (path, *sorted(p for p in path.rglob("*") if p.is_dir())):
         if _idx_file(folder, "train", "images") is not None:
-            return path.name, *(_idx(folder, split) for split in ("train", "test")), 0.1  # type: ignore[return-value]
+            return path.name, _idx(folder, "train"), _idx(folder, "test"), 0, 0.1
         if (folder / "data_batch_1").exists() or ((folder / "train").is_file() and (folder / "meta").exists()):
-            return path.name, *(Images(*_tensors(*read_cifar(folder, s))) for s in ("train", "test")), 8 / 255  # type: ignore[return-value]
+            train, test = (_images(folder, *read_cifar(folder, split)) for split in ("train", "test"))
+            return path.name, train, test, 10 if (folder / "data_batch_1").exists() else 100, 8 / 255
     raise DataError(f"{path}: holds neither IDX files (train-images-idx3-ubyte[.gz]) nor CIFAR python batches")
 
 
@@ -118,26 +125,19 @@ def _idx(folder: Path, split: str) -> Images:
         if path is None:
             raise DataError(f"{folder}: no {IDX_NAMES[split]}-{kind} file beside the others")
         arrays.append(read_idx(path, dims))
-    return Images(*_tensors(arrays[0][:, None], arrays[1]))
+    return _images(folder, arrays[0][:, None], arrays[1])
 
 
 def _npz(path: Path) -> tuple[Images, Images]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, KeyError) as error:  # numpy raises all of these for broken archives
-        raise DataError(f"{path}: cannot be read as .npz ({error})") from error
-    except Exception as error:  # zipfile.BadZipFile is no OSError
-        if type(error).__name__ != "BadZipFile":
-            raise
-        raise DataError(f"{path}: cannot be read as .npz, it may be half-written ({error})") from error
+        with path.open("rb") as file:
+            arrays = dict(np.load(file, allow_pickle=False))
+    except Exception as error:  # numpy and zipfile raise many kinds for broken archives
+        raise DataError(f"{path}: cannot be read as .npz, it may be half-written ({error!r})") from error
     if {"x_train", "y_train", "x_test", "y_test"} <= arrays.keys():
-        return (
-            Images(*_tensors(arrays["x_train"], arrays["y_train"])),
-            Images(*_tensors(arrays["x_test"], arrays["y_test"])),
-        )
+        return tuple(_images(path, arrays[f"x_{s}"], arrays[f"y_{s}"]) for s in ("train", "test"))  # type: ignore[return-value]
     if {"x", "y"} <= arrays.keys():
-        every = Images(*_tensors(arrays["x"], arrays["y"]))
+        every = _images(path, arrays["x"], arrays["y"])
         held_out = _stratified(every.y, 0.2, derived_generator("npz"))
         return every[~held_out], every[held_out]
     raise DataError(f"{path}: must hold x_train, y_train, x_test, y_test or x, y; got {', '.join(arrays) or 'nothing'}")
@@ -154,26 +154,29 @@ def _torchvision(name: str) -> tuple[Images, Images]:
     if kind is None:
         raise DataError(f"--data torchvision:{name}: torchvision.datasets has no {name}")
     parts = [kind("data", train=train, download=True) for train in (True, False)]
-    train, test = (Images(*_tensors(np.asarray(p.data), np.asarray(p.targets))) for p in parts)
+    train, test = (_images(f"torchvision:{name}", np.asarray(p.data), np.asarray(p.targets)) for p in parts)
     return train, test
 
 
-def _tensors(x: np.ndarray, y: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Images of any usual layout as [N, channels, height, width] in [0, 1]."""
+def _images(source: Path | str, x: np.ndarray, y: np.ndarray) -> Images:
+    """Images of any usual layout as [N, channels, height, width] in [0, 1], and their labels, all checked."""
     if x.ndim == 3:
         x = x[:, None]
     elif x.ndim == 4 and x.shape[-1] in (1, 3) and x.shape[1] not in (1, 3):
         x = x.transpose(0, 3, 1, 2)
     if x.ndim != 4:
-        raise DataError(f"images must be [N, height, width] or with channels; got shape {list(x.shape)}")
-    pixels = torch.from_numpy(np.array(x, order="C"))  # a copy: files are read-only
-    scaled = pixels.float() / 255.0 if x.dtype == np.uint8 else pixels.float()
-    if len(scaled) and not (float(scaled.min()) >= 0.0 and float(scaled.max()) <= 1.0):
-        raise DataError(f"images must be bytes or floats in [0, 1]; got [{scaled.min():.3g}, {scaled.max():.3g}]")
-    labels = torch.from_numpy(np.asarray(y).reshape(-1).astype(np.int64))
-    if len(labels) and int(labels.min()) < 0:
-        raise DataError(f"labels must be >= 0; got {int(labels.min())}")
-    return scaled, labels
+        raise DataError(f"{source}: images must be [N, height, width] or with channels; got shape {list(x.shape)}")
+    if y.size != len(x) or max(y.shape, default=1) != y.size:
+        raise DataError(f"{source}: needs one label for each of {len(x)} images; got labels of shape {list(y.shape)}")
+    if y.dtype.kind not in "iuf" or (y != np.floor(y)).any() or (y < 0).any():
+        raise DataError(f"{source}: labels must be integers >= 0; got {y.dtype} such as {y.reshape(-1)[:3].tolist()}")
+    pixels = torch.from_numpy(np.array(x, dtype=np.float32, order="C"))  # a copy: files are read-only
+    if x.dtype.kind in "iu":
+        pixels /= 255.0
+    if len(pixels) and not (float(pixels.min()) >= 0.0 and float(pixels.max()) <= 1.0):
+        low, high = float(x.min()), float(x.max())
+        raise DataError(f"{source}: images must be bytes or floats in [0, 1]; got [{low:.3g}, {high:.3g}]")
+    return Images(pixels, torch.from_numpy(y.reshape(-1).astype(np.int64)))
 
 
 def _stratified(y: Tensor, fraction: float, generator: torch.Generator) -> Tensor:

@@ -28,13 +28,13 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def notes(rows: list[Row], config: RunConfig) -> str:
+def notes(rows: list[Row], config: RunConfig, data: str) -> str:
     """What the columns mean, in the terms of this run."""
     seeds = rows[0].seeds
     tested = f"at most {config.test_limit}"
     spread = f"mean and standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     lines = [
-        f"{config.data}, {config.objective}, eps {config.eps:.4g}, fraction {config.fraction:g}; {spread}.",
+        f"{data}, {config.objective}, eps {config.eps:.4g}, fraction {config.fraction:g}; {spread}.",
         "clean, robust: test accuracy of the best checkpoint by validation (EMA weights); robust under PGD-50, 10 "
         f"restarts, on {tested} test images.",
         "seconds: median over the runs; speed-up: those of the full run over those of the method, training and "
@@ -44,31 +44,33 @@ def notes(rows: list[Row], config: RunConfig) -> str:
     ]
     filled = [f"{r.method} {r.filled:.0f}" for r in rows if r.filled]
     if filled:
-        lines.append(f"samples added at random because matching could use no more (per run): {', '.join(filled)}.")
+        lines.append(
+            f"samples added by the fill policy, since matching could use no more (per run): {', '.join(filled)}."
+        )
     backends = {r.method: r.backend for r in rows if r.backend not in (None, "none")}
     if backends:
         lines.append(f"selection backend: {', '.join(f'{m} {b}' for m, b in backends.items())}.")
     return "\n".join(lines)
 
 
-def write(rows: list[Row], results: list[dict[str, Any]], config: RunConfig, folder: Path) -> list[Path]:
+def write(rows: list[Row], results: list[dict[str, Any]], config: RunConfig, data: str, folder: Path) -> list[Path]:
     """report.txt, report.json and, with matplotlib, report.png; returns what was written."""
-    text, data, picture = (folder / f"report.{kind}" for kind in ("txt", "json", "png"))
-    text.write_text(f"{table(rows)}\n\n{notes(rows, config)}\n")
+    text, file, picture = (folder / f"report.{kind}" for kind in ("txt", "json", "png"))
+    text.write_text(f"{table(rows)}\n\n{notes(rows, config, data)}\n")
     machine = {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
     versions = {"acs_fast": acs_fast.__version__, "torch": torch.__version__, "python": sys.version.split()[0]}
     content = {
         "config": config.as_dict(), "machine": machine, "versions": versions, "rows": [asdict(r) for r in rows],
         "runs": results,
     }  # fmt: skip
-    data.write_text(json.dumps(content, indent=1))
-    written = [text, data]
-    if any(r.speedup is not None for r in rows) and draw(rows, config, picture):
+    file.write_text(json.dumps(content, indent=1))
+    written = [text, file]
+    if any(r.speedup is not None for r in rows) and draw(rows, config, data, picture):
         written.append(picture)
     return written
 
 
-def draw(rows: list[Row], config: RunConfig, path: Path) -> bool:
+def draw(rows: list[Row], config: RunConfig, data: str, path: Path) -> bool:
     """Robust error against speed-up; False when matplotlib is missing."""
     try:
         import matplotlib as mpl
@@ -86,11 +88,12 @@ def draw(rows: list[Row], config: RunConfig, path: Path) -> bool:
             row.speedup, 100.0 - row.robust[0], yerr=row.robust[1], fmt=markers[row.method], markersize=9, capsize=4,
             label=f"{row.method}: {METHODS[row.method]}",
         )  # fmt: skip
+        axes.annotate(row.method, (row.speedup, 100.0 - row.robust[0]), (7, 6), textcoords="offset points", fontsize=9)
     axes.set_xlabel("Speed-up over training on the full data (training and selection time)")
     axes.set_ylabel("Robust test error under PGD-50, 10 restarts (%)")
     bars = f", bars: standard deviation over {rows[0].seeds} seeds" if rows[0].seeds > 1 else ""
     axes.set_title(
-        f"Adversarial training on {config.data} ({config.objective}, eps {config.eps:.3g}, "
+        f"Adversarial training on {data} ({config.objective}, eps {config.eps:.3g}, "
         f"{100 * config.fraction:g} % of the data)\nlower right is better{bars}", fontsize=11,
     )  # fmt: skip
     axes.grid(alpha=0.3)

@@ -17,6 +17,7 @@ from acs_fast.adversarial_coreset import AdversarialCoreset
 from acs_fast.objectives import PGD
 from acs_fast.progress import progress
 from acs_fast.randomness import derived_seed
+from acs_fast.stopwatch import Stopwatch
 from acs_fast.training import checkpoint, models
 from acs_fast.training.config import RunConfig
 from acs_fast.training.data import Splits, loader_arguments
@@ -51,7 +52,7 @@ class Run:
         self.show_progress = show_progress
         torch.manual_seed(derived_seed("model", config.seed))
         self.model = models.build(config.model, splits.train.x, splits.classes, config.width).to(device)
-        self.average = AveragedModel(self.model, avg_fn=_ema(config.ema))
+        self.average = AveragedModel(self.model, multi_avg_fn=_ema(config.ema))
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), config.learning_rate, config.momentum, weight_decay=config.weight_decay
         )
@@ -75,7 +76,7 @@ class Run:
         for epoch in progress(left, f"{self.config.method}, seed {self.config.seed}", enabled=self.show_progress):
             self._train_epoch(epoch)
         result = self._result()
-        (self.folder / "result.json").write_text(json.dumps(result, indent=1))
+        checkpoint.write_json(self.folder / "result.json", result)
         return result
 
     def save(self) -> None:
@@ -106,12 +107,13 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate(epoch)
         selected = self.coreset.step(epoch)
-        seconds = {"attack": 0.0, "step": 0.0}
-        samples, loss_sum = 0, 0.0
+        watch = Stopwatch(self.device)
+        samples, total = 0, torch.zeros((), device=self.device)
         self.model.train()
         for x, y, index in self.loader:
-            loss = self._train_batch(x.to(self.device), y.to(self.device), index, seconds)
-            samples, loss_sum = samples + len(index), loss_sum + float(loss) * len(index)
+            total += len(index) * self._train_batch(x.to(self.device), y.to(self.device), index, watch)
+            samples += len(index)
+        loss_sum, seconds = float(total), watch.seconds()
         if not math.isfinite(loss_sum):
             raise FloatingPointError(f"the training loss became {loss_sum} in epoch {epoch}: lower --lr")
         stats = None if selected is None else dict(selected.stats)
@@ -120,18 +122,17 @@ class Run:
             epoch, {"samples": samples, "loss": loss_sum / samples, "seconds": seconds, "coreset": stats}
         )
 
-    def _train_batch(self, x: Tensor, y: Tensor, index: Tensor, seconds: dict[str, float]) -> Tensor:
-        start = time.perf_counter()
+    def _train_batch(self, x: Tensor, y: Tensor, index: Tensor, watch: Stopwatch) -> Tensor:
+        watch.start()
         x_adv = self.objective.perturb(self.model, x, y)
-        attacked = time.perf_counter()
+        watch.lap("attack")
         losses = self.objective.per_sample_loss(self.model, x, x_adv, y)
         loss = weighted_mean(losses, self.coreset.weights(index))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         self.average.update_parameters(self.model)
-        seconds["attack"] += attacked - start
-        seconds["step"] += time.perf_counter() - attacked
+        watch.lap("step")
         return loss.detach()
 
     def _finish_epoch(self, epoch: int, entry: dict[str, Any]) -> None:
@@ -195,10 +196,10 @@ class Run:
 
 
 def _ema(decay: float) -> Any:
-    """Exponential moving average that starts as a plain mean."""
+    """Exponential moving average whose window grows to its full length over the first steps."""
 
-    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+    def average(averaged: Any, current: Any, count: Tensor | int) -> None:
         t = int(count)
-        return averaged.lerp(current, 1.0 - min(decay, (1 + t) / (10 + t)))
+        torch._foreach_lerp_(list(averaged), list(current), 1.0 - min(decay, (1 + t) / (10 + t)))
 
     return average
