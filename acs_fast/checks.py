@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Collection
 from typing import Any
 
@@ -22,21 +23,22 @@ def check_number(
     name: str, value: Any, low: float = -math.inf, high: float = math.inf, *, above: bool = False
 ) -> float:
     """A finite number in [low, high], or in (low, high] when `above` is set."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number; got {type(value).__name__}")
-    too_low = value <= low if above else value < low
-    if not math.isfinite(value) or too_low or value > high:
-        bounds = f"{'(' if above else '['}{low:g}, {high:g}]"
+    number = float(value)
+    too_low = number <= low if above else number < low
+    if not math.isfinite(number) or too_low or number > high:
+        bounds = f"{'(' if above else '['}{low:g}, {high:g}{')' if math.isinf(high) else ']'}"
         raise ValueError(f"{name} must be finite and in {bounds}; got {value!r}")
-    return float(value)
+    return number
 
 
 def check_count(name: str, value: Any, low: int = 0) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be an int; got {type(value).__name__}")
-    if value < low:
+    if int(value) < low:
         raise ValueError(f"{name} must be at least {low}; got {value}")
-    return value
+    return int(value)
 
 
 def check_floating(name: str, x: Any) -> Tensor:
@@ -51,7 +53,7 @@ def check_finite(name: str, *tensors: Tensor) -> None:
     """Raise ValueError naming the samples (rows) in which any of `tensors` [N, ...] is NaN or infinite."""
     bad: Tensor | None = None
     for x in tensors:
-        rows = ~torch.isfinite(x).reshape(x.shape[0], -1).all(1)
+        rows = ~torch.isfinite(x).reshape(len(x), math.prod(x.shape[1:])).all(1)
         bad = rows if bad is None else bad | rows
     if bad is None or not bool(bad.any()):
         return
@@ -62,11 +64,15 @@ def check_finite(name: str, *tensors: Tensor) -> None:
 def check_unit_interval(name: str, x: Tensor) -> None:
     """Raise ValueError unless every entry of `x` lies in [0, 1] (pixels before any normalisation)."""
     low, high = (float(v) for v in torch.aminmax(x.detach())) if x.numel() else (0.0, 0.0)
-    if not (low >= 0.0 and high <= 1.0):  # also true for NaN
-        raise ValueError(
-            f"{name} must be pixels in [0, 1]; got values in [{low:.4g}, {high:.4g}]. eps is measured in these "
-            "units: move the normalisation into the model (its first layer) and feed raw pixels"
-        )
+    if low >= 0.0 and high <= 1.0:
+        return
+    if math.isnan(low):
+        samples = x.isnan().reshape(len(x), -1).any(1).nonzero().flatten().tolist()
+        raise ValueError(f"{name} must be pixels in [0, 1]; got NaN in {_name_samples(samples)} of the batch")
+    raise ValueError(
+        f"{name} must be pixels in [0, 1]; got values in [{low:.4g}, {high:.4g}]. eps is measured in these units: move "
+        "the normalisation into the model (its first layer) and feed raw pixels"
+    )
 
 
 def check_labels(y: Tensor, classes: int, batch: int) -> None:
@@ -84,15 +90,16 @@ def check_labels(y: Tensor, classes: int, batch: int) -> None:
 
 def resolve_budget(budget: Any, n: int) -> int:
     """A budget as a count: an int in [1, n], or a float fraction in (0, 1] of n, rounded down, at least 1."""
-    if isinstance(budget, bool) or not isinstance(budget, (int, float)):
+    if isinstance(budget, bool) or not isinstance(budget, numbers.Real):
         raise TypeError(f"budget must be an int or a float fraction; got {type(budget).__name__}")
-    if isinstance(budget, float):
-        if not 0.0 < budget <= 1.0:
-            raise ValueError(f"budget as a fraction must be in (0, 1]; got {budget!r}")
-        return max(1, int(budget * n))
-    if not 1 <= budget <= n:
-        raise ValueError(f"budget must be between 1 and the number of elements, {n}; got {budget}")
-    return budget
+    if isinstance(budget, numbers.Integral):
+        if not 1 <= int(budget) <= n:
+            raise ValueError(f"budget must be between 1 and the number of elements, {n}; got {budget}")
+        return int(budget)
+    fraction = float(budget)
+    if not 0.0 < fraction <= 1.0:
+        raise ValueError(f"budget as a fraction must be in (0, 1]; got {budget!r}")
+    return max(1, int(fraction * n))
 
 
 def _name_samples(samples: list[int]) -> str:

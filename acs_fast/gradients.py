@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -80,10 +82,13 @@ class LastLayerGradients:
         return self.residuals.shape[0]
 
     def __getitem__(self, index: Any) -> LastLayerGradients:
-        if isinstance(index, int):
-            if not -len(self) <= index < len(self):
-                raise IndexError(f"index {index} is out of range for {len(self)} samples")
-            index = slice(index, index + 1 or None)
+        if isinstance(index, (int, np.integer)) or (isinstance(index, (Tensor, np.ndarray)) and index.ndim == 0):
+            number = operator.index(index)
+            if not -len(self) <= number < len(self):
+                raise IndexError(f"index {number} is out of range for {len(self)} samples")
+            index = slice(number, number + 1 or None)
+        if isinstance(index, tuple):
+            raise IndexError("index must select samples: an int, a slice, a list, or a tensor of numbers or booleans")
         return LastLayerGradients(self.residuals[index], self.features[index], self.bias)
 
     def __repr__(self) -> str:
@@ -92,6 +97,10 @@ class LastLayerGradients:
             f"LastLayerGradients(N={n}, R={r}, C={c}, D={self.features.shape[-1]}, bias={self.bias}, "
             f"{self.dtype}, {self.device})"
         )
+
+    @property
+    def _widths(self) -> tuple[int, int]:
+        return self.residuals.shape[-1], self.features.shape[-1]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -112,26 +121,29 @@ class LastLayerGradients:
 
     def dense(self) -> Tensor:
         """[N, C*D (+C)]: the weight gradient row-major, then the bias gradient. For tests and small data."""
-        weight = torch.einsum("nrc,nrd->ncd", self.residuals, self.features).flatten(1)
+        with full_precision(self.device):
+            weight = torch.einsum("nrc,nrd->ncd", self.residuals, self.features).flatten(1)
         return torch.cat([weight, self.residuals.sum(1)], 1) if self.bias else weight
 
     def gram(self, other: LastLayerGradients | None = None) -> Tensor:
         """[N, M] inner products with the samples of `other` (default: with its own)."""
         other = self if other is None else other
-        if self.bias != other.bias or self.residuals.shape[-1] != other.residuals.shape[-1]:
-            raise ValueError(f"other must have the same C and bias; got {self!r} and {other!r}")
+        if self.bias != other.bias or self._widths != other._widths:
+            raise ValueError(f"other must have the same C, D and bias; got {self!r} and {other!r}")
         r, h = _accumulable(self)
         s, k = _accumulable(other)
         result = r.new_zeros(len(self), len(other))
-        for a in range(r.shape[1]):
-            for b in range(s.shape[1]):
-                result += (r[:, a] @ s[:, b].T) * (h[:, a] @ k[:, b].T + float(self.bias))
+        with full_precision(self.device):
+            for a in range(r.shape[1]):
+                for b in range(s.shape[1]):
+                    result += (r[:, a] @ s[:, b].T) * (h[:, a] @ k[:, b].T + float(self.bias))
         return result
 
     def squared_norms(self) -> Tensor:
         """[N] squared Euclidean norms of the gradients."""
         r, h = _accumulable(self)
-        return ((r @ r.mT) * (h @ h.mT + float(self.bias))).sum((1, 2))
+        with full_precision(self.device):
+            return ((r @ r.mT) * (h @ h.mT + float(self.bias))).sum((1, 2))
 
     def total(self, weights: Tensor | None = None) -> Tensor:
         """[C, D (+1)]: the (weighted) sum of all gradients, the bias in the last column; one small matrix product.
@@ -144,8 +156,14 @@ class LastLayerGradients:
         r, h = _accumulable(self)
         if weights is not None:
             r = r * weights.to(r)[:, None, None]
-        weight = torch.einsum("nrc,nrd->cd", r, h)
+        with full_precision(self.device):
+            weight = torch.einsum("nrc,nrd->cd", r, h)
         return torch.cat([weight, r.sum((0, 1))[:, None]], 1) if self.bias else weight
+
+
+def full_precision(device: torch.device) -> torch.autocast:
+    """Switch autocast off, so that products of float32 stay float32 also inside a training step's autocast block."""
+    return torch.autocast(device.type, enabled=False)
 
 
 def _accumulable(g: LastLayerGradients) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,32 +11,82 @@ from torch import Tensor
 from acs_fast.ops.stages import stage
 
 PAIRS_AT_ONCE = 1 << 16  # close pairs whose difference is formed together
+ENTRIES_AT_ONCE = 1 << 22  # distances computed together: bounds the temporaries
 
 
 def pairwise_distances(residuals: Tensor, features: Tensor, bias: bool, squared: bool) -> Tensor:
     """[N, N] distances of g_i = sum_a r_i^a (x) (h_i^a, [1]); [N, R, C] and [N, R, D] in, float32 or wider out."""
     with stage("distances", residuals.device):
-        r, h = to_accumulable(residuals), to_accumulable(features)
-        return distance_rows(r, h, r, h, torch.arange(len(r), device=r.device), bias, squared)
+        factors = Centred.of(to_accumulable(residuals), to_accumulable(features), bias)
+        n = len(residuals)
+        d = factors.r.new_empty(n, n)
+        step = max(1, ENTRIES_AT_ONCE // max(1, n))
+        for a in range(0, n, step):
+            b = min(n, a + step)
+            everyone = torch.arange(a, n, device=d.device)
+            block = factors.distances(everyone[: b - a], everyone, squared)
+            upper = block[:, : b - a].triu(1)
+            d[a:b, a:b] = upper + upper.T
+            d[a:b, b:] = block[:, b - a :]
+            d[b:, a:b] = block[:, b - a :].T
+    return d
 
 
-def distance_rows(
-    r: Tensor, h: Tensor, all_r: Tensor, all_h: Tensor, rows: Tensor, bias: bool, squared: bool
-) -> Tensor:
-    """[M, N] distances from M samples, which are number `rows` [M] among all N, to all of them.
+@dataclass(frozen=True)
+class Centred:
+    """Factors as deviations from their means: r = m + q and h = k + p in every pass.
 
-    The expansion n_i + n_j - 2 <g_i, g_j> loses all digits where two gradients nearly agree, so such pairs are
-    measured again from the difference of their factors: identical samples are at distance exactly zero.
+    All gradients are moved by the same sum_a m^a (x) k^a, which changes no distance. The expansion
+    n_i + n_j - 2 <g_i, g_j> then loses digits only where two gradients agree to within their spread, and no longer
+    wherever a class has gradients that all point the same way.
+
+    q: [N, R, C], p: [N, R, D]; v[i, a, b] = <q_i^a, m^b>, u[i, a, b] = <p_i^a, k^b>, both [N, R, R];
+    mm, kk: [R, R] inner products of the means (kk with the bias); norms: [N] squared norms.
     """
-    n, all_n = squared_norms(r, h, bias), squared_norms(all_r, all_h, bias)
-    scale = n[:, None] + all_n[None]
-    d = (scale - 2.0 * inner_products(r, h, all_r, all_h, bias)).clamp_(min=0.0)
-    close = d <= close_threshold(d.dtype) * scale
-    close[torch.arange(len(rows), device=rows.device), rows] = False
-    for i, j in (pair.unbind(1) for pair in close.nonzero().split(PAIRS_AT_ONCE)):
-        d[i, j] = squared_norm_of_difference(r[i], h[i], all_r[j], all_h[j], bias)
-    d[torch.arange(len(rows), device=rows.device), rows] = 0.0
-    return d if squared else d.sqrt_()
+
+    r: Tensor
+    h: Tensor
+    bias: bool
+    q: Tensor
+    p: Tensor
+    u: Tensor
+    v: Tensor
+    mm: Tensor
+    kk: Tensor
+    norms: Tensor
+
+    @classmethod
+    def of(cls, r: Tensor, h: Tensor, bias: bool) -> Centred:
+        m, k = r.mean(0), h.mean(0)
+        q, p = r - m, h - k
+        u, v, mm, kk = p @ k.T, q @ m.T, m @ m.T, k @ k.T + float(bias)
+        qq, pp = q @ q.mT, p @ p.mT
+        norms = ((qq + v + v.mT + mm) * pp + qq * (u + u.mT + kk) + 2.0 * v * u.mT).sum((1, 2))
+        return cls(r, h, bias, q, p, u, v, mm, kk, norms)
+
+    def inner_products(self, i: Tensor, j: Tensor) -> Tensor:
+        """[I, J] inner products of the moved gradients."""
+        result = self.q.new_zeros(len(i), len(j))
+        for a in range(self.q.shape[1]):
+            for b in range(self.q.shape[1]):
+                qq, pp = self.q[i, a] @ self.q[j, b].T, self.p[i, a] @ self.p[j, b].T
+                u, v = self.u[i, a, b][:, None], self.v[i, a, b][:, None]
+                u_, v_ = self.u[j, b, a][None], self.v[j, b, a][None]
+                result += (qq + v + v_ + self.mm[a, b]) * pp + qq * (u + u_ + self.kk[a, b]) + v * u_ + v_ * u
+        return result
+
+    def distances(self, i: Tensor, j: Tensor, squared: bool) -> Tensor:
+        """[I, J] distances between samples i and j (numbers among all N).
+
+        Pairs that are close for their norms are measured again from the difference of their factors, so that
+        identical samples are at distance exactly zero.
+        """
+        scale = self.norms[i, None] + self.norms[None, j]
+        d = (scale - 2.0 * self.inner_products(i, j)).clamp_(min=0.0)
+        for x, y in (pair.unbind(1) for pair in (d <= close_threshold(d.dtype) * scale).nonzero().split(PAIRS_AT_ONCE)):
+            s, t = i[x], j[y]
+            d[x, y] = squared_norm_of_difference(self.r[s], self.h[s], self.r[t], self.h[t], self.bias)
+        return d if squared else d.sqrt_()
 
 
 def close_threshold(dtype: torch.dtype) -> float:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from acs_fast.ops.distances import distance_rows, pairwise_distances, to_accumulable
+from acs_fast.ops.distances import Centred, pairwise_distances, to_accumulable
 from acs_fast.ops.stages import stage
 
 ENTRIES_AT_ONCE = 1 << 23  # distances quantised together
@@ -38,12 +38,13 @@ class Distances:
     @classmethod
     def of_gradients(cls, r: Tensor, h: Tensor, bias: bool, squared: bool) -> Distances:
         """Matrix-free: rows are computed when they are asked for, and nothing N x N is ever there."""
-        r, h = to_accumulable(r), to_accumulable(h)
+        factors = Centred.of(to_accumulable(r), to_accumulable(h), bias)
+        everyone = torch.arange(len(r), device=r.device)
 
         def rows(i: Tensor) -> Tensor:
-            return distance_rows(r[i], h[i], r, h, i, bias, squared)
+            return factors.distances(i, everyone, squared)
 
-        return cls(len(r), rows, lambda j: rows(torch.tensor([j], device=r.device))[0], r.device)
+        return cls(len(r), rows, lambda j: rows(everyone[j : j + 1])[0], r.device)
 
     def chunks(self, index: Tensor) -> list[Tensor]:
         return list(index.split(max(1, ENTRIES_AT_ONCE // max(1, self.n))))
@@ -134,7 +135,7 @@ def _greedy(distances: Distances, budget: int) -> tuple[Tensor, Tensor, Tensor, 
     assignment = torch.zeros(n, dtype=torch.int64, device=device)
     picks, gains = [], []
     for step in range(budget):
-        pick = int(gain.argmax())  # the lowest index among equals; picked ones are at -1
+        pick = int(gain.argmax())  # the lowest index among equals; picked ones are below 0
         picks.append(pick)
         gains.append(int(gain[pick]))
         column = quantised(distances.column(pick))
@@ -144,7 +145,7 @@ def _greedy(distances: Distances, budget: int) -> tuple[Tensor, Tensor, Tensor, 
             gain += new - old
             current[touched] = column[touched]
             assignment[touched] = step
-        gain[picks] = -1
+        gain[pick] = -1  # and it only falls from there
     unit = 2.0**-exponent
     return (
         torch.tensor(picks, device=device),

@@ -1,0 +1,172 @@
+"""Train robustly on adversarial coresets, or compare methods on the same budget."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from acs_fast.ops import backends
+from acs_fast.selectors import GRANULARITIES, SELECTORS
+from acs_fast.training import checkpoint, models, report
+from acs_fast.training.comparison import compare, run_one, summarise
+from acs_fast.training.config import DEFAULT_COMPARISON, METHODS, OBJECTIVES, RunConfig
+from acs_fast.training.data import Splits, load
+from acs_fast.training.models import MODELS
+
+INTERRUPTED = 130
+JOB = "job.json"  # what an output folder was begun with
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of `acs-fast train`."""
+    add = parser.add_argument
+    add("--data", default="digits", metavar="SOURCE",
+        help="digits, a folder of IDX or CIFAR files, an .npz, or torchvision:NAME (default: digits)")  # fmt: skip
+    add("--limit", type=int, metavar="N", help="use at most N training samples")
+    add("--model", choices=MODELS, default="small")
+    add("--width", type=int, help="channels of the first layer (default: 16 for small, 64 for resnet18)")
+    add("--objective", choices=OBJECTIVES, default="pgd")
+    add("--eps", type=float, help="radius of the attack in pixels of [0, 1] (default: usual for the data)")
+    add("--alpha", type=float, help="step of the attack (default: 2.5 eps / steps)")
+    add("--steps", type=int, default=10, help="steps of the training attack (default: 10)")
+    add("--beta", type=float, default=6.0, help="weight of the divergence, for trades (default: 6)")
+    add("--selector", choices=["full", *SELECTORS], default="craig", help="what coreset epochs train on")
+    add("--granularity", choices=GRANULARITIES, default="class")
+    add("--fraction", type=float, default=0.3, help="size of the coreset in (0, 1] (default: 0.3)")
+    add("--epochs", type=int, default=30)
+    add("--period", type=int, default=5, help="epochs between selections (default: 5)")
+    add("--warm-start", type=float, default=0.3, help="share of the epochs before the first coreset (default: 0.3)")
+    add("--batch-size", type=int, default=128)
+    add("--lr", type=float, default=0.1, help="highest learning rate (default: 0.1)")
+    add("--ema", type=float, default=0.99, help="decay of the averaged weights (default: 0.99)")
+    add("--seed", type=int, default=0, help="(first) seed")
+    add("--seeds", type=int, default=1, help="number of seeds (default: 1)")
+    add("--compare", nargs="*", metavar="METHOD",
+        help=f"compare methods: {', '.join(METHODS)} (default: {', '.join(DEFAULT_COMPARISON)})")  # fmt: skip
+    add("--backend", default="auto", help="backend of the selection (see `acs-fast doctor`)")
+    add("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
+    add("--evaluate-last", action="store_true", help="also test the weights of the last epoch (in report.json)")
+    add("--test-limit", type=int, default=1000, metavar="N",
+        help="attack at most N test images at the end (default: 1000)")  # fmt: skip
+    add("--output", type=Path, default=Path("runs/latest"), metavar="FOLDER")
+    add("--overwrite", action="store_true", help="remove what an earlier run left in the output folder")
+    add("--resume", type=Path, metavar="FOLDER", help="continue what was interrupted, with its own settings")
+    add("--quiet", action="store_true", help="no progress bars")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train or compare; prints the table and where everything is."""
+    start = time.perf_counter()
+    folder, job, splits = _resumed(arguments) if arguments.resume else _new(arguments)
+    config = RunConfig(**job["config"])
+    device = _device(arguments.device)
+    _announce(config, job, splits, device)
+    try:
+        if job["methods"] is None:
+            results = [run_one(config.with_method(config.method, seed), splits, folder, device, False, arguments.quiet)
+                       for seed in range(config.seed, config.seed + job["seeds"])]  # fmt: skip
+        else:
+            results = compare(config, job["methods"], job["seeds"], splits, folder, device, arguments.quiet)
+        rows = summarise(results)
+        written = report.write(rows, results, config, splits.name, folder)
+    except KeyboardInterrupt:
+        print(
+            f"\ninterrupted; every finished epoch is saved. Go on with:\n  acs-fast train --resume {folder}",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+    print(f"\n{report.table(rows)}\n\n{report.notes(rows, config, splits.name)}")
+    print(f"\n{time.perf_counter() - start:.0f} s in all; written: {', '.join(map(str, written))}")
+    return 0
+
+
+def _new(arguments: argparse.Namespace) -> tuple[Path, dict[str, Any], Splits]:
+    """A new job. Everything is checked before anything is written or removed."""
+    folder = arguments.output
+    if (folder / JOB).exists() and not arguments.overwrite:
+        raise ValueError(f"--output {folder} already holds a run: use --resume {folder}, --overwrite, or another")
+    if arguments.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1; got {arguments.seeds}")
+    methods = arguments.compare
+    unknown = sorted(set(methods or ()) - set(METHODS))
+    if unknown:
+        raise ValueError(f"--compare takes {', '.join(METHODS)}; got {', '.join(unknown)}")
+    splits = load(arguments.data, arguments.limit)
+    config = _config(arguments, splits)
+    models.build(config.model, splits.train.x[:2], splits.classes, config.width)
+    backends.chosen("facility_location", config.backend, _device(arguments.device))
+    job = {
+        "config": config.as_dict(), "seeds": arguments.seeds,
+        "methods": None if methods is None else list(methods or DEFAULT_COMPARISON),
+    }  # fmt: skip
+    _remove_run(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint.write_json(folder / JOB, job)
+    return folder, job, splits
+
+
+def _remove_run(folder: Path) -> None:
+    """Remove what an earlier run wrote, and nothing else."""
+    for method in METHODS:
+        for own in folder.glob(f"{method}-seed*"):
+            shutil.rmtree(own)
+    for path in (folder / JOB, *folder.glob("report.*")):
+        path.unlink(missing_ok=True)
+
+
+def _resumed(arguments: argparse.Namespace) -> tuple[Path, dict[str, Any], Splits]:
+    """The job in the folder, with the settings it was begun with."""
+    folder: Path = arguments.resume
+    defaults = argparse.ArgumentParser()
+    add_arguments(defaults)
+    kept = {"resume", "device", "quiet", "command", "run"}
+    usual = vars(defaults.parse_args([]))
+    given = [f"--{k.replace('_', '-')}" for k, v in vars(arguments).items() if k not in kept and v != usual.get(k)]
+    if given:
+        raise ValueError(f"--resume goes on with the run's own settings; leave out {', '.join(given)}")
+    if not (folder / JOB).exists():
+        raise ValueError(f"--resume {folder}: there is no run to resume (no {JOB} in it)")
+    job = checkpoint.read_json(folder / JOB, {"config", "seeds", "methods"})
+    return folder, job, load(job["config"]["data"], job["config"]["limit"])
+
+
+def _config(arguments: argparse.Namespace, splits: Splits) -> RunConfig:
+    if arguments.width is not None and arguments.width < 1:
+        raise ValueError(f"--width must be at least 1; got {arguments.width}")
+    eps = splits.eps if arguments.eps is None else arguments.eps
+    alpha = arguments.alpha if arguments.alpha is not None else 2.5 * eps / max(1, arguments.steps)
+    data = arguments.data
+    return RunConfig(
+        data=data if data == "digits" or data.startswith("torchvision:") else str(Path(data).expanduser().resolve()),
+        limit=arguments.limit, model=arguments.model, width=arguments.width, objective=arguments.objective, eps=eps,
+        alpha=alpha, steps=arguments.steps, beta=arguments.beta, method=arguments.selector,
+        granularity=arguments.granularity, fraction=arguments.fraction, epochs=arguments.epochs,
+        period=arguments.period, warm_start=arguments.warm_start, batch_size=arguments.batch_size,
+        learning_rate=arguments.lr, ema=arguments.ema, seed=arguments.seed, backend=arguments.backend,
+        evaluate_last=arguments.evaluate_last, test_limit=arguments.test_limit,
+    )  # fmt: skip
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError(f"--device {name}: torch sees no CUDA device here")
+    return device
+
+
+def _announce(config: RunConfig, job: dict[str, Any], splits: Splits, device: torch.device) -> None:
+    what = ", ".join(job["methods"]) if job["methods"] else config.method
+    print(
+        f"{splits.name}: {len(splits.train)} training, {len(splits.validation)} validation, {len(splits.test)} test "
+        f"images in {splits.classes} classes\n{config.objective}, eps {config.eps:.4g}, {config.epochs} epochs, "
+        f"fraction {config.fraction:g}, {job['seeds']} seed(s), on {device}: {what}",
+        flush=True,
+    )
