@@ -4,7 +4,7 @@ TORCH ?= torch==2.13.0
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint bench sanitize clean
 
 setup: $(VENV)/.ready
 
@@ -39,6 +39,15 @@ $(VENV)/.bench: $(VENV)/.ready
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks $(BENCH)
 	$(BIN)/python -m benchmarks.report
+
+# the operator tests with AddressSanitizer and UndefinedBehaviorSanitizer, in a build of their own
+SANITIZED = build/sanitize/lib
+sanitize: $(VENV)/.ready
+	ACS_FAST_BUILD=cpu ACS_FAST_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-base build/sanitize --build-lib $(SANITIZED)
+	rm -rf $(SANITIZED)/tests && cp -r tests $(SANITIZED)/tests
+	cd $(SANITIZED) && LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so) $$(c++ -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ACS_FAST_REQUIRE=cpu HYPOTHESIS_STORAGE_DIRECTORY=.hypothesis \
+	  $(abspath $(BIN))/python -m pytest -q -c /dev/null --rootdir . -p no:cacheprovider tests/ops
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info acs_fast/*.so acs_fast/_build.py runs
