@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from setuptools import setup
 
 ROOT = Path(__file__).parent
 BUILDS = ("auto", "none", "cpu", "cuda")
+COMMANDS = {"build", "build_ext", "bdist_wheel", "editable_wheel", "install", "develop"}  # those that compile
+os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])  # ninja lives there
 
 
 def flag(name: str) -> bool:
@@ -32,11 +35,9 @@ def why_not_cpu() -> str | None:
         return (
             "torch cannot be imported while building; install torch first, then use `pip install --no-build-isolation`"
         )
-    compiler = os.environ.get("CXX", "c++").split()[0]
-    if shutil.which(compiler) is None and shutil.which("g++") is None:
-        return f"there is no C++ compiler ({compiler!r} not found; set CXX)"
-    if shutil.which("ninja") is None:
-        return "ninja is missing; `pip install ninja`"
+    compilers = (os.environ.get("CXX", "c++").split()[0], "g++", "clang++")
+    if not any(map(shutil.which, compilers)):
+        return f"there is no C++ compiler ({', '.join(compilers)} not found); install one or set CXX"
     return None
 
 
@@ -70,7 +71,8 @@ def what_to_build() -> list[str]:
     if choice != "auto" and reasons[choice] is not None:
         raise SystemExit(f"ACS_FAST_BUILD={choice}: {reasons[choice]}")
     if choice == "auto" and reasons["cpu"] is not None:
-        print(f"acs_fast: installing without compiled kernels: {reasons['cpu']}", file=sys.stderr)
+        if COMMANDS.intersection(sys.argv):
+            print(f"acs_fast: installing without compiled kernels: {reasons['cpu']}", file=sys.stderr)
         return []
     return [part for part in ("cpu", "cuda") if reasons[part] is None and (part == "cpu" or choice != "cpu")]
 
@@ -113,7 +115,8 @@ def arguments() -> dict[str, Any]:
     from torch.utils.cpp_extension import BuildExtension
 
     record_build(parts)
-    return {"ext_modules": [extension(parts)], "cmdclass": {"build_ext": BuildExtension.with_options(use_ninja=True)}}
+    ninja = shutil.which("ninja") is not None
+    return {"ext_modules": [extension(parts)], "cmdclass": {"build_ext": BuildExtension.with_options(use_ninja=ninja)}}
 
 
 setup(**arguments())

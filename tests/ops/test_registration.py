@@ -1,5 +1,10 @@
 """The dispatcher's view of the operators, what torch.compile makes of them, and what bad input gets."""
 
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -55,6 +60,50 @@ def test_build_info():
     assert info["simd"] in ("baseline", "avx2", "avx512")
     assert info["threads"] == torch.get_num_threads()
     assert "fast-math" not in info["flags"]
+
+
+def test_a_module_that_cannot_load_names_both_torch_versions(monkeypatch):
+    def broken(name):
+        if name == "acs_fast._C":
+            raise ImportError("undefined symbol")
+        return SimpleNamespace(TORCH_VERSION="1.2.3")
+
+    monkeypatch.setattr(compiled.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(compiled.importlib, "import_module", broken)
+    with pytest.raises(RuntimeError, match=f"1.2.3 .* {torch.__version__.split('+')[0]}"):
+        compiled.load()
+
+
+def test_absence_of_the_module_is_quiet(monkeypatch):
+    monkeypatch.setattr(compiled.importlib.util, "find_spec", lambda name: None)
+    assert compiled.load() is None
+
+
+@pytest.mark.parametrize("level", ["baseline", "avx2"])
+def test_every_instruction_set_picks_the_same(level):
+    require_backend("cpu")
+    script = """
+import torch, acs_fast
+from acs_fast.ops import compiled
+from tests.ops.cases import random
+f = random(300, 10, 65, passes=2)
+d = acs_fast.pairwise_distances(acs_fast.LastLayerGradients(f.residuals, f.features))
+g = acs_fast.LastLayerGradients(f.residuals.double(), f.features.double())
+picks = [acs_fast.facility_location(g, 60).indices.tolist(), acs_fast.gradient_matching(g, 60).indices.tolist()]
+print(compiled.MODULE.build_info()["simd"], round(float(d.sum()), 1), picks)
+"""
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, **extra},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split(" ", 1)
+        for extra in ({}, {"ACS_FAST_SIMD": level})
+    ]
+    assert outputs[1][0] in (level, "baseline")
+    assert outputs[0][1] == outputs[1][1]
 
 
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
