@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from acs_fast.checks import check_choice
-from acs_fast.ops import compiled
+from acs_fast.ops import compiled, stages
 from acs_fast.ops.schemas import REFERENCE
 
 BACKENDS = ("auto", "reference", "cpu", "triton", "cuda")
@@ -49,9 +49,21 @@ def chosen(op: str, backend: str, device: torch.device) -> str:
     return backend
 
 
-def run(op: str, backend: str, *args: Any) -> Any:
-    """Run an operator on a backend that `chosen` has returned."""
+def run(op: str, backend: str, *args: Any, seconds: dict[str, float] | None = None) -> Any:
+    """Run an operator on a backend that `chosen` has returned, and add its seconds by stage to `seconds`."""
+    _take_seconds()
     implementation = REFERENCE[op] if backend == "reference" else getattr(torch.ops.acs_fast, op)
     device = next(x.device.type for x in args if isinstance(x, torch.Tensor))
     with torch.autocast(device, enabled=False):  # distances in bfloat16 are not the same distances
-        return implementation(*args)
+        result = implementation(*args)
+    for stage, spent in _take_seconds().items():
+        if seconds is not None:
+            seconds[stage] = seconds.get(stage, 0.0) + spent
+    return result
+
+
+def _take_seconds() -> dict[str, float]:
+    taken = stages.take_seconds()
+    if compiled.MODULE is not None:
+        taken.update(compiled.MODULE.take_seconds())
+    return taken

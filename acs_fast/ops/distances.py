@@ -8,23 +8,26 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from acs_fast.ops.stages import stage
+
 PAIRS_AT_ONCE = 1 << 16  # close pairs whose difference is formed together
 ENTRIES_AT_ONCE = 1 << 22  # distances computed together: bounds the temporaries
 
 
 def pairwise_distances(residuals: Tensor, features: Tensor, bias: bool, squared: bool) -> Tensor:
     """[N, N] distances of g_i = sum_a r_i^a (x) (h_i^a, [1]); [N, R, C] and [N, R, D] in, float32 or wider out."""
-    factors = Centred.of(to_accumulable(residuals), to_accumulable(features), bias)
-    n = len(residuals)
-    d = factors.r.new_empty(n, n)
-    for rows in torch.arange(n, device=d.device).split(max(1, ENTRIES_AT_ONCE // max(1, n))):
-        a, b = int(rows[0]), int(rows[-1]) + 1
-        block = factors.distances(rows, torch.arange(a, n, device=d.device), squared)
-        upper = block[:, : b - a].triu(1)
-        d[a:b, a:b] = upper + upper.T
-        d[a:b, b:] = block[:, b - a :]
-        d[b:, a:b] = block[:, b - a :].T
-    return d
+    with stage("distances", residuals.device):
+        factors = Centred.of(to_accumulable(residuals), to_accumulable(features), bias)
+        n = len(residuals)
+        d = factors.r.new_empty(n, n)
+        for rows in torch.arange(n, device=d.device).split(max(1, ENTRIES_AT_ONCE // max(1, n))):
+            a, b = int(rows[0]), int(rows[-1]) + 1
+            block = factors.distances(rows, torch.arange(a, n, device=d.device), squared)
+            upper = block[:, : b - a].triu(1)
+            d[a:b, a:b] = upper + upper.T
+            d[a:b, b:] = block[:, b - a :]
+            d[b:, a:b] = block[:, b - a :].T
+        return d
 
 
 @dataclass(frozen=True)
