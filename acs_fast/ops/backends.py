@@ -51,9 +51,9 @@ def chosen(op: str, backend: str, device: torch.device) -> str:
 
 def run(op: str, backend: str, *args: Any, seconds: dict[str, float] | None = None) -> Any:
     """Run an operator on a backend that `chosen` has returned, and add its seconds by stage to `seconds`."""
-    _take_seconds()
     implementation = REFERENCE[op] if backend == "reference" else getattr(torch.ops.acs_fast, op)
     device = next(x.device.type for x in args if isinstance(x, torch.Tensor))
+    _take_seconds()
     with torch.autocast(device, enabled=False):  # distances in bfloat16 are not the same distances
         result = implementation(*args)
     for stage, spent in _take_seconds().items():

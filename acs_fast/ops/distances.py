@@ -20,14 +20,16 @@ def pairwise_distances(residuals: Tensor, features: Tensor, bias: bool, squared:
         factors = Centred.of(to_accumulable(residuals), to_accumulable(features), bias)
         n = len(residuals)
         d = factors.r.new_empty(n, n)
-        for rows in torch.arange(n, device=d.device).split(max(1, ENTRIES_AT_ONCE // max(1, n))):
-            a, b = int(rows[0]), int(rows[-1]) + 1
-            block = factors.distances(rows, torch.arange(a, n, device=d.device), squared)
+        step = max(1, ENTRIES_AT_ONCE // max(1, n))
+        for a in range(0, n, step):
+            b = min(n, a + step)
+            everyone = torch.arange(a, n, device=d.device)
+            block = factors.distances(everyone[: b - a], everyone, squared)
             upper = block[:, : b - a].triu(1)
             d[a:b, a:b] = upper + upper.T
             d[a:b, b:] = block[:, b - a :]
             d[b:, a:b] = block[:, b - a :].T
-        return d
+    return d
 
 
 @dataclass(frozen=True)

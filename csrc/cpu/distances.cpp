@@ -15,18 +15,9 @@ bool equal_factors(const Factors<T>& f, int64_t i, int64_t j) {
          std::memcmp(f.feature(i, 0), f.feature(j, 0), sizeof(T) * f.R * f.D) == 0;
 }
 
-}  // namespace
+double dot_doubles(const double* x, const double* y, int64_t n) { return kernels<double>().dot(x, y, n); }
 
-template <class T>
-double squared_norm(const Factors<T>& f, int64_t i) {
-  const auto& k = kernels<T>();
-  double sum = 0.0;
-  for (int64_t a = 0; a < f.R; ++a)
-    for (int64_t b = 0; b < f.R; ++b)
-      sum += k.dot_differences(f.residual(i, a), nullptr, f.residual(i, b), nullptr, f.C) *
-             (k.dot_differences(f.feature(i, a), nullptr, f.feature(i, b), nullptr, f.D) + double(f.bias));
-  return sum;
-}
+}  // namespace
 
 // g_i - g_j = sum_a (r_i^a - r_j^a) (x) (h_i^a, [1]) + r_j^a (x) (h_i^a - h_j^a, [0])
 template <class T>
@@ -47,31 +38,90 @@ double squared_norm_of_difference(const Factors<T>& f, int64_t i, int64_t j) {
 }
 
 template <class T>
-Panels<T>::Panels(const Factors<T>& f, int width, int64_t count)
-    : width_(width), R_(f.R), C_(f.C), D_(f.D), data_(panels(count) * width * f.R * (f.C + f.D)) {}
+Centred<T>::Centred(const Factors<T>& f) : f_(f), means_(f.R * (f.C + f.D), 0.0) {}
 
 template <class T>
-void Panels<T>::pack(const Factors<T>& f, const int32_t* samples, int64_t count, int64_t begin, int64_t end) {
-  for (int64_t panel = begin; panel < end; ++panel)
-    for (int64_t pass = 0; pass < R_; ++pass) {
-      T* out = const_cast<T*>(residual(panel, pass));
-      for (int64_t lane = 0; lane < width_; ++lane) {
-        const int64_t s = panel * width_ + lane;
-        if (s >= count) {
-          for (int64_t d = 0; d < C_ + D_; ++d) out[d * width_ + lane] = T(0);
-          continue;
-        }
-        const int64_t i = samples ? samples[s] : s;
-        const T *r = f.residual(i, pass), *h = f.feature(i, pass);
-        for (int64_t c = 0; c < C_; ++c) out[c * width_ + lane] = r[c];
-        for (int64_t d = 0; d < D_; ++d) out[(C_ + d) * width_ + lane] = h[d];
-      }
+void Centred<T>::prepare(const Team& team, int rank) {
+  const int64_t c_all = f_.R * f_.C, d_all = f_.R * f_.D;
+  const Span own = team.part(rank, c_all + d_all, 16);
+  const auto add = [&](const T* row, int64_t begin, int64_t end, double* sums) {
+    for (int64_t d = begin; d < end; ++d) sums[d] += double(row[d]);
+  };
+  std::vector<double> sums(c_all + d_all, 0.0);
+  for (int64_t i = 0; i < f_.n; ++i) {
+    add(f_.residual(i, 0), own.begin, std::min(own.end, c_all), sums.data());
+    add(f_.feature(i, 0), std::max<int64_t>(own.begin - c_all, 0), own.end - c_all, sums.data() + c_all);
+  }
+  for (int64_t s = own.begin; s < own.end; ++s) {
+    const bool residual = s < c_all;
+    const int64_t width = residual ? f_.C : f_.D, at = residual ? s : s - c_all;
+    means_[at / width * (f_.C + f_.D) + at % width + (residual ? 0 : f_.C)] = double(T(sums[s] / double(f_.n)));
+  }
+}
+
+template <class T>
+void Centred<T>::deviations(int64_t i, int64_t pass, T* q, T* p) const {
+  const T *r = f_.residual(i, pass), *h = f_.feature(i, pass);
+  const double *m = residual_mean(pass), *k = feature_mean(pass);
+  for (int64_t c = 0; c < f_.C; ++c) q[c] = r[c] - T(m[c]);
+  for (int64_t d = 0; d < f_.D; ++d) p[d] = h[d] - T(k[d]);
+}
+
+template <class T>
+Panels<T>::Panels(const Factors<T>& f, int width, int64_t count)
+    : width_(width),
+      R_(f.R),
+      C_(f.C),
+      D_(f.D),
+      count_(panels(count) * width),
+      data_(count_ * f.R * (f.C + f.D)),
+      u_(count_ * f.R * f.R),
+      v_(count_ * f.R * f.R),
+      norms_(count_) {}
+
+template <class T>
+void Panels<T>::pack(const Centred<T>& centred, const int32_t* samples, int64_t count, int64_t begin, int64_t end) {
+  std::vector<T> sample(R_ * (C_ + D_));  // [R, C] and [R, D]
+  for (int64_t at = begin * width_; at < end * width_; ++at) {
+    T *q = sample.data(), *p = q + R_ * C_;
+    if (at < count)
+      for (int64_t a = 0; a < R_; ++a) centred.deviations(samples ? samples[at] : at, a, q + a * C_, p + a * D_);
+    else
+      std::fill(sample.begin(), sample.end(), T(0));
+    for (int64_t a = 0; a < R_; ++a) {
+      T* out = data_.data() + (at / width_ * R_ + a) * (C_ + D_) * width_ + at % width_;
+      for (int64_t c = 0; c < C_; ++c) out[c * width_] = q[a * C_ + c];
+      for (int64_t d = 0; d < D_; ++d) out[(C_ + d) * width_] = p[a * D_ + d];
     }
+    describe(centred, at, q, p);
+  }
+}
+
+// u, v and the squared norm of one sample's moved gradient
+template <class T>
+void Panels<T>::describe(const Centred<T>& centred, int64_t at, const T* q, const T* p) {
+  const auto& k = kernels<T>();
+  const auto u = [&](int64_t a, int64_t b) { return k.dot(p + a * D_, centred.feature_mean(b), D_); };
+  const auto v = [&](int64_t a, int64_t b) { return k.dot(q + a * C_, centred.residual_mean(b), C_); };
+  const double bias = double(centred.factors().bias);
+  double norm = 0.0;
+  for (int64_t a = 0; a < R_; ++a)
+    for (int64_t b = 0; b < R_; ++b) {
+      const double uab = u(a, b), vab = v(a, b), uba = a == b ? uab : u(b, a), vba = a == b ? vab : v(b, a);
+      const double mm = dot_doubles(centred.residual_mean(a), centred.residual_mean(b), C_);
+      const double kk = dot_doubles(centred.feature_mean(a), centred.feature_mean(b), D_) + bias;
+      const double qq = k.dot_differences(q + a * C_, nullptr, q + b * C_, nullptr, C_);
+      const double pp = k.dot_differences(p + a * D_, nullptr, p + b * D_, nullptr, D_);
+      norm += (qq + (vab + vba) + mm) * pp + qq * (uab + uba + kk) + (vab * uba + vba * uab);
+      u_[(a * R_ + b) * count_ + at] = T(uab);
+      v_[(a * R_ + b) * count_ + at] = T(vab);
+    }
+  norms_[at] = T(norm);
 }
 
 template <class T>
 TileBuffers<T>::TileBuffers(int tile, int64_t R)
-    : gram(size_t(tile) * tile), hh(size_t(tile) * tile), rr(size_t(tile) * tile), d(size_t(tile) * tile) {
+    : gram(size_t(tile) * tile), pp(size_t(tile) * tile), qq(size_t(tile) * tile), d(size_t(tile) * tile) {
   if (R > 1) above.resize(gram.size()), below.resize(gram.size());
 }
 
@@ -81,17 +131,26 @@ Distances<T>::Distances(const Factors<T>& factors, bool squared)
       k_(kernels<T>()),
       squared_(squared),
       threshold_(T(3) * std::sqrt(std::numeric_limits<T>::epsilon())),
+      centred_(factors),
       left_(factors, k_.mr, factors.n),
       right_(factors, k_.nr, factors.n),
-      norms_(factors.n) {}
+      mm_(factors.R * factors.R),
+      kk_(factors.R * factors.R) {}
 
 template <class T>
-void Distances<T>::prepare(const Team& team, int rank) {
+void Distances<T>::prepare(Team& team, int rank) {
+  centred_.prepare(team, rank);
+  team.wait();
+  if (rank == 0)
+    for (int64_t a = 0; a < f_.R; ++a)
+      for (int64_t b = 0; b < f_.R; ++b) {
+        mm_[a * f_.R + b] = T(dot_doubles(centred_.residual_mean(a), centred_.residual_mean(b), f_.C));
+        kk_[a * f_.R + b] = T(dot_doubles(centred_.feature_mean(a), centred_.feature_mean(b), f_.D) + f_.bias);
+      }
   const Span left = team.part(rank, left_.panels(f_.n), 1), right = team.part(rank, right_.panels(f_.n), 1);
-  left_.pack(f_, nullptr, f_.n, left.begin, left.end);
-  right_.pack(f_, nullptr, f_.n, right.begin, right.end);
-  const Span own = team.part(rank, f_.n, 1);
-  for (int64_t i = own.begin; i < own.end; ++i) norms_[i] = T(squared_norm(f_, i));
+  left_.pack(centred_, nullptr, f_.n, left.begin, left.end);
+  right_.pack(centred_, nullptr, f_.n, right.begin, right.end);
+  team.wait();
 }
 
 template <class T>
@@ -100,32 +159,32 @@ TileRows<T> Distances<T>::rows_of_tile(int64_t index) const {
   return {left_, first / k_.mr, std::min<int64_t>(k_.tile, f_.n - first), nullptr, first};
 }
 
-// into (+)= <r_i^a, r_j^b> (<h_i^a, h_j^b> + [bias])
+// into (+)= the part of passes a and b in the inner products of the moved gradients
 template <class T>
 void Distances<T>::products(const TileRows<T>& rows, int64_t j0, int64_t columns, int64_t a, int64_t b,
                             TileBuffers<T>& buffers, T* into, bool accumulate) const {
   const int64_t mr = k_.mr, nr = k_.nr, stride = k_.tile;
   const int64_t down = (rows.count + mr - 1) / mr, across = (columns + nr - 1) / nr;
-  const T bias = T(f_.bias);
   int64_t depth = 0;
   do {  // once even when D = 0, which clears the sums
     const int64_t size = std::min(kDepth, f_.D - depth);
     for (int64_t j = 0; j < across; ++j) {
-      const T* right = right_.feature(j0 / nr + j, b) + depth * nr;
+      const T* right = right_.p(j0 / nr + j, b) + depth * nr;
       for (int64_t i = 0; i < down; ++i)
-        k_.multiply(rows.panels.feature(rows.first_panel + i, a) + depth * mr, right, size,
-                    buffers.hh.data() + i * mr * stride + j * nr, stride, depth > 0);
+        k_.multiply(rows.panels.p(rows.first_panel + i, a) + depth * mr, right, size,
+                    buffers.pp.data() + i * mr * stride + j * nr, stride, depth > 0);
     }
     depth += kDepth;
   } while (depth < f_.D);
+  const T mm = mm_[a * f_.R + b], kk = kk_[a * f_.R + b];
   for (int64_t j = 0; j < across; ++j)
     for (int64_t i = 0; i < down; ++i) {
-      const T* left = rows.panels.residual(rows.first_panel + i, a);
-      const T* right = right_.residual(j0 / nr + j, b);
-      const int64_t at = i * mr * stride + j * nr;
+      const T *left = rows.panels.q(rows.first_panel + i, a), *right = right_.q(j0 / nr + j, b);
       for (int64_t c = 0; c == 0 || c < f_.C; c += kDepth)
-        k_.multiply(left + c * mr, right + c * nr, std::min(kDepth, f_.C - c), buffers.rr.data(), nr, c > 0);
-      k_.combine(buffers.rr.data(), buffers.hh.data() + at, bias, into + at, mr, stride, accumulate);
+        k_.multiply(left + c * mr, right + c * nr, std::min(kDepth, f_.C - c), buffers.qq.data(), nr, c > 0);
+      const int64_t at = i * mr * stride + j * nr;
+      k_.combine(buffers.qq.data(), buffers.pp.data() + at, rows.panels.cross(a, b, (rows.first_panel + i) * mr),
+                 right_.cross(b, a, j0 + j * nr), mm, kk, into + at, stride, accumulate);
     }
 }
 
@@ -153,10 +212,10 @@ void Distances<T>::epilogue(const TileRows<T>& rows, int64_t j0, int64_t j1, con
                             int64_t stride) const {
   for (int64_t row = 0; row < rows.count; ++row, out += stride) {
     const int64_t i = rows.sample(row);
-    const T* gram = buffers.gram.data() + row * k_.tile;
-    if (!k_.distance_row(gram, norms_[i], norms_.data() + j0, j1 - j0, threshold_, squared_, out)) continue;
+    const T *gram = buffers.gram.data() + row * k_.tile, *norms = right_.norms();
+    if (!k_.distance_row(gram, norms[i], norms + j0, j1 - j0, threshold_, squared_, out)) continue;
     for (int64_t j = j0; j < j1; ++j) {
-      const T scale = norms_[i] + norms_[j];
+      const T scale = norms[i] + norms[j];
       if (!(scale - T(2) * gram[j - j0] <= threshold_ * scale)) continue;
       const T exact = i == j || scale == T(0) ? T(0) : T(squared_norm_of_difference(f_, i, j));
       out[j - j0] = squared_ ? exact : std::sqrt(exact);
@@ -184,11 +243,11 @@ T Distances<T>::matrix(std::atomic<int64_t>& next, T* out) const {
   return largest;
 }
 
-#define ACS_INSTANTIATE(T)                                                        \
-  template double squared_norm(const Factors<T>&, int64_t);                       \
+#define ACS_INSTANTIATE(T)                                                         \
   template double squared_norm_of_difference(const Factors<T>&, int64_t, int64_t); \
-  template class Panels<T>;                                                       \
-  template struct TileBuffers<T>;                                                 \
+  template class Centred<T>;                                                       \
+  template class Panels<T>;                                                        \
+  template struct TileBuffers<T>;                                                  \
   template class Distances<T>;
 ACS_INSTANTIATE(float)
 ACS_INSTANTIATE(double)

@@ -24,36 +24,60 @@ struct Factors {
   const T* feature(int64_t i, int64_t pass) const { return features + (members[i] * R + pass) * D; }
 };
 
-template <class T>
-double squared_norm(const Factors<T>& f, int64_t i);
 // ||g_i - g_j||^2 from the differences of their factors; the same for (i, j) and (j, i), zero for equal factors
 template <class T>
 double squared_norm_of_difference(const Factors<T>& f, int64_t i, int64_t j);
 
-// Samples in panels of `width`, each [R][C + D][width], zeros behind the last sample: what a micro-kernel reads.
+// The factors as deviations from their means in every pass: r = m + q, h = k + p. All gradients are moved by the same
+// sum_a m^a (x) k^a, which changes no distance, and the expansion n_i + n_j - 2 <g_i, g_j> then loses digits only where
+// two gradients agree to within their spread.
+template <class T>
+class Centred {
+ public:
+  explicit Centred(const Factors<T>& f);
+  // A member's share of the means; all shares must be there before anything else is asked for
+  void prepare(const Team& team, int rank);
+  void deviations(int64_t i, int64_t pass, T* q, T* p) const;
+  const Factors<T>& factors() const { return f_; }
+  const double* residual_mean(int64_t pass) const { return means_.data() + pass * (f_.C + f_.D); }
+  const double* feature_mean(int64_t pass) const { return residual_mean(pass) + f_.C; }
+
+ private:
+  Factors<T> f_;
+  std::vector<double> means_;  // [R, C + D], rounded to T
+};
+
+// Samples in panels of `width`, each [R][C + D][width], zeros behind the last sample: what a micro-kernel reads. With
+// them, per sample, the inner products with the means: u, v [R, R][panels * width], and the squared norms.
 template <class T>
 class Panels {
  public:
   Panels(const Factors<T>& f, int width, int64_t count);
   // Packs panels [begin, end); sample number s of the panels is samples[s], or s where samples is null
-  void pack(const Factors<T>& f, const int32_t* samples, int64_t count, int64_t begin, int64_t end);
+  void pack(const Centred<T>& centred, const int32_t* samples, int64_t count, int64_t begin, int64_t end);
   int64_t panels(int64_t count) const { return (count + width_ - 1) / width_; }
-  const T* residual(int64_t panel, int64_t pass) const {
-    return data_.data() + (panel * R_ + pass) * (C_ + D_) * width_;
+  const T* q(int64_t panel, int64_t pass) const { return data_.data() + (panel * R_ + pass) * (C_ + D_) * width_; }
+  const T* p(int64_t panel, int64_t pass) const { return q(panel, pass) + C_ * width_; }
+  // Of pass a with the means of pass b, from sample `first` on
+  Cross<T> cross(int64_t a, int64_t b, int64_t first) const {
+    return {u_.data() + (a * R_ + b) * count_ + first, v_.data() + (a * R_ + b) * count_ + first};
   }
-  const T* feature(int64_t panel, int64_t pass) const { return residual(panel, pass) + C_ * width_; }
+  const T* norms() const { return norms_.data(); }
 
  private:
+  void describe(const Centred<T>& centred, int64_t at, const T* q, const T* p);
+
   int width_;
-  int64_t R_, C_, D_;
+  int64_t R_, C_, D_, count_;
   Buffer<T> data_;
+  std::vector<T> u_, v_, norms_;
 };
 
 // Scratch of one thread: [tile, tile] each, and one micro-tile.
 template <class T>
 struct TileBuffers {
   TileBuffers(int tile, int64_t R);
-  std::vector<T> gram, above, below, hh, rr, d;
+  std::vector<T> gram, above, below, pp, qq, d;
 };
 
 // The rows of one tile: panels, the first panel among them, and which samples they hold.
@@ -75,10 +99,10 @@ class Distances {
   Distances(const Factors<T>& factors, bool squared);
   int64_t n() const { return f_.n; }
   int tile_size() const { return k_.tile; }
-  const Factors<T>& factors() const { return f_; }
   TileRows<T> rows_of_tile(int64_t index) const;
-  // Packs a member's share; every member's share must be packed before the first tile
-  void prepare(const Team& team, int rank);
+  const Centred<T>& centred() const { return centred_; }
+  // Packs a member's share and waits for the others
+  void prepare(Team& team, int rank);
   // Distances from at most tile_size() rows to samples [j0, j1), at most as many, j0 at the start of a panel
   void tile(const TileRows<T>& rows, int64_t j0, int64_t j1, TileBuffers<T>& buffers, T* out, int64_t stride) const;
   // Calls visit(i0, i1, j0, j1, d, stride) for the tiles of the upper triangle that this thread takes off the counter
@@ -97,8 +121,9 @@ class Distances {
   const Kernels<T>& k_;
   const bool squared_;
   const T threshold_;
+  Centred<T> centred_;
   Panels<T> left_, right_;
-  std::vector<T> norms_;
+  std::vector<T> mm_, kk_;  // [R, R] inner products of the means
 };
 
 template <class T>

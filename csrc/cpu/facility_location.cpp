@@ -15,7 +15,7 @@ template <class T>
 class FactorSource {
  public:
   FactorSource(const Distances<T>& distances, int members) : distances_(distances), column_(distances.n()) {
-    const auto& f = distances.factors();
+    const auto& f = distances.centred().factors();
     for (int m = 0; m < members; ++m) {
       left_.emplace_back(f, kernels<T>().mr, distances.tile_size());
       buffers_.emplace_back(distances.tile_size(), f.R);
@@ -36,7 +36,7 @@ class FactorSource {
   int64_t rows_at_once() const { return distances_.tile_size(); }
   int64_t columns_at_once() const { return distances_.tile_size(); }
   void open(const int32_t* i, int64_t count, int rank) {
-    left_[rank].pack(distances_.factors(), i, count, 0, left_[rank].panels(count));
+    left_[rank].pack(distances_.centred(), i, count, 0, left_[rank].panels(count));
     opened_[rank] = {i, count};
   }
   void rows(Span columns, int rank, const T** out) {
@@ -78,7 +78,6 @@ Seconds solve_dense(Team& team, Distances<T>& distances, int64_t budget, T* work
   std::vector<T> largest(team.size());
   team.run([&](int rank) {
     distances.prepare(team, rank);
-    team.wait();
     largest[rank] = distances.matrix(next, workspace);
   });
   seconds.distances = watch.lap();
@@ -97,10 +96,9 @@ Seconds solve_matrix_free(Team& team, Distances<T>& distances, int64_t budget, G
   const int64_t n = distances.n();
   std::atomic<int64_t> next{0}, again{0};
   std::vector<T> largest(team.size());
-  std::vector<TileBuffers<T>> buffers(team.size(), TileBuffers<T>(distances.tile_size(), distances.factors().R));
+  std::vector<TileBuffers<T>> buffers(team.size(), TileBuffers<T>(distances.tile_size(), distances.centred().factors().R));
   team.run([&](int rank) {
     distances.prepare(team, rank);
-    team.wait();
     T top = T(0);
     distances.upper_tiles(next, buffers[rank], [&](int64_t i0, int64_t i1, int64_t j0, int64_t j1, const T* d, int64_t s) {
       for (int64_t i = 0; i < i1 - i0; ++i) top = std::max(top, *std::max_element(d + i * s, d + i * s + j1 - j0));

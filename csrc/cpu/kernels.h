@@ -15,6 +15,13 @@ constexpr uint64_t kRoundingMagicBits = 0x4338000000000000u;
 
 constexpr int kRowsAtOnce = 8;  // rows that one clamp_sum reads side by side
 
+// Inner products of samples' deviations with the means of the other factor's pass: v = <q, m>, u = <p, k>.
+template <class T>
+struct Cross {
+  const T* u;
+  const T* v;
+};
+
 template <class T>
 struct Kernels {
   int mr;    // rows of a micro-tile
@@ -23,8 +30,11 @@ struct Kernels {
 
   // out[mr x nr] (+)= sum_k a[k * mr + i] * b[k * nr + j]; each entry is one chain over k, whatever its place
   void (*multiply)(const T* a, const T* b, int64_t k, T* out, int64_t stride, bool accumulate);
-  // gram (+)= rr * (hh + bias) over a [rows x columns] block of row stride `stride`, rr dense with nr columns
-  void (*combine)(const T* rr, const T* hh, T bias, T* gram, int64_t rows, int64_t stride, bool accumulate);
+  // The inner products of centred gradients from those of their factors, over mr rows and nr columns: qq is a dense
+  // micro-tile; pp and gram have row stride `stride`; left and right belong to the rows and columns.
+  //   gram (+)= (qq + (v_i + v_j) + mm) pp + qq (u_i + u_j + kk) + (v_i u_j + v_j u_i)
+  void (*combine)(const T* qq, const T* pp, const Cross<T>& left, const Cross<T>& right, T mm, T kk, T* gram,
+                  int64_t stride, bool accumulate);
   // out_j = max(norm_i + norm_j - 2 gram_j, 0), or its root; true when any is <= threshold * (norm_i + norm_j)
   bool (*distance_row)(const T* gram, T norm, const T* norms, int64_t n, T threshold, bool squared, T* out);
 

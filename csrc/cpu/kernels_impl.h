@@ -91,14 +91,18 @@ void multiply_kernel(const T* a, const T* b, int64_t k, T* out, int64_t stride, 
 }
 
 template <class T>
-void combine_kernel(const T* rr, const T* hh, T bias, T* gram, int64_t rows, int64_t stride, bool accumulate) {
+void combine_kernel(const T* qq, const T* pp, const Cross<T>& left, const Cross<T>& right, T mm, T kk, T* gram,
+                    int64_t stride, bool accumulate) {
   constexpr int L = kLanes<T>;
-  const Vec<T> one = fill(bias);
-  for (int64_t i = 0; i < rows; ++i, rr += ACS_NV * L, hh += stride, gram += stride)
-    for (int v = 0; v < ACS_NV; ++v) {
-      const Vec<T> product = load(rr + v * L) * (load(hh + v * L) + one);
-      store(gram + v * L, accumulate ? load(gram + v * L) + product : product);
+  for (int64_t i = 0; i < ACS_MR; ++i, qq += ACS_NV * L, pp += stride, gram += stride) {
+    const Vec<T> u = fill(left.u[i]), v = fill(left.v[i]);
+    for (int j = 0; j < ACS_NV * L; j += L) {
+      const Vec<T> q = load(qq + j), uj = load(right.u + j), vj = load(right.v + j);
+      // every sum here is the same for (i, j) and (j, i)
+      Vec<T> sum = (q + (v + vj) + mm) * load(pp + j) + q * ((u + uj) + kk) + (v * uj + vj * u);
+      store(gram + j, accumulate ? load(gram + j) + sum : sum);
     }
+  }
 }
 
 template <class T>

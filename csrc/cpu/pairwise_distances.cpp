@@ -13,8 +13,10 @@ void fill_matrix(const FactorTensors& factors, bool squared, at::Tensor& out) {
   Distances<T> distances(factors.group<T>(members.const_data_ptr<int64_t>(), n), squared);
   std::atomic<int64_t> next{0};
   T* d = out.mutable_data_ptr<T>();
-  team.run([&](int rank) { distances.prepare(team, rank); });
-  team.run([&](int) { distances.matrix(next, d); });
+  team.run([&](int rank) {
+    distances.prepare(team, rank);
+    distances.matrix(next, d);
+  });
 }
 
 }  // namespace
