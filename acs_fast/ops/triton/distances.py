@@ -10,10 +10,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from acs_fast.ops.packed import ROW_ALIGNMENT, packed_layout
 from acs_fast.ops.triton.factors import inner_product_tile, squared_distance_row, squared_norms_kernel
 
 STRIP = 16  # rows of a tile that one program of the second pass looks at
-ROW_ALIGNMENT = 32  # rows of a packed matrix begin at multiples of so many elements
 EPSILON = {"ieee": 2.0**-23, "tf32x3": 2.0**-23, "tf32": 2.0**-11, "bf16": 2.0**-8}
 DEFAULT_PRECISION = "tf32x3"
 
@@ -98,21 +98,13 @@ def close_pairs_kernel(
 class Packed:
     """One distance matrix per group, side by side in `data`.
 
-    layout: [G, 4] int64 on the CPU: first member, size, first element of the matrix, row stride.
+    layout: [G, 4] int64 on the CPU, as in `acs_fast.ops.packed`.
     largest: [G] the largest distance of each group, on the device.
     """
 
     data: Tensor
     layout: Tensor
     largest: Tensor
-
-
-def packed_layout(offsets: Tensor, alignment: int = ROW_ALIGNMENT) -> tuple[Tensor, int]:
-    """The layout of `Packed` for groups that begin at `offsets` [G + 1] (CPU), and how many elements it takes."""
-    sizes = offsets.diff()
-    strides = (sizes + alignment - 1).div(alignment, rounding_mode="floor") * alignment
-    ends = (sizes * strides).cumsum(0)
-    return torch.stack([offsets[:-1], sizes, ends - sizes * strides, strides], 1), int(ends[-1]) if len(ends) else 0
 
 
 def upper_tiles(sizes: Tensor, tile: int) -> Tensor:

@@ -156,7 +156,7 @@ def touched_kernel(
     data_ptr, r_ptr, h_ptr, norms_ptr, members_ptr, groups_ptr, scale_ptr, budgets_ptr, first_pick_ptr, picks_ptr,
     found_ptr, row_ptr, before_ptr, after_ptr, level_ptr, assignment_ptr, step, C, D, bias,
     R: tl.constexpr, BLOCK: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
-    DENSE: tl.constexpr,
+    DENSE: tl.constexpr, SYMMETRIC: tl.constexpr,
 ):  # fmt: skip
     """Lower the levels of the rows that the pick serves better than before, and list them."""
     group = tl.program_id(0)
@@ -166,8 +166,9 @@ def touched_kernel(
         return
     inside = i < n
     pick = tl.load(picks_ptr + tl.load(first_pick_ptr + group) + step)
-    if DENSE:  # symmetric: the pick's column is its row
-        d = tl.load(data_ptr + matrix + pick * stride + i, mask=inside, other=0.0)
+    if DENSE:
+        column = pick * stride + i if SYMMETRIC else i * stride + pick
+        d = tl.load(data_ptr + matrix + column, mask=inside, other=0.0)
     else:
         sample_i = tl.load(members_ptr + first + tl.minimum(i, n - 1))
         d = squared_distance_row(
@@ -242,9 +243,14 @@ def scale_factors(largest: Tensor, sizes: Tensor) -> Tensor:
 
 
 def greedy(
-    layout: Tensor, budgets: Tensor, *, matrices: Packed | None = None, factors: Factors | None = None
+    layout: Tensor,
+    budgets: Tensor,
+    *,
+    matrices: Packed | None = None,
+    factors: Factors | None = None,
+    symmetric: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Greedy within each group of `layout` (as in `Packed`), on symmetric matrices or straight from the factors.
+    """Greedy within each group of `layout` (as in `Packed`), on matrices or straight from the factors.
 
     Returns:
         picks [k] (numbers within their group), gains [k] float64, assignment [N] to steps, objective [G] float64.
@@ -277,7 +283,7 @@ def greedy(
             )
             touched_kernel[scan](
                 *source.read(groups), scale, spent, first_pick, picks, found, *listed, level, assignment, step,
-                *source.numbers[:3], **source.options, BLOCK=source.scan, DENSE=matrices is not None,
+                *source.numbers[:3], **source.options, BLOCK=source.scan, DENSE=matrices is not None, SYMMETRIC=symmetric,
             )  # fmt: skip
         gains_kernel[grid](
             *source.read(groups), scale, found, *listed, gain, best, picks, first_pick, spent, step, *source.numbers,
