@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from acs_fast.ops import compiled, distances, greedy
+from acs_fast.ops import batched_matching, compiled, distances, greedy
+from acs_fast.ops import residuals as reference_residuals
 from acs_fast.ops.packed import packed_greedy, packed_layout
 
 LOGGER = logging.getLogger("acs_fast")
@@ -49,6 +52,14 @@ def kernels(dtype: torch.dtype, backend: str = "auto") -> Kernels:
     if backend in ("auto", "cuda") and has_cuda_greedy():
         by = "cuda"
     return Kernels("triton" if triton and dtype != torch.float64 else "torch", by)
+
+
+def automatic(op: str) -> tuple[str, ...]:
+    """The GPU backends that `auto` uses for an operator here, of those that have kernels of their own."""
+    if op == "gradient_matching":
+        return ("cuda",)
+    found = ("triton",) if has_triton() else ()
+    return (*found, "cuda") if op in ("greedy", "facility_location") and has_cuda_greedy() else found
 
 
 def pairwise_distances(residuals: Tensor, features: Tensor, bias: bool, squared: bool) -> Tensor:
@@ -90,6 +101,24 @@ def facility_location(
     parts = [problem.solve(a, b, dense) for a, b, dense in problem.waves(workspace_bytes)]
     indices, weights, gains, objectives = (torch.cat(x) for x in zip(*parts, strict=True))
     return indices, weights, gains, objectives
+
+
+def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """As the reference, in one launch; float64 is left to torch."""
+    if not has_triton() or logits.dtype == torch.float64:
+        return reference_residuals.cross_entropy_residuals(logits, labels)
+    from acs_fast.ops.triton import residuals as triton_residuals
+
+    return triton_residuals.cross_entropy_residuals(logits, labels)
+
+
+def trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """As the reference, in one launch; float64 is left to torch."""
+    if not has_triton() or clean.dtype == torch.float64:
+        return reference_residuals.trades_residuals(clean, adversarial, labels, beta)
+    from acs_fast.ops.triton import residuals as triton_residuals
+
+    return triton_residuals.trades_residuals(clean, adversarial, labels, beta)
 
 
 @dataclass(frozen=True)
@@ -192,11 +221,10 @@ def _solve_packed(
     if by == "torch":
         return packed_greedy(flat, layout, budgets, budget, largest, symmetric)
     from acs_fast.ops.triton import greedy as triton_greedy
+    from acs_fast.ops.triton.distances import Packed
 
-    matrices = triton_greedy.Packed(flat, layout, largest)
-    picks, gains, assignment, objective = triton_greedy.greedy(
-        layout, budgets, matrices=matrices, symmetric=symmetric
-    )
+    matrices = Packed(flat, layout, largest)
+    picks, gains, assignment, objective = triton_greedy.greedy(layout, budgets, matrices=matrices, symmetric=symmetric)
     return picks, gains, _weights(assignment, layout, budgets), assignment, objective
 
 
@@ -213,3 +241,25 @@ def _members_of(picks: Tensor, members: Tensor, offsets: Tensor, budgets: Tensor
     """Numbers among all samples of picks [k] that are numbered within their group."""
     first = offsets[:-1].to(picks.device).repeat_interleave(budgets.to(picks.device), output_size=len(picks))
     return members[first + picks]
+
+
+IMPLEMENTATIONS: dict[str, dict[str, Callable[..., Any]]] = {
+    "pairwise_distances": {"triton": pairwise_distances},
+    "greedy": {name: partial(greedy_on_matrix, backend=name) for name in ("triton", "cuda")},
+    "facility_location": {name: partial(facility_location, backend=name) for name in ("triton", "cuda")},
+    "gradient_matching": {"cuda": batched_matching.gradient_matching},
+    "cross_entropy_residuals": {"triton": cross_entropy_residuals},
+    "trades_residuals": {"triton": trades_residuals},
+}
+
+
+def register(library: torch.library.Library) -> None:
+    """Make these the dispatcher's choice for tensors on a GPU, where there is anything better than the reference."""
+    library.impl("gradient_matching", batched_matching.gradient_matching, "CUDA")
+    if not has_triton() and not has_cuda_greedy():
+        return
+    library.impl("pairwise_distances", pairwise_distances, "CUDA")
+    library.impl("greedy", greedy_on_matrix, "CUDA")
+    library.impl("facility_location", facility_location, "CUDA")
+    library.impl("cross_entropy_residuals", cross_entropy_residuals, "CUDA")
+    library.impl("trades_residuals", trades_residuals, "CUDA")

@@ -11,7 +11,7 @@ ROW_ALIGNMENT = 32  # rows begin at multiples of so many elements
 
 
 def packed_layout(offsets: Tensor, alignment: int = ROW_ALIGNMENT) -> tuple[Tensor, int]:
-    """[G, 4] as `packed_greedy` takes it, for groups between `offsets` [G + 1] (CPU), and how many elements it takes."""
+    """[G, 4] as `packed_greedy` takes it, for groups between `offsets` [G + 1], and how many elements it takes."""
     sizes = offsets.diff()
     strides = (sizes + alignment - 1).div(alignment, rounding_mode="floor") * alignment
     ends = (sizes * strides).cumsum(0)

@@ -12,7 +12,7 @@ from acs_fast.ops.distances import to_accumulable
 
 
 def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """softmax(logits) - onehot(labels) in the dtype of the logits [B, C], and its squared norms [B] float32 or wider."""
+    """softmax(logits) - onehot(labels) in the dtype of the logits [B, C], and its squared norms [B]."""
     r = to_accumulable(logits).softmax(1) - F.one_hot(labels, logits.shape[1])
     return r.to(logits.dtype), r.square().sum(1)
 

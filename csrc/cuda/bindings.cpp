@@ -123,7 +123,7 @@ Result run(const Tensor& distances, const Tensor& largest, const Sizes& sizes, b
   a.unit = unit.mutable_data_ptr<double>();
   C10_CUDA_CHECK(launch_greedy<T>(a, static_cast<int>(plan.roles.size()), at::cuda::getCurrentCUDAStream()));
   C10_CUDA_KERNEL_LAUNCH_CHECK();
-  return {picks, gains, weights, assignment, objective.to(at::kDouble) * unit};
+  return {picks, gains, weights, assignment, objective.to(at::kDouble).mul(unit)};
 }
 
 Result packed_greedy(const Tensor& distances, const Tensor& layout, const Tensor& budgets, int64_t budget,

@@ -283,7 +283,8 @@ def greedy(
             )
             touched_kernel[scan](
                 *source.read(groups), scale, spent, first_pick, picks, found, *listed, level, assignment, step,
-                *source.numbers[:3], **source.options, BLOCK=source.scan, DENSE=matrices is not None, SYMMETRIC=symmetric,
+                *source.numbers[:3], **source.options, BLOCK=source.scan, DENSE=matrices is not None,
+                SYMMETRIC=symmetric,
             )  # fmt: skip
         gains_kernel[grid](
             *source.read(groups), scale, found, *listed, gain, best, picks, first_pick, spent, step, *source.numbers,
