@@ -38,7 +38,7 @@ def why_not_cuda() -> str | None:
 
 
 def what_to_build(choice: str) -> tuple[str | None, str | None]:
-    """ "cpu", "cuda" or None, and why it is less than everything."""
+    """What to compile ("cpu", "cuda" or None), and why it is less than everything."""
     if choice not in CHOICES:
         raise SystemExit(f"ACS_FAST_BUILD must be one of {', '.join(CHOICES)}; got {choice!r}")
     if choice == "none":

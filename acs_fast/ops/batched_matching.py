@@ -1,9 +1,9 @@
 r"""Gradient matching for all groups at once: tensor operations only, so that a GPU works on without the host.
 
 Each round moves every unfinished group by one operation of the active-set method: an atom joins, an atom returns to
-the passive set, or one leaves it. Each is one rank-1 update of :math:`H = (G_P + \lambda)^{-1}`, kept with zeros outside
-the passive set P, so that groups in different states share one instruction stream. The host looks at the state only
-every `LOOK_EVERY` rounds. The same search as `acs_fast.ops.matching`, in float64.
+the passive set, or one leaves it. Each is one rank-1 update of :math:`H = (G_P + \lambda)^{-1}`, kept with zeros
+outside the passive set P, so that groups in different states share one instruction stream. The host looks at the state
+only every `LOOK_EVERY` rounds. The same search as `acs_fast.ops.matching`, in float64.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Samples:
         logits = self.h.flatten(1, 2) @ target[..., :d].mT  # [G, n R, C]
         if self.bias:
             logits = logits + target[:, None, :, d]
-        return (logits * self.r.flatten(1, 2)).sum(2).unflatten(1, self.r.shape[1:3]).sum(2)
+        return self._by_sample((logits * self.r.flatten(1, 2)).sum(2))
 
     def total(self, weights: Tensor) -> Tensor:
         """[G, C, D (+1)] weighted sums for weights [G, n]."""
@@ -49,7 +49,11 @@ class Samples:
         """[G, n] with one gradient per group, [G, R, C] and [G, R, D]."""
         classes = self.r.flatten(1, 2) @ r.mT  # [G, n R, R]
         features = self.h.flatten(1, 2) @ h.mT + float(self.bias)
-        return (classes * features).sum(2).unflatten(1, self.r.shape[1:3]).sum(2)
+        return self._by_sample((classes * features).sum(2))
+
+    def _by_sample(self, x: Tensor) -> Tensor:
+        """[G, n] sums over the R head passes of [G, n R]."""
+        return x.view(*self.r.shape[:3]).sum(2)
 
 
 def gradient_matching(
