@@ -4,7 +4,7 @@ TORCH ?= torch==2.13.0
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint bench clean
 
 setup: $(VENV)/.ready
 
@@ -30,6 +30,15 @@ lint: setup
 
 test: lint
 	$(BIN)/pytest
+
+# the peers come with the first run; BENCH="--case craig-5k" measures less
+$(VENV)/.bench: $(VENV)/.ready
+	$(BIN)/pip install --quiet --no-build-isolation --editable '.[test,bench]'
+	@touch $@
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks $(BENCH)
+	$(BIN)/python -m benchmarks.report
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info acs_fast/*.so acs_fast/_build.py runs

@@ -1,16 +1,32 @@
 """Adversarial coreset selection for PyTorch: adversarial training on a small weighted subset."""
 
+from acs_fast.adversarial_coreset import AdversarialCoreset
 from acs_fast.coreset import Coreset
+from acs_fast.extraction import last_layer_gradients
 from acs_fast.gradients import LastLayerGradients
+from acs_fast.objectives import FGSM, PGD, TRADES, CrossEntropy, Objective, Vanilla, WithAttack
+from acs_fast.schedule import Schedule
 from acs_fast.selection import facility_location, gradient_error, gradient_matching, pairwise_distances
+from acs_fast.weighting import weighted_mean
 
 __all__ = [
+    "FGSM",
+    "PGD",
+    "TRADES",
+    "AdversarialCoreset",
     "Coreset",
+    "CrossEntropy",
     "LastLayerGradients",
+    "Objective",
+    "Schedule",
+    "Vanilla",
+    "WithAttack",
     "facility_location",
     "gradient_error",
     "gradient_matching",
+    "last_layer_gradients",
     "pairwise_distances",
+    "weighted_mean",
 ]
 
 __version__ = "0.1.0"

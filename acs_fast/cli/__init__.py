@@ -1,1 +1,1 @@
-"""..."""
+"""The command line `acs-fast`: a module a subcommand."""

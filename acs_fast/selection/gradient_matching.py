@@ -102,7 +102,7 @@ def _targets(g: LastLayerGradients, problems: Groups, target: Tensor | None) -> 
         return torch.stack([total(g[members]) for members in problems])
     matrix = (c, d + int(g.bias))
     target = check_floating("target", target).detach().to(g.device, torch.float64)
-    lead = () if len(problems) == 1 and target.numel() == matrix[0] * matrix[1] else (len(problems),)
+    lead = () if len(problems) == 1 and target.dim() < 3 else (len(problems),)
     if target.shape == (*lead, *matrix):
         shaped = target
     elif target.shape == (*lead, matrix[0] * matrix[1]):

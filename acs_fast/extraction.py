@@ -1,0 +1,241 @@
+"""From a model, batches and an objective to factored last-layer gradients."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from acs_fast.checks import check_finite, check_floating, check_labels
+from acs_fast.gradients import LastLayerGradients
+from acs_fast.heads import find_head, is_output, recorded, unwrapped
+from acs_fast.objectives import Objective, WithAttack
+from acs_fast.objectives.model_state import untouched
+from acs_fast.progress import progress
+from acs_fast.randomness import preserved_random_state
+
+BatchAdapter = Callable[[Any], tuple[Tensor, Tensor]]
+FeaturesFn = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
+
+IMAGE_KEYS = ("x", "image", "images", "img", "input", "inputs", "pixel_values", "data")
+LABEL_KEYS = ("y", "label", "labels", "target", "targets")
+
+
+def last_layer_gradients(
+    model: nn.Module,
+    batches: Iterable[Any],
+    objective: Any,
+    head: nn.Module | str | None = None,
+    *,
+    features_fn: FeaturesFn | None = None,
+    batch_adapter: BatchAdapter | None = None,
+    show_progress: bool = True,
+) -> LastLayerGradients:
+    """Per-sample gradients of the last linear layer at the adversarial examples of every batch.
+
+    Attacks each batch through `objective.perturb`, then takes residuals and features with the model in eval mode. The
+    model's training flags, batch-norm statistics and `.grad`, and the global random state are left as they were.
+
+    Args:
+        model: any module whose logits [B, C] come from an `nn.Linear`, also inside DataParallel,
+            DistributedDataParallel or torch.compile; called on pixels in [0, 1], on the device of its parameters.
+        batches: iterable of (x, y, ...) tuples or lists, or of dicts with usual names ("image", "label", ...).
+        objective: an `Objective`; any object with `perturb(model, x, y)` and `per_sample_loss(model, x, x_adv, y)`,
+            whose residuals then come from autograd at the logits; or a callable attack (x, y) -> x_adv, with
+            cross-entropy at its result.
+        head: the linear layer or its dotted name; found by itself where possible.
+        features_fn: for models that fit none of this: (model, x) -> (features [B, D], logits [B, C]); the head is then
+            taken to have a bias, and the objective must be an `Objective`.
+        batch_adapter: turns a batch of any other form into (x, y).
+        show_progress: draw a progress bar when it takes longer than a few seconds.
+
+    Returns:
+        N gradients in the order of the batches, on the model's device, float32 (float64 for a float64 model).
+
+    Raises:
+        ValueError: no batches, no head found, labels outside the logits, pixels outside [0, 1], or NaN or infinite
+            gradients (names the samples).
+        TypeError: batches of unknown form, or an objective that cannot be used.
+
+    Example:
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+        >>> x, y = torch.rand(5, 1, 2, 2), torch.tensor([0, 1, 2, 0, 1])
+        >>> len(last_layer_gradients(model, [(x, y)], lambda x, y: x))
+        5
+    """
+    return extract(
+        model, batches, objective, head, features_fn=features_fn, batch_adapter=batch_adapter,
+        show_progress=show_progress,
+    ).gradients  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Gradients, the labels that came with them, and the seconds of the two stages."""
+
+    gradients: LastLayerGradients
+    labels: Tensor
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def extract(
+    model: nn.Module,
+    batches: Iterable[Any],
+    objective: Any,
+    head: nn.Module | str | None = None,
+    *,
+    features_fn: FeaturesFn | None = None,
+    batch_adapter: BatchAdapter | None = None,
+    show_progress: bool = True,
+) -> Extraction:
+    """`last_layer_gradients` with labels and timings; same arguments."""
+    objective = as_objective(objective)
+    adapt = batch_adapter or unpack
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    inner = unwrapped(model)
+    reader = _reader(inner, objective, head, features_fn)
+    parts: list[tuple[Tensor, Tensor]] = []
+    labels: list[Tensor] = []
+    seconds = {"attack": 0.0, "factors": 0.0}
+    with preserved_random_state(), untouched(model):
+        for batch in progress(batches, "gradients", enabled=show_progress):
+            x, y = (t.to(device, non_blocking=True) for t in adapt(batch))
+            start = time.perf_counter()
+            x_adv = objective.perturb(model, x, y).detach()
+            attacked = time.perf_counter()
+            parts.append(reader(x, x_adv, y))
+            labels.append(y)
+            seconds["attack"] += attacked - start
+            seconds["factors"] += time.perf_counter() - attacked
+    if not parts:
+        raise ValueError("batches must yield at least one batch; got none")
+    residuals, features = (torch.cat(x) for x in zip(*parts, strict=True))
+    check_finite("gradients", residuals, features)
+    return Extraction(LastLayerGradients(residuals, features, reader.bias), torch.cat(labels), seconds)
+
+
+def as_objective(objective: Any) -> Any:
+    """The objective itself, or one around a callable attack. Raises TypeError for anything else."""
+    if all(callable(getattr(objective, name, None)) for name in ("perturb", "per_sample_loss")):
+        return objective
+    if callable(objective):
+        return WithAttack(objective)
+    raise TypeError(
+        "objective must have perturb(model, x, y) and per_sample_loss(model, x, x_adv, y), or be a callable "
+        f"attack(x, y); got {type(objective).__name__}"
+    )
+
+
+def unpack(batch: Any) -> tuple[Tensor, Tensor]:
+    """(x, y) of a batch that is a tuple, a list or a dict.
+
+    Raises:
+        TypeError: another form, or a dict without a usual name.
+    """
+    if isinstance(batch, (tuple, list)) and len(batch) >= 2:
+        return batch[0], torch.as_tensor(batch[1])
+    if isinstance(batch, Mapping):
+        x = next((batch[k] for k in IMAGE_KEYS if k in batch), None)
+        y = next((batch[k] for k in LABEL_KEYS if k in batch), None)
+        if x is not None and y is not None:
+            return x, torch.as_tensor(y)
+        raise TypeError(
+            f"batches must have an image and a label; got keys {sorted(map(str, batch))}: use batch_adapter"
+        )
+    raise TypeError(f"batches must be (x, y) tuples, lists or dicts; got {type(batch).__name__}: use batch_adapter")
+
+
+class _HeadReader:
+    """Residuals [B, R, C] and features [B, R, D] of a batch, read at the model's linear head."""
+
+    def __init__(self, model: nn.Module, objective: Any, head: nn.Module | str | None) -> None:
+        self.model, self.objective, self.wanted = model, objective, head
+        self.head: nn.Linear | None = None
+        self.closed_form = False
+
+    @property
+    def bias(self) -> bool:
+        return self.head is not None and self.head.bias is not None
+
+    def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        if self.head is None:
+            self._look(x)
+        assert self.head is not None
+        check_labels(y, self.head.out_features, len(x))
+        with recorded(self.head, leaves=not self.closed_form) as passes:
+            if self.closed_form:
+                with torch.no_grad():
+                    for view in self.objective.views(x, x_adv):
+                        self.model(view)
+                residuals = self.objective.residuals(tuple(passes.logits), y)
+            else:
+                with torch.enable_grad():
+                    loss = self.objective.per_sample_loss(self.model, x, x_adv, y)
+                    residuals = _at_logits(loss, passes.logits)
+        return _stacked(residuals, passes.features)
+
+    def _look(self, x: Tensor) -> None:
+        """Find the head; a closed form holds only where the head's output is what the model returns."""
+        self.head = find_head(self.model, x, self.wanted)
+        with recorded(self.head) as passes, torch.no_grad():
+            out = self.model(x)
+        if not passes.logits:
+            raise ValueError("head must be used by the model's forward pass; it was not called")
+        unchanged = is_output(passes.logits[-1], out)
+        if not unchanged and self.wanted is None:
+            raise ValueError("head: model.get_classifier() is not the last layer of this model; pass head=")
+        own_views = isinstance(self.objective, Objective)
+        self.closed_form = own_views and unchanged and len(passes.logits) == 1
+        own_loss = getattr(type(self.objective), "per_sample_loss", None) is not Objective.per_sample_loss
+        self.closed_form = self.closed_form and not own_loss
+
+
+class _FunctionReader:
+    """Residuals and features through the user's `features_fn`."""
+
+    bias = True
+
+    def __init__(self, model: nn.Module, objective: Any, features_fn: FeaturesFn) -> None:
+        if not isinstance(objective, Objective):
+            raise TypeError(
+                f"features_fn needs an acs_fast.Objective, whose residuals follow from the logits; got "
+                f"{type(objective).__name__}"
+            )
+        self.model, self.objective, self.features_fn = model, objective, features_fn
+
+    def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            outputs = [self.features_fn(self.model, view) for view in self.objective.views(x, x_adv)]
+        features, logits = [h for h, _ in outputs], tuple(z for _, z in outputs)
+        check_labels(y, logits[0].shape[-1], len(x))
+        return _stacked(self.objective.residuals(logits, y), features)
+
+
+def _reader(
+    model: nn.Module, objective: Any, head: nn.Module | str | None, features_fn: FeaturesFn | None
+) -> _HeadReader | _FunctionReader:
+    if features_fn is None:
+        return _HeadReader(model, objective, head)
+    return _FunctionReader(model, objective, features_fn)
+
+
+def _at_logits(loss: Tensor, logits: list[Tensor]) -> Tensor:
+    if loss.dim() != 1:
+        raise ValueError(f"objective.per_sample_loss must return [B] losses; got shape {list(loss.shape)}")
+    gradients = torch.autograd.grad(loss.sum(), logits, allow_unused=True)
+    return torch.stack([torch.zeros_like(z) if g is None else g for g, z in zip(gradients, logits, strict=True)], 1)
+
+
+def _stacked(residuals: Tensor, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """[B, R, C] and [B, R, D] in one dtype, float32 or wider."""
+    for h in features:
+        check_floating("features", h)
+        if h.dim() != 2 or h.shape[0] != residuals.shape[0]:
+            raise ValueError(f"features must be [B, D], one row a sample; the head received {list(h.shape)}")
+    h = torch.stack(features, 1)
+    dtype = torch.promote_types(torch.promote_types(residuals.dtype, h.dtype), torch.float32)
+    return residuals.detach().to(dtype), h.detach().to(dtype)

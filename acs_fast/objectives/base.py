@@ -1,0 +1,100 @@
+"""What an objective is: an attack, a per-sample loss, and that loss's gradient at the logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from acs_fast.checks import check_labels, check_unit_interval
+from acs_fast.objectives.model_state import logits_of, without_ddp
+
+
+class Objective:
+    """Base of all objectives: cross-entropy at the adversarial example unless a subclass says otherwise.
+
+    A subclass gives `attack`, and where the loss is another one `views` (which images pass through the model) and
+    `loss_from_logits`; `residuals` then follows by autograd at the logits, or in closed form where it is overridden.
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._seed = seed
+        self._generators: dict[str, torch.Generator] = {}
+
+    def attack(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """The adversarial examples of x; labels and range are already checked."""
+        raise NotImplementedError(f"{type(self).__name__} must define attack(model, x, y)")
+
+    def views(self, x: Tensor, x_adv: Tensor) -> tuple[Tensor, ...]:
+        """The R batches of images that pass through the model, in the order of `loss_from_logits`."""
+        return (x_adv,)
+
+    def loss_from_logits(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
+        """[B] losses from R tensors of logits [B, C]."""
+        return F.cross_entropy(logits[0], y, reduction="none")
+
+    def residuals(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
+        """[B, R, C] gradients of each sample's loss at its logits, in float32 or wider."""
+        with torch.enable_grad():
+            leaves = tuple(_widened(z).detach().requires_grad_() for z in logits)
+            gradients = torch.autograd.grad(self.loss_from_logits(leaves, y).sum(), leaves)
+        return torch.stack(gradients, 1)
+
+    def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Adversarial examples of x within the objective's ball and [0, 1].
+
+        Leaves the model's flags, statistics and gradients and the global random state as they were.
+
+        Args:
+            model: takes pixels of [0, 1] (normalisation is part of it) and returns logits [B, C].
+            x: [B, ...] floating, in [0, 1].
+            y: [B] labels.
+
+        Raises:
+            ValueError: x leaves [0, 1], or y is not one label per image.
+            TypeError: x is no floating tensor.
+        """
+        if not x.dtype.is_floating_point:
+            raise TypeError(f"x must be a floating tensor with pixels in [0, 1]; got {x.dtype}: divide bytes by 255")
+        check_unit_interval("x", x)
+        check_labels(y, torch.iinfo(torch.int64).max, len(x))
+        return self.attack(without_ddp(model), x, y)
+
+    def per_sample_loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        """[B] losses, differentiable with respect to the model's parameters."""
+        logits = tuple(logits_of(model, view) for view in self.views(x, x_adv))
+        if y.device.type == "cpu":  # elsewhere the check would wait for the device
+            check_labels(y, logits[0].shape[1], len(x))
+        return self.loss_from_logits(logits, y)
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """The objective's own random numbers, seeded by `seed` or torch's initial seed: the global state stays."""
+        generators: dict[str, torch.Generator] = self.__dict__.setdefault("_generators", {})
+        if str(device) not in generators:
+            seed = self.__dict__.get("_seed")
+            seed = torch.initial_seed() if seed is None else seed
+            generators[str(device)] = torch.Generator(device).manual_seed(seed)
+        return generators[str(device)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The random state of the attack, for bit-identical resumption."""
+        return {name: g.get_state() for name, g in self.__dict__.get("_generators", {}).items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            self.generator(torch.device(name)).set_state(value.cpu())
+
+    def __repr__(self) -> str:
+        public = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
+        return f"{type(self).__name__}({public})"
+
+
+def cross_entropy_residual(logits: Tensor, y: Tensor) -> Tensor:
+    """[B, C] = softmax(z) - onehot(y)."""
+    return _widened(logits).softmax(-1) - F.one_hot(y, logits.shape[-1])
+
+
+def _widened(z: Tensor) -> Tensor:
+    return z.to(torch.promote_types(z.dtype, torch.float32))

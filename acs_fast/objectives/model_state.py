@@ -1,0 +1,62 @@
+"""Run a model without leaving a trace on it: training flags, batch-norm statistics, requires_grad and .grad."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from acs_fast.randomness import preserved_random_state
+
+
+@contextmanager
+def untouched(model: nn.Module, train: bool = False) -> Iterator[None]:
+    """Inside: parameters take no gradients and the model is in eval mode (or train mode). Afterwards: all as before.
+
+    In train mode buffers (batch-norm statistics) and the random state that dropout draws from are put back as well.
+    Everything is restored also when the body raises.
+    """
+    flags = [(module, module.training) for module in model.modules()]
+    wanted = [(p, p.requires_grad) for p in model.parameters()]
+    buffers = [(b, b.clone()) for b in model.buffers()] if train else []
+    try:
+        for module, _ in flags:  # not model.train(): user code may override it
+            module.training = train
+        for p, _ in wanted:
+            p.requires_grad_(False)
+        if train:
+            with preserved_random_state():
+                yield
+        else:
+            yield
+    finally:
+        for module, training in flags:
+            module.training = training
+        for p, required in wanted:
+            p.requires_grad_(required)
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
+
+
+def without_ddp(model: nn.Module) -> nn.Module:
+    """The module inside DistributedDataParallel, whose forward pass waits for gradients of the weights."""
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+
+
+def logits_of(model: nn.Module, x: Tensor) -> Tensor:
+    """The model's logits [B, C]; outputs with a `.logits` attribute are understood.
+
+    Raises:
+        TypeError: the output is no tensor and has none.
+        ValueError: the output is not [B, C].
+    """
+    out = model(x)
+    out = getattr(out, "logits", out)
+    if not isinstance(out, Tensor):
+        raise TypeError(f"model must return logits [B, C] or an object with .logits; got {type(out).__name__}")
+    if out.dim() != 2 or out.shape[0] != x.shape[0]:
+        raise ValueError(f"model must return logits [B, C] with B = {x.shape[0]}; got shape {list(out.shape)}")
+    return out

@@ -1,0 +1,83 @@
+"""TRADES: accuracy on clean samples, traded against agreement between clean and adversarial predictions."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from acs_fast.checks import check_count, check_number
+from acs_fast.objectives.ascent import ascend
+from acs_fast.objectives.balls import ball
+from acs_fast.objectives.base import Objective, cross_entropy_residual
+from acs_fast.objectives.model_state import logits_of, untouched
+
+START_NOISE = 1e-3  # standard deviation of the start, in pixels: at x itself the KL divergence has no slope
+
+
+class TRADES(Objective):
+    r"""Cross-entropy on the clean sample plus beta times the divergence at the adversarial one.
+
+    .. math:: \ell = \mathrm{CE}(f(x), y) + \beta\, \mathrm{KL}(\mathrm{softmax} f(x) \,\|\, \mathrm{softmax} f(x'))
+
+    The attack climbs the divergence. With p and q the clean and adversarial probabilities, the residuals are
+    ``p - onehot(y) + beta p (log p - log q - KL)`` (clean) and ``beta (q - p)`` (adversarial).
+
+    Args:
+        beta: weight of the divergence, >= 0.
+        eps, alpha, steps, norm, train_mode, seed: as in `PGD`.
+
+    Raises:
+        ValueError: beta, eps or alpha < 0, eps > 1 for linf, steps < 1, unknown norm.
+
+    Source: Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019, Eq. 5.
+    """
+
+    def __init__(
+        self,
+        beta: float,
+        eps: float,
+        alpha: float,
+        steps: int,
+        norm: str = "linf",
+        *,
+        train_mode: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(seed)
+        self.beta = check_number("beta", beta, low=0.0)
+        self._ball = ball(norm, eps)
+        self.eps, self.norm = self._ball.eps, norm
+        self.alpha = check_number("alpha", alpha, low=0.0)
+        self.steps = check_count("steps", steps, low=1)
+        self.train_mode = train_mode
+
+    def attack(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        noise = torch.empty_like(x).normal_(0.0, START_NOISE, generator=self.generator(x.device))
+        start = self._ball.project(x + noise, x)
+        with untouched(model, self.train_mode):
+            with torch.no_grad():
+                clean = logits_of(model, x).log_softmax(-1)
+            return ascend(
+                lambda v: _divergence(clean, logits_of(model, v).log_softmax(-1)).sum(),
+                x, start, self._ball, self.alpha, self.steps,
+            )  # fmt: skip
+
+    def views(self, x: Tensor, x_adv: Tensor) -> tuple[Tensor, ...]:
+        return x, x_adv
+
+    def loss_from_logits(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
+        clean, adversarial = (z.log_softmax(-1) for z in logits)
+        return F.nll_loss(clean, y, reduction="none") + self.beta * _divergence(clean, adversarial)
+
+    def residuals(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
+        log_p, log_q = (z.to(torch.promote_types(z.dtype, torch.float32)).log_softmax(-1) for z in logits)
+        p, q = log_p.exp(), log_q.exp()
+        surplus = log_p - log_q - _divergence(log_p, log_q)[:, None]
+        clean = cross_entropy_residual(logits[0], y) + self.beta * p * surplus
+        return torch.stack([clean, self.beta * (q - p)], 1)
+
+
+def _divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """[B] = KL(p || q) from log-probabilities [B, C]."""
+    return (log_p.exp() * (log_p - log_q)).sum(-1)

@@ -1,0 +1,151 @@
+"""The data side of the loop: a dataset that says which sample it gives, and samplers that follow the coreset."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler, Subset, TensorDataset
+
+from acs_fast.progress import progress
+from acs_fast.randomness import derived_generator, preserved_random_state
+
+
+class IndexedDataset(Dataset):
+    """Any map-style dataset, with the sample's number added: (x, y) becomes (x, y, index), dicts get "index".
+
+    Weights are looked up by that number in the main process, so workers that live on never hold stale ones.
+
+    Raises:
+        TypeError: the dataset has no length or no items.
+        ValueError: it is empty.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+            raise TypeError(f"dataset must be map-style (__len__ and __getitem__); got {type(dataset).__name__}")
+        if not len(dataset):
+            raise ValueError("dataset must hold at least one sample; got none")
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int | list[int]) -> Any:
+        item = self.dataset[index]
+        if isinstance(index, list):  # a whole batch, from datasets that can (TensorDataset with batch_size=None)
+            return (*item, torch.as_tensor(index))
+        if isinstance(item, Mapping):
+            return {**item, "index": index}
+        if isinstance(item, (tuple, list)):
+            return (*item, index)
+        raise TypeError(f"dataset must give (x, y) tuples, lists or dicts; got {type(item).__name__}")
+
+
+class Plan:
+    """What the current epoch trains on: shared by the samplers, changed by the loop."""
+
+    def __init__(self, seed: int, batch_size: int, rank: int, world_size: int) -> None:
+        self.seed, self.batch_size, self.rank, self.world_size = seed, batch_size, rank, world_size
+        self.epoch = -1
+        self.indices = torch.empty(0, dtype=torch.int64)
+        self.batches: list[Tensor] | None = None  # fixed mini-batches, for batch granularity
+
+    def set(self, epoch: int, indices: Tensor, batches: list[Tensor] | None = None) -> None:
+        self.epoch, self.indices, self.batches = epoch, indices, batches
+
+    def order(self, n: int) -> Tensor:
+        """This epoch's order of n things, this rank's share of it; short shares are padded from the beginning."""
+        order = torch.randperm(n, generator=derived_generator("order", self.seed, self.epoch))
+        missing = -n % self.world_size
+        if missing:
+            order = torch.cat([order, order.repeat(-(-missing // n))[:missing]]) if n else order
+        return order[self.rank :: self.world_size]
+
+    def share(self, n: int) -> int:
+        return -(-n // self.world_size)
+
+
+class CoresetSampler(Sampler[int]):
+    """Yields the samples of the current epoch in an order that depends only on the seed and the epoch."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def __len__(self) -> int:
+        return self._plan.share(len(self._plan.indices))
+
+    def __iter__(self) -> Iterator[int]:
+        plan = self._plan
+        if plan.batches is not None:
+            chosen = torch.cat([plan.batches[i] for i in plan.order(len(plan.batches)).tolist()])
+            return iter(chosen.tolist())
+        return iter(plan.indices[plan.order(len(plan.indices))].tolist())
+
+
+class CoresetBatchSampler(Sampler[list[int]]):
+    """Yields mini-batches: the selected ones as they are (batch granularity), else batches of shuffled samples."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def __len__(self) -> int:
+        plan = self._plan
+        if plan.batches is not None:
+            return plan.share(len(plan.batches))
+        return -(-plan.share(len(plan.indices)) // plan.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        plan = self._plan
+        if plan.batches is not None:
+            return iter([plan.batches[i].tolist() for i in plan.order(len(plan.batches)).tolist()])
+        order = plan.indices[plan.order(len(plan.indices))]
+        return iter([batch.tolist() for batch in order.split(plan.batch_size)] if len(order) else [])
+
+
+def with_transform(dataset: Any, transform: Callable[[Any], Any]) -> Any:
+    """A shallow copy of the dataset (or of the one inside a Subset) with another `transform`; the original stays.
+
+    Raises:
+        ValueError: there is no `transform` attribute to replace.
+    """
+    replaced = copy.copy(dataset)
+    if isinstance(dataset, Subset):
+        replaced.dataset = with_transform(dataset.dataset, transform)
+    elif hasattr(dataset, "transform"):
+        replaced.transform = transform
+    else:
+        raise ValueError(
+            f"selection_transform needs a dataset with a .transform attribute; {type(dataset).__name__} has none: pass "
+            "selection_dataset, the same samples without augmentation"
+        )
+    return replaced
+
+
+def is_random(dataset: Any) -> bool:
+    """Whether the first sample changes from one reading to the next."""
+    with preserved_random_state():
+        first, second = (_image(dataset[0]) for _ in range(2))
+    return isinstance(first, Tensor) and isinstance(second, Tensor) and not torch.equal(first, second)
+
+
+def labels_of(dataset: Any, adapt: Callable[[Any], tuple[Any, Any]]) -> Tensor:
+    """[N] labels, from the dataset's `targets` or `labels` where it has them, else by reading every sample."""
+    if isinstance(dataset, Subset):
+        return labels_of(dataset.dataset, adapt)[torch.as_tensor(dataset.indices)]
+    if isinstance(dataset, TensorDataset) and len(dataset.tensors) >= 2:
+        return dataset.tensors[1]
+    for name in ("targets", "labels"):
+        values = getattr(dataset, name, None)
+        if values is not None and len(values) == len(dataset):
+            return torch.as_tensor(values)
+    with preserved_random_state():
+        items = progress(range(len(dataset)), "labels")
+        return torch.tensor([int(adapt(dataset[i])[1]) for i in items])
+
+
+def _image(item: Any) -> Any:
+    return next(iter(item.values())) if isinstance(item, Mapping) else item[0]

@@ -1,0 +1,112 @@
+"""A comparison as a table, a file and a picture."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import acs_fast
+from acs_fast.training.comparison import Row
+from acs_fast.training.config import METHODS, RunConfig
+
+COLUMNS = ("method", "clean %", "robust %", "training s", "selection s", "speed-up", "gradient error")
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as text, aligned, one line a method."""
+    cells = [COLUMNS, *(_cells(row) for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(COLUMNS))]
+    lines = ["  ".join(c.ljust(w) if not i else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
+             for line in cells]  # fmt: skip
+    lines.insert(1, "-" * len(lines[0]))
+    return "\n".join(lines)
+
+
+def notes(rows: list[Row], config: RunConfig) -> str:
+    """What the columns mean, in the terms of this run."""
+    seeds = rows[0].seeds
+    tested = f"at most {config.test_limit}"
+    spread = f"mean and standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    lines = [
+        f"{config.data}, {config.objective}, eps {config.eps:.4g}, fraction {config.fraction:g}; {spread}.",
+        "clean, robust: test accuracy of the best checkpoint by validation (EMA weights); robust under PGD-50, 10 "
+        f"restarts, on {tested} test images.",
+        "seconds: median over the runs; speed-up: those of the full run over those of the method, training and "
+        "selection together.",
+        "gradient error: |weighted coreset gradient - full gradient| / |full gradient|, last layer, mean over "
+        "selections.",
+    ]
+    filled = [f"{r.method} {r.filled:.0f}" for r in rows if r.filled]
+    if filled:
+        lines.append(f"samples added at random because matching could use no more (per run): {', '.join(filled)}.")
+    backends = {r.method: r.backend for r in rows if r.backend not in (None, "none")}
+    if backends:
+        lines.append(f"selection backend: {', '.join(f'{m} {b}' for m, b in backends.items())}.")
+    return "\n".join(lines)
+
+
+def write(rows: list[Row], results: list[dict[str, Any]], config: RunConfig, folder: Path) -> list[Path]:
+    """report.txt, report.json and, with matplotlib, report.png; returns what was written."""
+    text, data, picture = (folder / f"report.{kind}" for kind in ("txt", "json", "png"))
+    text.write_text(f"{table(rows)}\n\n{notes(rows, config)}\n")
+    machine = {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
+    versions = {"acs_fast": acs_fast.__version__, "torch": torch.__version__, "python": sys.version.split()[0]}
+    content = {
+        "config": config.as_dict(), "machine": machine, "versions": versions, "rows": [asdict(r) for r in rows],
+        "runs": results,
+    }  # fmt: skip
+    data.write_text(json.dumps(content, indent=1))
+    written = [text, data]
+    if any(r.speedup is not None for r in rows) and draw(rows, config, picture):
+        written.append(picture)
+    return written
+
+
+def draw(rows: list[Row], config: RunConfig, path: Path) -> bool:
+    """Robust error against speed-up; False when matplotlib is missing."""
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        return False
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8.5, 5.2), layout="constrained")
+    markers = dict(zip(METHODS, "s^oDvXP", strict=False))
+    for row in rows:
+        if row.speedup is None:
+            continue
+        axes.errorbar(
+            row.speedup, 100.0 - row.robust[0], yerr=row.robust[1], fmt=markers[row.method], markersize=9, capsize=4,
+            label=f"{row.method}: {METHODS[row.method]}",
+        )  # fmt: skip
+    axes.set_xlabel("Speed-up over training on the full data (training and selection time)")
+    axes.set_ylabel("Robust test error under PGD-50, 10 restarts (%)")
+    bars = f", bars: standard deviation over {rows[0].seeds} seeds" if rows[0].seeds > 1 else ""
+    axes.set_title(
+        f"Adversarial training on {config.data} ({config.objective}, eps {config.eps:.3g}, "
+        f"{100 * config.fraction:g} % of the data)\nlower right is better{bars}", fontsize=11,
+    )  # fmt: skip
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8.5)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+    return True
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    spread = row.seeds > 1
+    return (
+        row.method,
+        *(f"{mean:.1f} ± {deviation:.1f}" if spread else f"{mean:.1f}" for mean, deviation in (row.clean, row.robust)),
+        f"{row.training_s:.1f}",
+        f"{row.selection_s:.2f}",
+        "-" if row.speedup is None else f"{row.speedup:.2f}x",
+        "-" if row.gradient_error is None else f"{row.gradient_error:.3f}",
+    )

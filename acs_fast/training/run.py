@@ -1,0 +1,204 @@
+"""One training run: the loop that any user would write around `AdversarialCoreset`, with a log and checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader, TensorDataset
+
+from acs_fast.adversarial_coreset import AdversarialCoreset
+from acs_fast.objectives import PGD
+from acs_fast.progress import progress
+from acs_fast.randomness import derived_seed
+from acs_fast.training import checkpoint, models
+from acs_fast.training.config import RunConfig
+from acs_fast.training.data import Splits, loader_arguments
+from acs_fast.training.evaluation import accuracy, robust_accuracy
+from acs_fast.weighting import weighted_mean
+
+VALIDATION_STEPS = 10
+FINAL_STEPS, FINAL_RESTARTS = 50, 10
+
+
+class Run:
+    """Trains one model and keeps everything about it in a folder.
+
+    Args:
+        config: the settings.
+        splits: the data.
+        folder: for log.jsonl, checkpoint.pt (the newest epoch), best.pt (best validation) and result.json.
+        device: where to train.
+        report_error: measure the gradient error also for random selectors (not counted as selection).
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        splits: Splits,
+        folder: Path,
+        device: torch.device,
+        report_error: bool = False,
+        show_progress: bool = True,
+    ) -> None:
+        self.config, self.splits, self.folder, self.device = config, splits, folder, device
+        self.show_progress = show_progress
+        torch.manual_seed(derived_seed("model", config.seed))
+        self.model = models.build(config.model, splits.train.x, splits.classes, config.width).to(device)
+        self.average = AveragedModel(self.model, avg_fn=_ema(config.ema))
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(), config.learning_rate, config.momentum, weight_decay=config.weight_decay
+        )
+        self.objective = config.build_objective()
+        data = TensorDataset(splits.train.x, splits.train.y)
+        self.coreset = AdversarialCoreset(
+            self.model, data, self.objective, report_error=report_error, show_progress=show_progress, **config.selection
+        )
+        sampler: Any = self.coreset.batch_sampler
+        self.loader = DataLoader(self.coreset.dataset, sampler=sampler, **loader_arguments(device))
+        self.epoch = -1  # the last one finished
+        self.best: dict[str, float] = {"robust": -1.0, "epoch": -1}
+        self.log: list[dict[str, Any]] = []
+
+    def train(self) -> dict[str, Any]:
+        """Train what is left to train, evaluate, and return the result (also written to result.json)."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.epoch < 0:
+            self.save()
+        left = [e for e in self.coreset.epochs if e > self.epoch]
+        for epoch in progress(left, f"{self.config.method}, seed {self.config.seed}", enabled=self.show_progress):
+            self._train_epoch(epoch)
+        result = self._result()
+        (self.folder / "result.json").write_text(json.dumps(result, indent=1))
+        return result
+
+    def save(self) -> None:
+        """Write checkpoint.pt: everything that a bit-identical continuation needs."""
+        cuda = torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None
+        state = {
+            "config": self.config.as_dict(), "epoch": self.epoch, "model": self.model.state_dict(),
+            "average": self.average.state_dict(), "optimizer": self.optimizer.state_dict(),
+            "coreset": self.coreset.state_dict(), "random": {"cpu": torch.get_rng_state(), "cuda": cuda},
+            "best": self.best, "log": self.log,
+        }  # fmt: skip
+        checkpoint.save(self.folder / "checkpoint.pt", state)
+
+    def restore(self) -> None:
+        """Continue from checkpoint.pt. Raises CheckpointError when it is unreadable or of another run."""
+        state = checkpoint.load(self.folder / "checkpoint.pt", self.config.as_dict())
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.coreset.load_state_dict(state["coreset"])
+        torch.set_rng_state(state["random"]["cpu"])
+        if self.device.type == "cuda" and state["random"]["cuda"] is not None:
+            torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
+        self.epoch, self.best, self.log = state["epoch"], state["best"], state["log"]
+        (self.folder / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in self.log))
+
+    def _train_epoch(self, epoch: int) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate(epoch)
+        selected = self.coreset.step(epoch)
+        seconds = {"attack": 0.0, "step": 0.0}
+        samples, loss_sum = 0, 0.0
+        self.model.train()
+        for x, y, index in self.loader:
+            loss = self._train_batch(x.to(self.device), y.to(self.device), index, seconds)
+            samples, loss_sum = samples + len(index), loss_sum + float(loss) * len(index)
+        if not math.isfinite(loss_sum):
+            raise FloatingPointError(f"the training loss became {loss_sum} in epoch {epoch}: lower --lr")
+        stats = None if selected is None else dict(selected.stats)
+        seconds["selection"] = 0.0 if stats is None else stats["seconds"]["total"]
+        self._finish_epoch(
+            epoch, {"samples": samples, "loss": loss_sum / samples, "seconds": seconds, "coreset": stats}
+        )
+
+    def _train_batch(self, x: Tensor, y: Tensor, index: Tensor, seconds: dict[str, float]) -> Tensor:
+        start = time.perf_counter()
+        x_adv = self.objective.perturb(self.model, x, y)
+        attacked = time.perf_counter()
+        losses = self.objective.per_sample_loss(self.model, x, x_adv, y)
+        loss = weighted_mean(losses, self.coreset.weights(index))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.average.update_parameters(self.model)
+        seconds["attack"] += attacked - start
+        seconds["step"] += time.perf_counter() - attacked
+        return loss.detach()
+
+    def _finish_epoch(self, epoch: int, entry: dict[str, Any]) -> None:
+        start = time.perf_counter()
+        scores = self._validate(epoch)
+        entry["seconds"]["validation"] = time.perf_counter() - start
+        if scores["robust"] > self.best["robust"]:
+            self.best = {"robust": scores["robust"], "epoch": epoch}
+            weights = {"model": self.average.module.state_dict(), "config": self.config.as_dict(), "epoch": epoch}
+            checkpoint.save(self.folder / "best.pt", weights)
+        kind = self.coreset.schedule.kind(epoch)
+        entry = {"epoch": epoch, "kind": kind, "lr": self.learning_rate(epoch), **entry, "validation": scores}
+        self.log.append(entry)
+        self.epoch = epoch
+        self.save()
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def learning_rate(self, epoch: int) -> float:
+        """Cosine decay by epoch number, so that skipped epochs do not move it."""
+        epochs = self.coreset.schedule.epochs
+        return self.config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * epoch / epochs))
+
+    def _attack(self, steps: int, seed: int) -> PGD:
+        """A PGD attack in the norm of the training objective."""
+        alpha = 2.5 * self.config.eps / steps if steps < FINAL_STEPS else self.config.eps / 10
+        return PGD(self.config.eps, alpha, steps, self.config.norm, seed=seed)
+
+    def _validate(self, epoch: int) -> dict[str, float]:
+        model, images = self.average.module, self.splits.validation
+        if not len(images):
+            return {"clean": 0.0, "robust": float(epoch)}  # nothing to choose by: the last epoch is the best
+        attack = self._attack(VALIDATION_STEPS, derived_seed("validation", self.config.seed, epoch))
+        robust = robust_accuracy(model, images, attack, self.device)
+        return {"clean": accuracy(model, images, self.device), "robust": robust}
+
+    def _result(self) -> dict[str, Any]:
+        """Test accuracy of the best and the last weights, and where the seconds went."""
+        best = models.build(self.config.model, self.splits.train.x, self.splits.classes, self.config.width)
+        best.load_state_dict(checkpoint.load(self.folder / "best.pt", self.config.as_dict())["model"])
+        weights = {"best": best.to(self.device)} | ({"last": self.model} if self.config.evaluate_last else {})
+        seconds = {k: sum(e["seconds"][k] for e in self.log) for k in ("attack", "step", "selection", "validation")}
+        errors = [e["coreset"]["relative_gradient_error"] for e in self.log if e["coreset"] is not None]
+        errors = [e for e in errors if e is not None]
+        return {
+            "config": self.config.as_dict(),
+            "test": {name: self._test(model) for name, model in weights.items()},
+            "best_epoch": self.best["epoch"],
+            "seconds": {**seconds, "training": seconds["attack"] + seconds["step"]},
+            "gradient_error": sum(errors) / len(errors) if errors else None,
+            "samples_visited": sum(e["samples"] for e in self.log),
+            "filled": sum(e["coreset"]["filled"] for e in self.log if e["coreset"] is not None),
+            "backend": next((e["coreset"]["backend"] for e in self.log if e["coreset"] is not None), None),
+        }
+
+    def _test(self, model: nn.Module) -> dict[str, float]:
+        attack = self._attack(FINAL_STEPS, derived_seed("test", self.config.seed))
+        images = self.splits.test.first(self.config.test_limit)
+        robust = robust_accuracy(model, images, attack, self.device, FINAL_RESTARTS, self.show_progress)
+        return {"clean": accuracy(model, self.splits.test, self.device), "robust": robust}
+
+
+def _ema(decay: float) -> Any:
+    """Exponential moving average that starts as a plain mean."""
+
+    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        t = int(count)
+        return averaged.lerp(current, 1.0 - min(decay, (1 + t) / (10 + t)))
+
+    return average

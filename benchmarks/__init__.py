@@ -1,0 +1,1 @@
+"""Declarative benchmarks of the operators against the strongest peers: cases, peers, one runner, one report."""

@@ -1,0 +1,51 @@
+"""The house: who may import what, what importing costs, and that the documented examples run."""
+
+import doctest
+import importlib
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import acs_fast
+
+MODULES = sorted(
+    m.name for m in pkgutil.walk_packages(acs_fast.__path__, "acs_fast.") if not m.name.startswith("acs_fast._")
+)
+
+
+def test_layers():
+    result = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_importing_is_cheap_and_silent():
+    code = (
+        "import sys, torch; state = torch.get_rng_state(); import acs_fast; "
+        "heavy = {'triton', 'matplotlib', 'sklearn', 'scipy', 'torchvision'} & set(sys.modules); "
+        "assert not heavy, heavy; assert not torch.cuda.is_initialized(); "
+        "assert torch.equal(state, torch.get_rng_state())"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings(name):
+    module = importlib.import_module(name)
+    import torch
+    from torch import nn
+
+    names = {**vars(module), "torch": torch, "nn": nn}
+    failures, _ = doctest.testmod(module, extraglobs=names, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert failures == 0
+
+
+def test_every_public_name_is_documented():
+    for name in acs_fast.__all__:
+        doc = getattr(acs_fast, name).__doc__ or ""
+        assert len(doc.strip().splitlines()[0]) > 20, name

@@ -1,0 +1,157 @@
+"""Data sources: what is read, and what is said about files that cannot be."""
+
+import gzip
+import pickle
+import struct
+
+import numpy as np
+import pytest
+import torch
+
+from acs_fast.training.data import load
+from acs_fast.training.files import DataError, read_idx
+
+
+def idx_bytes(array):
+    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+def write_idx(folder, compress=False, drop=0):
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 40), ("t10k", 20)):
+        for kind, array in (
+            ("images-idx3", rng.integers(0, 256, (n, 6, 5), dtype=np.uint8)),
+            ("labels-idx1", (np.arange(n) % 4).astype(np.uint8)),
+        ):
+            raw = idx_bytes(array)[: -drop or None]
+            path = folder / f"{split}-{kind}-ubyte{'.gz' if compress else ''}"
+            path.write_bytes(gzip.compress(raw) if compress else raw)
+
+
+def write_cifar(folder, classes=10):
+    def batch(n):
+        key = b"labels" if classes == 10 else b"fine_labels"
+        return {b"data": np.zeros((n, 3072), np.uint8), key: [i % classes for i in range(n)]}
+
+    names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"] if classes == 10 else ["train", "test"]
+    for name in names:
+        (folder / name).write_bytes(pickle.dumps(batch(20)))
+    (folder / "meta").write_bytes(b"")
+
+
+def test_digits():
+    splits = load("digits")
+    assert splits.classes == 10
+    assert len(splits.train) + len(splits.validation) + len(splits.test) == 1797
+    assert splits.train.x.shape[1:] == (1, 8, 8)
+    assert float(splits.train.x.max()) == 1.0
+    assert torch.equal(load("digits").train.x, splits.train.x)
+    assert len(load("digits", limit=100).train) + len(load("digits", limit=100).validation) == 100
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("nested", [False, True])
+def test_idx_folder(tmp_path, compress, nested):
+    folder = tmp_path / "FashionMNIST" / "raw" if nested else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    write_idx(folder, compress)
+    splits = load(str(tmp_path))
+    assert (len(splits.train) + len(splits.validation), len(splits.test), splits.classes) == (40, 20, 4)
+    assert splits.test.x.shape == (20, 1, 6, 5)
+
+
+@pytest.mark.parametrize("classes", [10, 100])
+def test_cifar_folder(tmp_path, classes):
+    write_cifar(tmp_path, classes)
+    splits = load(str(tmp_path))
+    assert splits.test.x.shape == (20, 3, 32, 32)
+    assert len(splits.train) + len(splits.validation) == (100 if classes == 10 else 20)
+
+
+@pytest.mark.parametrize("layout", [(30, 8, 8), (30, 8, 8, 3), (30, 3, 8, 8)])
+def test_npz(tmp_path, layout):
+    path = tmp_path / "data.npz"
+    x = np.random.default_rng(0).integers(0, 256, layout, dtype=np.uint8)
+    np.savez(path, x=x, y=np.arange(30) % 3)
+    splits = load(str(path))
+    assert splits.train.x.shape[1:] == ((1, 8, 8) if len(layout) == 3 else (3, 8, 8))
+    np.savez(path, x_train=x / 255.0, y_train=np.zeros(30), x_test=x[:5] / 255.0, y_test=np.zeros(5))
+    assert len(load(str(path)).test) == 5
+
+
+class Malicious:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def broken(tmp_path, how):
+    if how == "truncated idx":
+        write_idx(tmp_path, drop=7)
+    elif how == "truncated gz":
+        write_idx(tmp_path, compress=True)
+        path = tmp_path / "train-images-idx3-ubyte.gz"
+        path.write_bytes(path.read_bytes()[:-40])
+    elif how == "missing labels":
+        write_idx(tmp_path)
+        (tmp_path / "train-labels-idx1-ubyte").unlink()
+    elif how == "truncated pickle":
+        write_cifar(tmp_path)
+        path = tmp_path / "data_batch_3"
+        path.write_bytes(path.read_bytes()[:1000])
+    elif how == "malicious pickle":
+        write_cifar(tmp_path)
+        (tmp_path / "data_batch_3").write_bytes(pickle.dumps(Malicious()))
+    elif how == "other pickle":
+        write_cifar(tmp_path)
+        (tmp_path / "data_batch_3").write_bytes(pickle.dumps({b"data": [1]}))
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("truncated idx", r"train-images-idx3-ubyte: half-written\? Its header promises 1200 bytes of data, 1193"),
+        ("truncated gz", r"train-images-idx3-ubyte.gz: cannot be read, it may be half-written"),
+        ("missing labels", r"no train-labels file beside the others"),
+        ("truncated pickle", r"data_batch_3: cannot be read as a CIFAR python batch"),
+        ("malicious pickle", r"data_batch_3: .*refused to load builtins.print"),
+        ("other pickle", r"data_batch_3: is no CIFAR python batch"),
+        ("empty folder", r"holds neither IDX files .* nor CIFAR python batches"),
+    ],
+)
+def test_unusable_folders_are_named(tmp_path, how, message, capsys):
+    with pytest.raises(DataError, match=message):
+        load(broken(tmp_path, how))
+    assert "executed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"a": np.zeros(3)}, r"must hold x_train, y_train, x_test, y_test or x, y; got a"),
+        ({"x": np.zeros((4, 2, 2)) - 1, "y": np.zeros(4)}, r"floats in \[0, 1\]; got \[-1, -1\]"),
+        ({"x": np.zeros((4, 2)), "y": np.zeros(4)}, r"images must be \[N, height, width\]"),
+        ({"x": np.zeros((4, 2, 2)), "y": np.zeros(4) - 1}, r"labels must be >= 0; got -1"),
+        ({"x": np.zeros((0, 2, 2)), "y": np.zeros(0)}, r"training set must hold at least one image"),
+    ],
+)
+def test_unusable_npz_is_named(tmp_path, arrays, message):
+    path = tmp_path / "data.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(DataError, match=message):
+        load(str(path))
+
+
+def test_half_written_npz_and_unknown_sources(tmp_path):
+    path = tmp_path / "data.npz"
+    np.savez(path, x=np.zeros((9, 4, 4)), y=np.zeros(9))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match=r"data.npz: cannot be read as .npz"):
+        load(str(path))
+    with pytest.raises(DataError, match="--data must be 'digits', an existing folder"):
+        load(str(tmp_path / "nowhere"))
+    with pytest.raises(DataError, match="torchvision:Nothing"):
+        load("torchvision:Nothing")
+    (tmp_path / "x").write_bytes(b"hello, this is text")
+    with pytest.raises(DataError, match="is no IDX file of unsigned bytes with 1 dimensions"):
+        read_idx(tmp_path / "x", 1)

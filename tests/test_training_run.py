@@ -1,0 +1,206 @@
+"""The command line end to end, on runs small enough for a test."""
+
+import json
+import re
+
+import pytest
+import torch
+
+from acs_fast.cli.main import main
+from acs_fast.training import checkpoint, report, run
+from acs_fast.training.comparison import summarise
+from acs_fast.training.config import DEFAULT_COMPARISON, METHODS, OBJECTIVES, RunConfig
+
+SMALL = [
+    "--limit",
+    "120",
+    "--width",
+    "2",
+    "--steps",
+    "1",
+    "--batch-size",
+    "32",
+    "--epochs",
+    "6",
+    "--period",
+    "2",
+    "--quiet",
+]
+
+
+@pytest.fixture(autouse=True)
+def _short_evaluation(monkeypatch):
+    monkeypatch.setattr(run, "FINAL_STEPS", 2)
+    monkeypatch.setattr(run, "FINAL_RESTARTS", 1)
+
+
+def train(folder, *more):
+    return main(["train", *SMALL, "--output", str(folder), *more])
+
+
+def log_of(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_one_run_writes_everything(tmp_path, capsys):
+    assert train(tmp_path / "out", "--selector", "gradmatch", "--fraction", "0.5") == 0
+    own = tmp_path / "out" / "gradmatch-seed0"
+    assert {"log.jsonl", "checkpoint.pt", "best.pt", "result.json"} <= {p.name for p in own.iterdir()}
+    log = log_of(own)
+    assert [e["epoch"] for e in log] == [1, 2, 3, 4, 5] or [e["epoch"] for e in log] == [0, 1, 2, 3, 4, 5]
+    selected = [e["epoch"] for e in log if e["coreset"] is not None]
+    assert selected == [1, 3, 5]
+    for entry in log:
+        assert {"attack", "step", "selection", "validation"} <= entry["seconds"].keys()
+        assert {"clean", "robust"} == entry["validation"].keys()
+    assert "gradmatch" in capsys.readouterr().out
+
+
+def test_comparison_table_and_picture(tmp_path, capsys):
+    assert train(tmp_path / "out", "--compare", "--seeds", "2") == 0
+    out = capsys.readouterr().out
+    for method in DEFAULT_COMPARISON:
+        assert re.search(rf"^{method} +\d+\.\d ± \d+\.\d +\d+\.\d ± ", out, re.MULTILINE), method
+    content = json.loads((tmp_path / "out" / "report.json").read_text())
+    rows = {r["method"]: r for r in content["rows"]}
+    assert rows["full"]["speedup"] == 1.0
+    assert all(rows[m]["gradient_error"] > 0 for m in ("craig", "gradmatch", "random", "random-fixed"))
+    visited = {r["config"]["method"]: r["samples_visited"] for r in content["runs"]}
+    assert visited["craig"] == visited["random"] == visited["random-fixed"]
+    assert abs(visited["full-short"] - visited["craig"]) <= 0.5 * visited["full"] / 6 + 6  # budgets are rounded down
+    assert (tmp_path / "out" / "report.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize("stop", [0, 1, 4])
+@pytest.mark.parametrize("objective", ["pgd", "trades"])
+def test_interrupted_and_resumed_run_ends_with_the_same_bits(tmp_path, monkeypatch, capsys, stop, objective):
+    options = ["--objective", objective, "--fraction", "0.4"]
+    assert train(tmp_path / "whole", *options) == 0
+    original = run.Run._train_batch
+    calls = {"left": stop * 2 + 1}  # in the middle of an epoch
+
+    def interrupt(self, *arguments):
+        calls["left"] -= 1
+        if calls["left"] < 0:
+            raise KeyboardInterrupt
+        return original(self, *arguments)
+
+    monkeypatch.setattr(run.Run, "_train_batch", interrupt)
+    assert train(tmp_path / "parts", *options) == 130
+    assert f"acs-fast train --resume {tmp_path / 'parts'}" in capsys.readouterr().err
+    monkeypatch.setattr(run.Run, "_train_batch", original)
+    assert main(["train", "--resume", str(tmp_path / "parts"), "--quiet"]) == 0
+    one, two = (checkpoint.load(tmp_path / name / "craig-seed0" / "checkpoint.pt") for name in ("whole", "parts"))
+    for part in ("model", "average"):
+        assert all(torch.equal(two[part][k], v) for k, v in one[part].items())
+    logs = [log_of(tmp_path / name / "craig-seed0") for name in ("whole", "parts")]
+    assert [(e["epoch"], e["loss"], e["validation"]) for e in logs[0]] == [
+        (e["epoch"], e["loss"], e["validation"]) for e in logs[1]
+    ]
+
+
+def test_resuming_a_comparison_runs_only_what_is_missing(tmp_path, capsys):
+    assert train(tmp_path, "--compare", "craig", "random") == 0
+    kept = (tmp_path / "craig-seed0" / "result.json").stat().st_mtime_ns
+    for path in (tmp_path / "random-seed0").iterdir():
+        path.unlink()
+    assert main(["train", "--resume", str(tmp_path), "--quiet"]) == 0
+    assert (tmp_path / "craig-seed0" / "result.json").stat().st_mtime_ns == kept
+    assert (tmp_path / "random-seed0" / "result.json").exists()
+
+
+def test_output_is_not_overwritten_unasked(tmp_path, capsys):
+    assert train(tmp_path / "out") == 0
+    assert train(tmp_path / "out") == 2
+    assert "already holds a run: use --resume" in capsys.readouterr().err
+    assert train(tmp_path / "out", "--overwrite") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--fraction", "0"], "fraction must be finite and in (0, 1]; got 0.0"),
+        (["--eps", "-1"], "eps must be finite"),
+        (["--eps", "8"], "eps must be in pixels of [0, 1]; got 8. Did you mean 8/255?"),
+        (["--steps", "0"], "steps must be at least 1; got 0"),
+        (["--data", "/nowhere"], "--data must be 'digits'"),
+        (["--compare", "best"], "--compare takes full, full-short"),
+        (["--seeds", "0"], "--seeds must be at least 1"),
+        (["--backend", "cuda"], "backend 'cuda' is not available"),
+        (["--epochs", "0"], "epochs must be at least 1"),
+    ],
+)
+def test_bad_options_are_named_and_nothing_is_left(tmp_path, capsys, options, message):
+    assert train(tmp_path / "out", *options) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_checkpoints_are_named(tmp_path, capsys):
+    assert main(["train", "--resume", str(tmp_path / "nothing")]) == 2
+    assert "there is no run to resume" in capsys.readouterr().err
+    assert train(tmp_path) == 0
+    path = tmp_path / "craig-seed0" / "checkpoint.pt"
+    (tmp_path / "craig-seed0" / "result.json").unlink()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    assert main(["train", "--resume", str(tmp_path), "--quiet"]) == 2
+    assert f"{path}: cannot be read as a checkpoint" in capsys.readouterr().err
+    torch.save({"weights": torch.zeros(1)}, path)
+    assert main(["train", "--resume", str(tmp_path), "--quiet"]) == 2
+    assert "is no checkpoint of acs-fast train" in capsys.readouterr().err
+    path.write_bytes(whole)
+    job = json.loads((tmp_path / "job.json").read_text())
+    job["config"]["learning_rate"] = 0.5
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    assert main(["train", "--resume", str(tmp_path), "--quiet"]) == 2
+    assert (
+        "belongs to another run; these settings differ: learning_rate (0.1 there, 0.5 here)" in capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("granularity", ["batch", "global"])
+def test_every_objective_trains(tmp_path, objective, granularity):
+    assert train(tmp_path, "--objective", objective, "--granularity", granularity, "--epochs", "2") == 0
+
+
+def test_resnet_trains(tmp_path):
+    assert train(tmp_path, "--model", "resnet18", "--epochs", "1", "--limit", "60") == 0
+
+
+def test_best_checkpoint_is_the_most_robust_epoch(tmp_path):
+    assert train(tmp_path, "--selector", "random") == 0
+    log = log_of(tmp_path / "random-seed0")
+    best = max(log, key=lambda e: e["validation"]["robust"])
+    result = json.loads((tmp_path / "random-seed0" / "result.json").read_text())
+    assert result["best_epoch"] == best["epoch"]
+
+
+def test_doctor(capsys):
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^  reference +ready", out, re.MULTILINE)
+    assert torch.__version__ in out
+
+
+def test_short_schedule_costs_the_same():
+    config = RunConfig(epochs=30, fraction=0.3, warm_start=0.3)
+    assert config.short_epochs == round(0.3 * 30)
+    assert config.with_method("full-short", 1).selection["epochs"] == 9
+
+
+def test_summary_uses_every_seed():
+    def result(method, seed, clean, robust, seconds):
+        return {
+            "config": {"method": method, "seed": seed}, "test": {"best": {"clean": clean, "robust": robust}},
+            "seconds": {"training": seconds, "selection": 1.0}, "gradient_error": None, "filled": 0, "backend": None,
+        }  # fmt: skip
+
+    rows = summarise([result("full", 0, 0.9, 0.5, 9.0), result("craig", 0, 0.8, 0.4, 1.0),
+                      result("full", 1, 0.7, 0.3, 19.0), result("craig", 1, 0.8, 0.4, 2.0)])  # fmt: skip
+    assert [r.method for r in rows] == ["full", "craig"]
+    assert rows[0].clean == pytest.approx((80.0, 14.142), abs=1e-3)
+    assert rows[1].speedup == pytest.approx(15.0 / 2.5)
+    assert report.table(rows).splitlines()[2].startswith("full ")
+    assert set(METHODS) >= set(DEFAULT_COMPARISON)
