@@ -22,7 +22,8 @@ def triton_greedy():
 
 
 def packed(sizes, device, ties: bool, dtype=torch.float32):
-    from acs_fast.ops.triton.distances import Packed, packed_layout
+    from acs_fast.ops.packed import packed_layout
+    from acs_fast.ops.triton.distances import Packed
 
     layout, elements = packed_layout(torch.tensor([0, *sizes]).cumsum(0))
     data, largest = torch.full((elements,), torch.nan, dtype=dtype), []
