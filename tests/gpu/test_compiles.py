@@ -59,4 +59,4 @@ def test_triton_to_cubins(arch):
     usage = json.loads(found.stdout)
     spilling = {name: u for name, u in usage.items() if u["stack_bytes"] > 0}
     assert len(usage) == 13
-    assert not set(spilling) - {"distances, bfloat16", "distances, R = 2"}, spilling
+    assert not set(spilling) - {"distances, bfloat16", "distances, R = 2", "gains, matrix-free"}, spilling

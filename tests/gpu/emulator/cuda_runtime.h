@@ -34,6 +34,7 @@ enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 namespace emulator {
 
 constexpr size_t kStackBytes = 64 << 10;
+constexpr size_t kSwitches = 5000000;  // far more than any test needs
 
 struct Barrier {
   int expected = 0;
@@ -123,12 +124,13 @@ inline void run(unsigned blocks, unsigned threads, size_t shared_bytes, std::fun
       m.ready.push_back(static_cast<int>(b * threads + t));
     }
   }
-  volatile size_t left = m.fibres.size();
+  volatile size_t left = m.fibres.size(), switches = 0;
   while (left > 0) {
     const int outcome = _setjmp(m.scheduler);
     if (outcome == 2) left = left - 1;
     if (left == 0) break;
-    if (m.ready.empty()) throw std::runtime_error("deadlock: no thread can go on");
+    switches = switches + 1;
+    if (m.ready.empty() || switches > kSwitches) throw std::runtime_error("deadlock: no thread gets on");
     const size_t pick = m.random() % m.ready.size();
     m.running = m.ready[pick];
     m.ready[pick] = m.ready.back();
