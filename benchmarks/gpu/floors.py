@@ -1,6 +1,6 @@
 """The least time each GPU case can take: bytes over bandwidth, operations over rate, picks times synchronisation.
 
-`python -m benchmarks.gpu.floors [FILE]` writes the table for assumed rates; `benchmarks.gpu.measure` uses measured ones.
+`python -m benchmarks.gpu.floors [FILE]` writes the table for assumed rates; `measure` takes measured ones.
 """
 
 from __future__ import annotations
@@ -128,8 +128,8 @@ def main() -> None:
     text = (
         "# Floors of the GPU cases: predictions\n\n"
         f"For one H100 with a copy bandwidth of {rates.copy / 1e12:.1f} TB/s (read and written) and products at "
-        f"{assumed}; {1e6 * rates.meeting:.1f} us for blocks to exchange a number and {1e6 * rates.latency:.1f} us for a "
-        "dependent read. Written by `python -m benchmarks.gpu.floors`; `python -m benchmarks.gpu.measure` writes the "
+        f"{assumed}; {1e6 * rates.meeting:.1f} us for blocks to exchange a number and {1e6 * rates.latency:.1f} us for "
+        "a dependent read. Written by `python -m benchmarks.gpu.floors`; `python -m benchmarks.gpu.measure` writes the "
         "same table from measured rates, with measured times beside it.\n\n"
     )
     path.write_text(text + table(rates) + "\n")

@@ -1,4 +1,4 @@
-"""What only a GPU can show: the CPU's picks, the same over repeats, no waiting for the host, memory running out."""
+"""What only a GPU can show: the CPU's picks, equal over repeats, no waiting for the host, memory running out."""
 
 from __future__ import annotations
 
