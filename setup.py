@@ -1,86 +1,122 @@
-"""Build script; everything declarative is in pyproject.toml.
+"""Build script: the compiled module `acs_fast._C`. Everything declarative is in pyproject.toml.
 
-ACS_FAST_BUILD = auto | none | cpu | cuda decides what is compiled into acs_fast._C. `auto` takes what the machine
-offers and prints one reason for what it leaves out; the others are orders and fail loudly.
+ACS_FAST_BUILD   auto (default): compile what this machine can, and say what it cannot; none: pure Python;
+                 cpu, cuda: compile exactly that, and fail where it is not possible.
+ACS_FAST_NATIVE  1: compile for this processor only (by default the best instruction set is chosen at run time).
+ACS_FAST_SANITIZE  1: with AddressSanitizer and UndefinedBehaviorSanitizer.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 from setuptools import setup
 
 ROOT = Path(__file__).parent
-CHOICES = ("auto", "none", "cpu", "cuda")
-ARCHITECTURES = "8.0;9.0+PTX"  # unless TORCH_CUDA_ARCH_LIST says otherwise
+BUILDS = ("auto", "none", "cpu", "cuda")
+ARCHITECTURES = "8.0;9.0+PTX"  # of NVIDIA GPUs, unless TORCH_CUDA_ARCH_LIST says otherwise
 
 
-def sources(*parts: str) -> list[str]:
-    """The C++ and CUDA files of the module itself and of parts of csrc, relative to the root."""
-    found = list((ROOT / "csrc").glob("*.cpp"))
-    for part in parts:
-        found += [p for p in (ROOT / "csrc" / part).glob("*") if p.suffix in (".cpp", ".cu")]
-    return [str(p.relative_to(ROOT)) for p in sorted(found)]
+def flag(name: str) -> bool:
+    return os.environ.get(name, "0") not in ("", "0")
 
 
-def why_not_cuda() -> str | None:
-    """None when CUDA kernels can be compiled here, else the reason why not."""
-    import torch
-    from torch.utils import cpp_extension
-
-    if torch.version.cuda is None:
-        return f"torch {torch.__version__} is built without CUDA"
-    if cpp_extension.CUDA_HOME is None or not Path(cpp_extension.CUDA_HOME, "bin", "nvcc").exists():
-        return "no CUDA toolkit (nvcc) was found; set CUDA_HOME"
+def why_not_cpu() -> str | None:
+    """None when the C++ sources can be compiled here, else the reason why not."""
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        return (
+            "torch cannot be imported while building; install torch first, then use `pip install --no-build-isolation`"
+        )
+    compiler = os.environ.get("CXX", "c++").split()[0]
+    if shutil.which(compiler) is None and shutil.which("g++") is None:
+        return f"there is no C++ compiler ({compiler!r} not found; set CXX)"
+    if shutil.which("ninja") is None:
+        return "ninja is missing; `pip install ninja`"
     return None
 
 
-def what_to_build(choice: str) -> tuple[str | None, str | None]:
-    """What to compile ("cpu", "cuda" or None), and why it is less than everything."""
-    if choice not in CHOICES:
-        raise SystemExit(f"ACS_FAST_BUILD must be one of {', '.join(CHOICES)}; got {choice!r}")
-    if choice == "none":
-        return None, "ACS_FAST_BUILD=none"
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        reason = f"torch cannot be imported at build time ({error}); install it first, then --no-build-isolation"
-        if choice == "auto":
-            return None, reason
-        raise SystemExit(f"ACS_FAST_BUILD={choice}: {reason}") from error
-    reason = why_not_cuda()
-    if choice == "cuda" and reason is not None:
-        raise SystemExit(f"ACS_FAST_BUILD=cuda: {reason}")
-    if choice in ("auto", "cuda") and reason is None:
-        return "cuda", None
-    if choice == "auto" and shutil.which(os.environ.get("CXX", "c++")) is None:
-        return None, "no C++ compiler was found"
-    return "cpu", reason if choice == "auto" else None
-
-
-def extensions() -> tuple[list, dict]:
-    build, reason = what_to_build(os.environ.get("ACS_FAST_BUILD", "auto"))
-    if build != "cuda" and not sources("cpu"):
-        build = None
+def why_not_cuda() -> str | None:
+    """None when the CUDA sources can be compiled here, else the reason why not."""
+    if not list((ROOT / "csrc" / "cuda").glob("*.cu")):
+        return "this version has no CUDA sources"
+    reason = why_not_cpu()
     if reason is not None:
-        print(f"acs_fast: building {build or 'no compiled module'}: {reason}")
-    if build is None:
-        return [], {}
+        return reason
     import torch
-    from torch.utils import cpp_extension
+    from torch.utils.cpp_extension import CUDA_HOME
 
-    (ROOT / "acs_fast" / "_build.py").write_text(f'TORCH_VERSION = "{torch.__version__}"\n')
-    flags = {"cxx": ["-O3", "-std=c++20", "-fopenmp"]}
-    extension, files = cpp_extension.CppExtension, sources("cpu")
-    if build == "cuda":
+    if torch.version.cuda is None:
+        return f"torch {torch.__version__} was built without CUDA"
+    return None if CUDA_HOME else "there is no CUDA toolkit (nvcc not found; set CUDA_HOME)"
+
+
+def what_to_build() -> list[str]:
+    """The parts to compile, out of cpu and cuda.
+
+    Raises:
+        SystemExit: an explicitly chosen part cannot be compiled here.
+    """
+    choice = os.environ.get("ACS_FAST_BUILD", "auto")
+    if choice not in BUILDS:
+        raise SystemExit(f"ACS_FAST_BUILD must be one of {', '.join(BUILDS)}; got {choice!r}")
+    if choice == "none":
+        return []
+    reasons = {"cpu": why_not_cpu(), "cuda": why_not_cuda()}
+    if choice != "auto" and reasons[choice] is not None:
+        raise SystemExit(f"ACS_FAST_BUILD={choice}: {reasons[choice]}")
+    if choice == "auto" and reasons["cpu"] is not None:
+        print(f"acs_fast: installing without compiled kernels: {reasons['cpu']}", file=sys.stderr)
+        return []
+    return [part for part in ("cpu", "cuda") if reasons[part] is None and (part == "cpu" or choice != "cpu")]
+
+
+def compile_flags() -> list[str]:
+    flags = ["-O3", "-std=c++20", "-fno-math-errno", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wno-psabi"]
+    if flag("ACS_FAST_NATIVE"):
+        flags.append("-march=native")
+    if flag("ACS_FAST_SANITIZE"):
+        flags += ["-O1", "-g", "-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
+    return flags
+
+
+def extension(parts: list[str]) -> Any:
+    from torch.utils.cpp_extension import CppExtension, CUDAExtension
+
+    sources = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc" / "cpu").glob("*.cpp"))
+    flags = compile_flags()
+    options: dict[str, Any] = {"cxx": [*flags, f'-DACS_FAST_FLAGS="{" ".join(flags)}"']}
+    if "cuda" in parts:
+        files = (ROOT / "csrc" / "cuda").glob("*")
+        sources += sorted(str(p.relative_to(ROOT)) for p in files if p.suffix in (".cpp", ".cu"))
+        options["nvcc"] = ["-O3", "-std=c++20"]
         os.environ.setdefault("TORCH_CUDA_ARCH_LIST", ARCHITECTURES)
-        flags["nvcc"] = ["-O3", "-std=c++20"]
-        extension, files = cpp_extension.CUDAExtension, sources("cpu", "cuda")
-    module = extension("acs_fast._C", files, extra_compile_args=flags, extra_link_args=["-fopenmp"])
-    return [module], {"build_ext": cpp_extension.BuildExtension}
+    link = ["-fsanitize=address,undefined"] if flag("ACS_FAST_SANITIZE") else []
+    kind = CUDAExtension if "cuda" in parts else CppExtension
+    return kind("acs_fast._C", sources, extra_compile_args=options, extra_link_args=link)
 
 
-modules, commands = extensions()
-setup(ext_modules=modules, cmdclass=commands)
+def record_build(parts: list[str]) -> None:
+    """Write acs_fast/_build.py, which tells what the compiled module was built against even if it cannot load."""
+    import torch
+
+    text = f'"""Written by setup.py."""\n\nTORCH_VERSION = "{torch.__version__}"\nPARTS = {tuple(parts)!r}\n'
+    (ROOT / "acs_fast" / "_build.py").write_text(text)
+
+
+def arguments() -> dict[str, Any]:
+    parts = what_to_build()
+    if not parts:
+        return {}
+    from torch.utils.cpp_extension import BuildExtension
+
+    record_build(parts)
+    return {"ext_modules": [extension(parts)], "cmdclass": {"build_ext": BuildExtension.with_options(use_ninja=True)}}
+
+
+setup(**arguments())

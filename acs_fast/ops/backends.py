@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from acs_fast.checks import check_choice
-from acs_fast.ops import compiled, device
+from acs_fast.ops import compiled, device, stages
 from acs_fast.ops.schemas import LIBRARY, REFERENCE
 
 BACKENDS = ("auto", "reference", "cpu", "triton", "cuda")
@@ -81,13 +81,25 @@ def explain(op: str, name: str, where: torch.device, dtype: torch.dtype = torch.
     return "; ".join([str(device.kernels(dtype, name)), *missing])
 
 
-def run(op: str, backend: str, *args: Any) -> Any:
-    """Run an operator on a backend that `chosen` has returned."""
+def run(op: str, backend: str, *args: Any, seconds: dict[str, float] | None = None) -> Any:
+    """Run an operator on a backend that `chosen` has returned, and add its seconds by stage to `seconds`."""
+    _take_seconds()
     if backend == "reference":
-        return REFERENCE[op](*args)
-    if backend in device.IMPLEMENTATIONS.get(op, {}):
-        return device.IMPLEMENTATIONS[op][backend](*args)
-    return getattr(torch.ops.acs_fast, op)(*args)
+        result = REFERENCE[op](*args)
+    else:
+        kernel = device.IMPLEMENTATIONS.get(op, {}).get(backend, getattr(torch.ops.acs_fast, op))
+        result = kernel(*args)
+    for stage, spent in _take_seconds().items():
+        if seconds is not None:
+            seconds[stage] = seconds.get(stage, 0.0) + spent
+    return result
+
+
+def _take_seconds() -> dict[str, float]:
+    taken = stages.take_seconds()
+    if compiled.MODULE is not None:
+        taken.update(compiled.MODULE.take_seconds())
+    return taken
 
 
 device.register(LIBRARY)

@@ -7,13 +7,16 @@ import math
 import torch
 from torch import Tensor
 
+from acs_fast.ops.stages import stage
+
 PAIRS_AT_ONCE = 1 << 16  # close pairs whose difference is formed together
 
 
 def pairwise_distances(residuals: Tensor, features: Tensor, bias: bool, squared: bool) -> Tensor:
     """[N, N] distances of g_i = sum_a r_i^a (x) (h_i^a, [1]); [N, R, C] and [N, R, D] in, float32 or wider out."""
-    r, h = to_accumulable(residuals), to_accumulable(features)
-    return distance_rows(r, h, r, h, torch.arange(len(r), device=r.device), bias, squared)
+    with stage("distances", residuals.device):
+        r, h = to_accumulable(residuals), to_accumulable(features)
+        return distance_rows(r, h, r, h, torch.arange(len(r), device=r.device), bias, squared)
 
 
 def distance_rows(

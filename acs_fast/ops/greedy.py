@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from acs_fast.ops.distances import distance_rows, pairwise_distances, to_accumulable
+from acs_fast.ops.stages import stage
 
 ENTRIES_AT_ONCE = 1 << 23  # distances quantised together
 MAX_BITS = 50  # of one quantised distance: float64 arithmetic on them stays exact
@@ -61,7 +62,8 @@ def greedy(distances: Tensor, budget: int) -> tuple[Tensor, Tensor, Tensor]:
         indices [k] in pick order, gains [k] float64, assignment [N]: which pick serves each sample (the earliest of
         the nearest).
     """
-    return _greedy(Distances.of_matrix(distances), budget)[:3]
+    with stage("greedy", distances.device):
+        return _greedy(Distances.of_matrix(distances), budget)[:3]
 
 
 def facility_location(
@@ -96,7 +98,8 @@ def facility_location(
             source = Distances.of_matrix(pairwise_distances(r, h, bias, squared))
         else:
             source = Distances.of_gradients(r, h, bias, squared)
-        picks, gains, assignment, objective = _greedy(source, k)
+        with stage("greedy", r.device):
+            picks, gains, assignment, objective = _greedy(source, k)
         weights = torch.bincount(assignment, minlength=k).to(torch.float32)
         parts.append((group[picks], weights, gains, objective[None]))
     indices, weights, gains, objectives = (torch.cat(x) for x in zip(*parts, strict=True))

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from acs_fast.ops.distances import inner_products, squared_norms
 from acs_fast.ops.nnls import NonNegativeLeastSquares
+from acs_fast.ops.stages import stage
 
 TOLERANCE = 1e-10  # of an inner product with the residual, relative to the largest with the target
 
@@ -78,7 +79,8 @@ def _match(
     r: Tensor, h: Tensor, bias: bool, target: Tensor, budget: int, ridge: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     n = len(r)
-    to_target = correlations(r, h, bias, target)
+    with stage("correlations", r.device):
+        to_target = correlations(r, h, bias, target)
     norms = squared_norms(r, h, bias)
     floor = TOLERANCE * float(to_target.abs().max())
     fit = NonNegativeLeastSquares(ridge, min(n, budget + 8), to_target)
@@ -88,20 +90,23 @@ def _match(
     gains: list[float] = []
     objective, best = 0.0, (fit.weights.clone(), 0)
     while len(fit.passive) < budget:
-        correlation = to_target - fit.weights @ columns[: fit.size]
-        correlation[~open_] = -torch.inf
-        pick = int(correlation.argmax())
+        with stage("correlations", r.device):
+            correlation = to_target - fit.weights @ columns[: fit.size]
+            correlation[~open_] = -torch.inf
+            pick = int(correlation.argmax())
         if not float(correlation[pick]) > floor:
             break
         open_[pick] = False
         if fit.size == len(columns):
             columns = torch.cat([columns, torch.zeros_like(columns)])
-        column = inner_products(r[pick, None], h[pick, None], r, h, bias)[0]
+        with stage("correlations", r.device):
+            column = inner_products(r[pick, None], h[pick, None], r, h, bias)[0]
         if not fit.append(column[picks], norms[pick], to_target[pick]):
             continue  # depends on the atoms in use: no direction of its own
         columns[fit.size - 1] = column
         picks.append(pick)
-        fit.solve()
+        with stage("refit", r.device):
+            fit.solve()
         if len(fit.passive) > budget:  # dropped atoms came back: the last solution that fits stands
             break
         before, objective = objective, _objective(fit, to_target[picks])

@@ -12,7 +12,8 @@ TOLERANCE = 1e-12  # of the dual, relative to the largest right-hand side
 class NonNegativeLeastSquares:
     r"""Minimise :math:`w^T G w - 2 c^T w + \lambda \|w\|^2` over ``w >= 0``.
 
-    Keeps a Cholesky factor of the passive set. Atoms are appended one at a time; `solve` then moves from the last solution to the new optimum over all of them.
+    Keeps a Cholesky factor of the passive set. Atoms are appended one at a time; `solve` then moves from the last
+    solution to the new optimum over all of them.
     """
 
     def __init__(self, ridge: float, capacity: int, like: Tensor) -> None:

@@ -101,7 +101,7 @@ def facility_location(
     with stages("select"), peak_memory(g.device) as peak:
         indices, weights, gains, objective = backends.run(
             "facility_location", name, g.residuals, g.features, g.bias, squared,
-            problems.members, problems.offsets, budgets, k, memory,
+            problems.members, problems.offsets, budgets, k, memory, seconds=stages.seconds,
         )  # fmt: skip
     largest = int(problems.sizes.max())
     dense = is_dense(largest, g.dtype, memory)
@@ -133,7 +133,7 @@ def _facility_location_of_matrix(d: Tensor, budget: int | float, groups: Tensor 
     with stages("select"), peak_memory(d.device) as peak:
         for members, share in zip(problems, problems.share(k).tolist(), strict=True):
             block = d if len(problems) == 1 else d[members[:, None], members]
-            picks, gains, assignment = backends.run("greedy", name, block, share)
+            picks, gains, assignment = backends.run("greedy", name, block, share, seconds=stages.seconds)
             served = block.gather(1, picks[assignment][:, None])
             objective += float(served.sum(dtype=torch.float64))
             parts.append((members[picks], torch.bincount(assignment, minlength=share).float(), gains.float()))

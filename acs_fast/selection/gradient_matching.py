@@ -73,7 +73,7 @@ def gradient_matching(
     with stages("select"), peak_memory(g.device) as peak:
         indices, weights, gains, counts = backends.run(
             "gradient_matching", name, g.residuals, g.features, g.bias,
-            problems.members, problems.offsets, budgets, k, targets, ridge,
+            problems.members, problems.offsets, budgets, k, targets, ridge, seconds=stages.seconds,
         )  # fmt: skip
     with stages("fill"):
         generator = torch.Generator().manual_seed(seed)

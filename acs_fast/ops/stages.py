@@ -1,0 +1,37 @@
+"""Seconds by stage inside an operator: no outputs of it, but a note that `backends.run` takes after each call."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+_local = threading.local()
+
+
+@contextmanager
+def stage(name: str, device: torch.device) -> Iterator[None]:
+    """Count the seconds of the enclosed work, which on a GPU is waited for, towards `name`."""
+    start = time.perf_counter()
+    yield
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    seconds = _seconds()
+    seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def take_seconds() -> dict[str, float]:
+    """What this thread has counted since the last call."""
+    taken = dict(_seconds())
+    _seconds().clear()
+    return taken
+
+
+def _seconds() -> dict[str, float]:
+    if not hasattr(_local, "seconds"):
+        _local.seconds = {}
+    seconds: dict[str, float] = _local.seconds
+    return seconds

@@ -1,0 +1,250 @@
+// Greedy facility location within groups: many small ones side by side, few large ones by all threads together.
+#include <algorithm>
+#include <numeric>
+
+#include "factors.h"
+#include "greedy.h"
+#include "ops.h"
+#include "stages.h"
+
+namespace acs_fast {
+namespace {
+
+// Rows computed from the factors when they are asked for, a tile at a time: nothing n x n is ever there.
+template <class T>
+class FactorSource {
+ public:
+  FactorSource(const Distances<T>& distances, int members) : distances_(distances), column_(distances.n()) {
+    const auto& f = distances.factors();
+    for (int m = 0; m < members; ++m) {
+      left_.emplace_back(f, kernels<T>().mr, distances.tile_size());
+      buffers_.emplace_back(distances.tile_size(), f.R);
+      opened_.push_back({nullptr, 0});
+    }
+  }
+
+  const T* column(int64_t j, Team& team, int rank) {
+    const int32_t sample = int32_t(j);
+    open(&sample, 1, rank);
+    const Span own = team.part(rank, distances_.n(), kSpanStep);
+    for (int64_t first = own.begin; first < own.end; first += columns_at_once())
+      distances_.tile(opened_rows(rank), first, std::min(own.end, first + columns_at_once()), buffers_[rank],
+                      column_.data() + first, distances_.n());
+    team.wait();
+    return column_.data();
+  }
+  int64_t rows_at_once() const { return distances_.tile_size(); }
+  int64_t columns_at_once() const { return distances_.tile_size(); }
+  void open(const int32_t* i, int64_t count, int rank) {
+    left_[rank].pack(distances_.factors(), i, count, 0, left_[rank].panels(count));
+    opened_[rank] = {i, count};
+  }
+  void rows(Span columns, int rank, const T** out) {
+    T* d = buffers_[rank].d.data();
+    distances_.tile(opened_rows(rank), columns.begin, columns.end, buffers_[rank], d, columns_at_once());
+    for (int64_t r = 0; r < opened_[rank].count; ++r) out[r] = d + r * columns_at_once() - columns.begin;
+  }
+
+ private:
+  struct Opened {
+    const int32_t* i;
+    int64_t count;
+  };
+  TileRows<T> opened_rows(int rank) const { return {left_[rank], 0, opened_[rank].count, opened_[rank].i, 0}; }
+
+  const Distances<T>& distances_;
+  std::vector<T> column_;
+  std::vector<Panels<T>> left_;
+  std::vector<TileBuffers<T>> buffers_;
+  std::vector<Opened> opened_;
+};
+
+struct Seconds {
+  double distances = 0.0, greedy = 0.0;
+};
+
+template <class T>
+T largest_of(const std::vector<T>& values) {
+  return *std::max_element(values.begin(), values.end());
+}
+
+// On the whole matrix, in `workspace`
+template <class T>
+Seconds solve_dense(Team& team, Distances<T>& distances, int64_t budget, T* workspace, GreedyResult& result) {
+  Stopwatch watch;
+  Seconds seconds;
+  const int64_t n = distances.n();
+  std::atomic<int64_t> next{0};
+  std::vector<T> largest(team.size());
+  team.run([&](int rank) {
+    distances.prepare(team, rank);
+    team.wait();
+    largest[rank] = distances.matrix(next, workspace);
+  });
+  seconds.distances = watch.lap();
+  Greedy<T> greedy(team, n, double(largest_of(largest)));
+  MatrixSource<T> source(workspace, n, true, team.size());
+  run_on_matrix(team, greedy, source, workspace, n, budget, result);
+  seconds.greedy = watch.lap();
+  return seconds;
+}
+
+// Matrix-free: upper tiles once for the largest distance and once for the first gains, then only the rows touched
+template <class T>
+Seconds solve_matrix_free(Team& team, Distances<T>& distances, int64_t budget, GreedyResult& result) {
+  Stopwatch watch;
+  Seconds seconds;
+  const int64_t n = distances.n();
+  std::atomic<int64_t> next{0}, again{0};
+  std::vector<T> largest(team.size());
+  std::vector<TileBuffers<T>> buffers(team.size(), TileBuffers<T>(distances.tile_size(), distances.factors().R));
+  team.run([&](int rank) {
+    distances.prepare(team, rank);
+    team.wait();
+    T top = T(0);
+    distances.upper_tiles(next, buffers[rank], [&](int64_t i0, int64_t i1, int64_t j0, int64_t j1, const T* d, int64_t s) {
+      for (int64_t i = 0; i < i1 - i0; ++i) top = std::max(top, *std::max_element(d + i * s, d + i * s + j1 - j0));
+    });
+    largest[rank] = top;
+  });
+  Greedy<T> greedy(team, n, double(largest_of(largest)));
+  std::vector<std::vector<uint64_t>> sums(team.size(), std::vector<uint64_t>(n, 0));
+  team.run([&](int rank) {
+    std::vector<const T*> rows(distances.tile_size());
+    std::vector<T> mirrored(distances.tile_size() * distances.tile_size());
+    const auto visit = [&](int64_t i0, int64_t i1, int64_t j0, int64_t j1, const T* d, int64_t s) {
+      for (int64_t i = 0; i < i1 - i0; ++i) rows[i] = d + i * s - j0;
+      greedy.add_to_column_sums(sums[rank].data(), rows.data(), i1 - i0, {j0, j1});
+      if (i0 == j0) return;
+      for (int64_t i = 0; i < i1 - i0; ++i)
+        for (int64_t j = 0; j < j1 - j0; ++j) mirrored[j * s + i] = d[i * s + j];
+      for (int64_t j = 0; j < j1 - j0; ++j) rows[j] = mirrored.data() + j * s - i0;
+      greedy.add_to_column_sums(sums[rank].data(), rows.data(), j1 - j0, {i0, i1});
+    };
+    distances.upper_tiles(again, buffers[rank], visit);
+  });
+  seconds.distances = watch.lap();
+  for (int m = 1; m < team.size(); ++m)
+    for (int64_t j = 0; j < n; ++j) sums[0][j] += sums[m][j];
+  greedy.set_gains(sums[0].data(), {0, n});
+  FactorSource<T> source(distances, team.size());
+  team.run([&](int rank) { greedy.run(team, rank, source, budget, result); });
+  seconds.greedy = watch.lap();
+  return seconds;
+}
+
+template <class T>
+struct Output {
+  int64_t* indices;
+  float* weights;
+  double *gains, *objectives;
+};
+
+template <class T>
+class Solver {
+ public:
+  Solver(const FactorTensors& factors, bool squared, const Problems& problems, int64_t workspace_bytes, Output<T> out)
+      : factors_(factors), squared_(squared), problems_(problems), workspace_bytes_(workspace_bytes), out_(out) {}
+
+  // Groups in falling order of size. A group whose share of what is left exceeds a thread's is given to all threads;
+  // the rest go one to a thread, where as many matrices fit.
+  Seconds solve(int threads) {
+    std::vector<int64_t> order(problems_.count());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int64_t a, int64_t b) { return problems_.size(a) > problems_.size(b); });
+    double left = 0.0;
+    for (int64_t g : order) left += work(g);
+    Seconds seconds;
+    size_t first = 0;
+    Buffer<T> memory;
+    for (; first < order.size() && (threads == 1 || 2.0 * threads * work(order[first]) > left * 1.25 ||
+                                    threads * bytes(order[first]) > double(workspace_bytes_));
+         ++first) {
+      left -= work(order[first]);
+      Team team(threads);
+      add(seconds, solve_group(team, order[first], memory), 1);
+    }
+    memory = Buffer<T>();
+    std::atomic<size_t> next{first};
+    std::vector<Seconds> each(threads);
+    Team side_by_side(std::min<int64_t>(threads, order.size() - first));
+    side_by_side.run([&](int rank) {
+      Buffer<T> own;
+      for (size_t i = next.fetch_add(1); i < order.size(); i = next.fetch_add(1)) {
+        Team alone(1);
+        add(each[rank], solve_group(alone, order[i], own), 1);
+      }
+    });
+    for (const Seconds& s : each) add(seconds, s, side_by_side.size());
+    return seconds;
+  }
+
+ private:
+  double work(int64_t g) const { return double(problems_.size(g)) * double(problems_.size(g)); }
+  double bytes(int64_t g) const { return work(g) * sizeof(T); }
+  static void add(Seconds& to, const Seconds& s, int share) {
+    to.distances += s.distances / share;
+    to.greedy += s.greedy / share;
+  }
+
+  // The first group that a worker solves is its largest, so `memory` is taken once.
+  Seconds solve_group(Team& team, int64_t g, Buffer<T>& memory) {
+    const int64_t n = problems_.size(g), k = problems_.budgets[g], start = problems_.starts[g];
+    out_.objectives[g] = 0.0;
+    if (n == 0) return {};
+    const int64_t* members = problems_.group(g);
+    Distances<T> distances(factors_.group<T>(members, n), squared_);
+    std::vector<int64_t> assignment(n, 0);
+    GreedyResult result{out_.indices + start, out_.gains + start, assignment.data(), 0.0};
+    Seconds seconds;
+    if (bytes(g) <= double(workspace_bytes_)) {
+      if (memory.data() == nullptr) memory = Buffer<T>(size_t(n) * n);
+      seconds = solve_dense(team, distances, k, memory.data(), result);
+    } else {
+      seconds = solve_matrix_free(team, distances, k, result);
+    }
+    std::vector<int64_t> counts(k, 0);
+    for (const int64_t a : assignment)
+      if (a < k) ++counts[a];
+    for (int64_t i = 0; i < k; ++i) {
+      out_.weights[start + i] = float(counts[i]);
+      out_.indices[start + i] = members[out_.indices[start + i]];
+    }
+    out_.objectives[g] = result.objective;
+    return seconds;
+  }
+
+  const FactorTensors& factors_;
+  const bool squared_;
+  const Problems& problems_;
+  const int64_t workspace_bytes_;
+  const Output<T> out_;
+};
+
+template <class T>
+Seconds solve_all(const FactorTensors& factors, bool squared, const Problems& problems, int64_t workspace_bytes,
+                  Tensors4& out) {
+  const Output<T> pointers{std::get<0>(out).mutable_data_ptr<int64_t>(), std::get<1>(out).mutable_data_ptr<float>(),
+                           std::get<2>(out).mutable_data_ptr<double>(), std::get<3>(out).mutable_data_ptr<double>()};
+  return Solver<T>(factors, squared, problems, workspace_bytes, pointers).solve(threads());
+}
+
+}  // namespace
+
+Tensors4 facility_location_cpu(const at::Tensor& residuals, const at::Tensor& features, bool bias, bool squared,
+                               const at::Tensor& members, const at::Tensor& offsets, const at::Tensor& budgets,
+                               int64_t budget, int64_t workspace_bytes) {
+  const FactorTensors factors(residuals, features, bias);
+  check_same_device(members, "members", residuals, "residuals");
+  const Problems problems = check_problems(residuals.size(0), members, offsets, budgets, budget);
+  Tensors4 out{at::empty({budget}, at::kLong), at::empty({budget}, at::kFloat), at::empty({budget}, at::kDouble),
+               at::empty({problems.count()}, at::kDouble)};
+  const Seconds seconds = factors.is_double() ? solve_all<double>(factors, squared, problems, workspace_bytes, out)
+                                              : solve_all<float>(factors, squared, problems, workspace_bytes, out);
+  stage_seconds()["distances"] += seconds.distances;
+  stage_seconds()["greedy"] += seconds.greedy;
+  return out;
+}
+
+}  // namespace acs_fast

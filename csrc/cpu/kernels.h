@@ -1,0 +1,78 @@
+// The table of vector kernels, one instance per instruction set; `kernels<T>()` is the one chosen at run time.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define ACS_FAST_X86
+#endif
+
+namespace acs_fast {
+
+// Adding this to a double in [0, 2^51) rounds it half to even; the sum's low bits are then that integer.
+constexpr double kRoundingMagic = 6755399441055744.0;  // 1.5 * 2^52
+constexpr uint64_t kRoundingMagicBits = 0x4338000000000000u;
+
+constexpr int kRowsAtOnce = 8;  // rows that one clamp_sum reads side by side
+
+template <class T>
+struct Kernels {
+  int mr;    // rows of a micro-tile
+  int nr;    // columns of a micro-tile
+  int tile;  // rows and columns of a tile, a multiple of both
+
+  // out[mr x nr] (+)= sum_k a[k * mr + i] * b[k * nr + j]; each entry is one chain over k, whatever its place
+  void (*multiply)(const T* a, const T* b, int64_t k, T* out, int64_t stride, bool accumulate);
+  // gram (+)= rr * (hh + bias) over a [rows x columns] block of row stride `stride`, rr dense with nr columns
+  void (*combine)(const T* rr, const T* hh, T bias, T* gram, int64_t rows, int64_t stride, bool accumulate);
+  // out_j = max(norm_i + norm_j - 2 gram_j, 0), or its root; true when any is <= threshold * (norm_i + norm_j)
+  bool (*distance_row)(const T* gram, T norm, const T* norms, int64_t n, T threshold, bool squared, T* out);
+
+  // sum_j += offset + sum_r bits(clamp(rows[r][j], low[r], high[r]) * scale + magic), count <= kRowsAtOnce
+  void (*clamp_sum)(uint64_t* sum, const T* const* rows, const T* low, const T* high, int count, int64_t begin,
+                    int64_t end, double scale, uint64_t offset);
+  // writes the i in [0, n) with candidate[i] < current[i], ascending; returns how many
+  int64_t (*find_lower)(const T* candidate, const T* current, int64_t n, int32_t* out);
+  // largest of values[begin, end), the lowest index among equals
+  int64_t (*argmax)(const int64_t* values, int64_t begin, int64_t end);
+
+  // sum_d x_d * y_d in float64
+  double (*dot)(const T* x, const double* y, int64_t n);
+  // sum_d (x_d - y_d) * (u_d - v_d) in float64; y and v may be null
+  double (*dot_differences)(const T* x, const T* y, const T* u, const T* v, int64_t n);
+};
+
+struct DoubleKernels {
+  // out_j -= sum_m weights[m] * columns[m][j] for j in [begin, end)
+  void (*subtract)(double* out, const double* const* columns, const double* weights, int64_t count, int64_t begin,
+                   int64_t end);
+  // y_j += a * x_j
+  void (*axpy)(double a, const double* x, double* y, int64_t n);
+};
+
+enum class Simd { kBaseline, kAvx2, kAvx512 };
+
+Simd simd_level();  // chosen once: what the processor has, or less when ACS_FAST_SIMD says so
+const char* simd_name(Simd level);
+
+template <class T>
+const Kernels<T>& kernels();
+const DoubleKernels& double_kernels();
+
+namespace baseline {
+extern const Kernels<float> kFloat;
+extern const Kernels<double> kDouble;
+extern const DoubleKernels kExtra;
+}  // namespace baseline
+namespace avx2 {
+extern const Kernels<float> kFloat;
+extern const Kernels<double> kDouble;
+extern const DoubleKernels kExtra;
+}  // namespace avx2
+namespace avx512 {
+extern const Kernels<float> kFloat;
+extern const Kernels<double> kDouble;
+extern const DoubleKernels kExtra;
+}  // namespace avx512
+
+}  // namespace acs_fast

@@ -1,0 +1,278 @@
+// The vector kernels, written once. A file that includes this has set the target, ACS_NAMESPACE, ACS_BYTES (of a vector),
+// ACS_MR (rows of a micro-tile), ACS_NV (vectors across it) and `fused`, the multiply-add of its instruction set.
+// Everything here has internal linkage, so that no code for a newer processor can leak into shared functions.
+
+namespace acs_fast {
+namespace ACS_NAMESPACE {
+namespace {
+
+template <class T>
+struct Vector;
+template <>
+struct Vector<float> {
+  typedef float type __attribute__((vector_size(ACS_BYTES)));
+  typedef float loose __attribute__((vector_size(ACS_BYTES), aligned(4), may_alias));
+  typedef float half __attribute__((vector_size(ACS_BYTES / 2)));
+  typedef float loose_half __attribute__((vector_size(ACS_BYTES / 2), aligned(4), may_alias));
+};
+template <>
+struct Vector<double> {
+  typedef double type __attribute__((vector_size(ACS_BYTES)));
+  typedef double loose __attribute__((vector_size(ACS_BYTES), aligned(8), may_alias));
+};
+typedef uint64_t Words __attribute__((vector_size(ACS_BYTES)));
+typedef uint64_t LooseWords __attribute__((vector_size(ACS_BYTES), aligned(8), may_alias));
+typedef int64_t Integers __attribute__((vector_size(ACS_BYTES)));
+typedef int64_t LooseIntegers __attribute__((vector_size(ACS_BYTES), aligned(8), may_alias));
+
+template <class T>
+using Vec = typename Vector<T>::type;
+template <class T>
+constexpr int kLanes = ACS_BYTES / sizeof(T);
+constexpr int kDoubles = kLanes<double>;
+
+template <class T>
+inline Vec<T> load(const T* p) {
+  return *reinterpret_cast<const typename Vector<T>::loose*>(p);
+}
+template <class T>
+inline void store(T* p, Vec<T> v) {
+  *reinterpret_cast<typename Vector<T>::loose*>(p) = v;
+}
+template <class T>
+inline Vec<T> fill(T x) {
+  return x - Vec<T>{};
+}
+template <class V>
+inline V lower_of(V a, V b) {
+  return a < b ? a : b;
+}
+template <class V>
+inline V higher_of(V a, V b) {
+  return a > b ? a : b;
+}
+inline Vec<double> load_doubles(const double* p) { return load(p); }
+inline Vec<double> load_doubles(const float* p) {
+  typedef Vector<float> F;
+  return __builtin_convertvector(F::half(*reinterpret_cast<const F::loose_half*>(p)), Vec<double>);
+}
+inline double total(Vec<double> v) {
+  double sum = 0.0;
+  for (int l = 0; l < kDoubles; ++l) sum += v[l];
+  return sum;
+}
+
+template <class T>
+void multiply_kernel(const T* a, const T* b, int64_t k, T* out, int64_t stride, bool accumulate) {
+  constexpr int L = kLanes<T>;
+  Vec<T> acc[ACS_MR][ACS_NV];
+#pragma GCC unroll 16
+  for (int i = 0; i < ACS_MR; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < ACS_NV; ++v) acc[i][v] = Vec<T>{};
+  for (int64_t p = 0; p < k; ++p, a += ACS_MR, b += ACS_NV * L) {
+    Vec<T> right[ACS_NV];
+#pragma GCC unroll 4
+    for (int v = 0; v < ACS_NV; ++v) right[v] = load(b + v * L);
+#pragma GCC unroll 16
+    for (int i = 0; i < ACS_MR; ++i) {
+      const Vec<T> left = fill(a[i]);
+#pragma GCC unroll 4
+      for (int v = 0; v < ACS_NV; ++v) acc[i][v] = fused(left, right[v], acc[i][v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < ACS_MR; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < ACS_NV; ++v) {
+      T* p = out + i * stride + v * L;
+      store(p, accumulate ? load(p) + acc[i][v] : acc[i][v]);
+    }
+}
+
+template <class T>
+void combine_kernel(const T* rr, const T* hh, T bias, T* gram, int64_t rows, int64_t stride, bool accumulate) {
+  constexpr int L = kLanes<T>;
+  const Vec<T> one = fill(bias);
+  for (int64_t i = 0; i < rows; ++i, rr += ACS_NV * L, hh += stride, gram += stride)
+    for (int v = 0; v < ACS_NV; ++v) {
+      const Vec<T> product = load(rr + v * L) * (load(hh + v * L) + one);
+      store(gram + v * L, accumulate ? load(gram + v * L) + product : product);
+    }
+}
+
+template <class T>
+bool distance_row_kernel(const T* gram, T norm, const T* norms, int64_t n, T threshold, bool squared, T* out) {
+  bool close = false;
+  for (int64_t j = 0; j < n; ++j) {
+    const T scale = norm + norms[j];
+    const T d = scale - T(2) * gram[j];
+    close |= d <= threshold * scale;
+    out[j] = d > T(0) ? d : T(0);
+  }
+  if (!squared)
+    for (int64_t j = 0; j < n; ++j) out[j] = sizeof(T) == 4 ? __builtin_sqrtf(out[j]) : __builtin_sqrt(out[j]);
+  return close;
+}
+
+template <class T, int COUNT>
+inline void clamp_sum_rows(uint64_t* sum, const T* const* rows, const T* low, const T* high, int64_t begin, int64_t end,
+                           double scale, uint64_t offset) {
+  const Vec<double> s = fill(scale), magic = fill(kRoundingMagic);
+  int64_t j = begin;
+  for (; j + kDoubles <= end; j += kDoubles) {
+    Words acc = *reinterpret_cast<LooseWords*>(sum + j) + offset;
+#pragma GCC unroll 8
+    for (int r = 0; r < COUNT; ++r) {
+      Vec<double> d = load_doubles(rows[r] + j);
+      d = higher_of(lower_of(d, fill(double(high[r]))), fill(double(low[r])));
+      acc += reinterpret_cast<Words>(fused(d, s, magic));
+    }
+    *reinterpret_cast<LooseWords*>(sum + j) = acc;
+  }
+  for (; j < end; ++j) {
+    uint64_t acc = sum[j] + offset;
+    for (int r = 0; r < COUNT; ++r) {
+      double d = double(rows[r][j]);
+      d = d < double(high[r]) ? d : double(high[r]);
+      d = d > double(low[r]) ? d : double(low[r]);
+      const double rounded = d * scale + kRoundingMagic;  // d * 2^e is exact, so fused or not is the same
+      uint64_t bits;
+      __builtin_memcpy(&bits, &rounded, sizeof bits);
+      acc += bits;
+    }
+    sum[j] = acc;
+  }
+}
+
+template <class T>
+void clamp_sum_kernel(uint64_t* sum, const T* const* rows, const T* low, const T* high, int count, int64_t begin,
+                      int64_t end, double scale, uint64_t offset) {
+  switch (count) {
+    case 8: return clamp_sum_rows<T, 8>(sum, rows, low, high, begin, end, scale, offset);
+    case 7: return clamp_sum_rows<T, 7>(sum, rows, low, high, begin, end, scale, offset);
+    case 6: return clamp_sum_rows<T, 6>(sum, rows, low, high, begin, end, scale, offset);
+    case 5: return clamp_sum_rows<T, 5>(sum, rows, low, high, begin, end, scale, offset);
+    case 4: return clamp_sum_rows<T, 4>(sum, rows, low, high, begin, end, scale, offset);
+    case 3: return clamp_sum_rows<T, 3>(sum, rows, low, high, begin, end, scale, offset);
+    case 2: return clamp_sum_rows<T, 2>(sum, rows, low, high, begin, end, scale, offset);
+    case 1: return clamp_sum_rows<T, 1>(sum, rows, low, high, begin, end, scale, offset);
+    default: return;
+  }
+}
+
+template <class T>
+int64_t find_lower_kernel(const T* candidate, const T* current, int64_t n, int32_t* out) {
+  constexpr int BLOCK = 2 * kLanes<T>;
+  int64_t found = 0, i = 0;
+  for (; i + BLOCK <= n; i += BLOCK) {
+    int any = 0;
+    for (int l = 0; l < BLOCK; ++l) any |= candidate[i + l] < current[i + l];
+    if (!any) continue;
+    for (int l = 0; l < BLOCK; ++l) {
+      out[found] = int32_t(i + l);
+      found += candidate[i + l] < current[i + l];
+    }
+  }
+  for (; i < n; ++i)
+    if (candidate[i] < current[i]) out[found++] = int32_t(i);
+  return found;
+}
+
+int64_t argmax_kernel(const int64_t* values, int64_t begin, int64_t end) {
+  int64_t best = values[begin], i = begin;
+  Integers top = best - Integers{};
+  for (; i + kDoubles <= end; i += kDoubles) {
+    const Integers v = *reinterpret_cast<const LooseIntegers*>(values + i);
+    top = v > top ? v : top;
+  }
+  for (int l = 0; l < kDoubles; ++l) best = top[l] > best ? top[l] : best;
+  for (; i < end; ++i) best = values[i] > best ? values[i] : best;
+  for (i = begin; values[i] != best; ++i) {
+  }
+  return i;
+}
+
+template <class T>
+double dot_kernel(const T* x, const double* y, int64_t n) {
+  constexpr int L = kDoubles;
+  Vec<double> a{}, b{}, c{}, d{};
+  int64_t i = 0;
+  for (; i + 4 * L <= n; i += 4 * L) {
+    a = fused(load_doubles(x + i), load(y + i), a);
+    b = fused(load_doubles(x + i + L), load(y + i + L), b);
+    c = fused(load_doubles(x + i + 2 * L), load(y + i + 2 * L), c);
+    d = fused(load_doubles(x + i + 3 * L), load(y + i + 3 * L), d);
+  }
+  for (; i + L <= n; i += L) a = fused(load_doubles(x + i), load(y + i), a);
+  double sum = total((a + b) + (c + d));
+  for (; i < n; ++i) sum += double(x[i]) * y[i];
+  return sum;
+}
+
+template <class T>
+double dot_differences_kernel(const T* x, const T* y, const T* u, const T* v, int64_t n) {
+  constexpr int L = kDoubles;
+  Vec<double> sums{};
+  int64_t i = 0;
+  for (; i + L <= n; i += L) {
+    const Vec<double> left = y ? load_doubles(x + i) - load_doubles(y + i) : load_doubles(x + i);
+    const Vec<double> right = v ? load_doubles(u + i) - load_doubles(v + i) : load_doubles(u + i);
+    sums = fused(left, right, sums);
+  }
+  double sum = total(sums);
+  for (; i < n; ++i) sum += (double(x[i]) - (y ? double(y[i]) : 0.0)) * (double(u[i]) - (v ? double(v[i]) : 0.0));
+  return sum;
+}
+
+template <int COUNT>
+inline void subtract_columns(double* out, const double* const* columns, const double* weights, int64_t begin,
+                             int64_t end) {
+  int64_t j = begin;
+  for (; j + kDoubles <= end; j += kDoubles) {
+    Vec<double> acc = load(out + j);
+#pragma GCC unroll 8
+    for (int m = 0; m < COUNT; ++m) acc = fused(load(columns[m] + j), fill(-weights[m]), acc);
+    store(out + j, acc);
+  }
+  for (; j < end; ++j) {  // one lane of the same arithmetic
+    Vec<double> acc = fill(out[j]);
+    for (int m = 0; m < COUNT; ++m) acc = fused(fill(columns[m][j]), fill(-weights[m]), acc);
+    out[j] = acc[0];
+  }
+}
+
+void subtract_kernel(double* out, const double* const* columns, const double* weights, int64_t count, int64_t begin,
+                     int64_t end) {
+  constexpr int64_t CHUNK = 1024;  // of `out`, which stays in the nearest cache
+  for (int64_t j = begin; j < end; j += CHUNK) {
+    const int64_t stop = j + CHUNK < end ? j + CHUNK : end;
+    int64_t m = 0;
+    for (; m + 8 <= count; m += 8) subtract_columns<8>(out, columns + m, weights + m, j, stop);
+    for (; m < count; ++m) subtract_columns<1>(out, columns + m, weights + m, j, stop);
+  }
+}
+
+void axpy_kernel(double a, const double* x, double* y, int64_t n) {
+  const Vec<double> factor = fill(a);
+  int64_t i = 0;
+  for (; i + kDoubles <= n; i += kDoubles) store(y + i, fused(factor, load(x + i), load(y + i)));
+  for (; i < n; ++i) y[i] += a * x[i];
+}
+
+template <class T>
+constexpr Kernels<T> table() {
+  constexpr int nr = ACS_NV * kLanes<T>;
+  static_assert(ACS_TILE % nr == 0 && ACS_TILE % ACS_MR == 0, "micro-tiles must fill a tile");
+  return {ACS_MR, nr, ACS_TILE, multiply_kernel<T>, combine_kernel<T>, distance_row_kernel<T>,
+          clamp_sum_kernel<T>, find_lower_kernel<T>, argmax_kernel, dot_kernel<T>, dot_differences_kernel<T>};
+}
+
+}  // namespace
+
+const Kernels<float> kFloat = table<float>();
+const Kernels<double> kDouble = table<double>();
+const DoubleKernels kExtra = {subtract_kernel, axpy_kernel};
+
+}  // namespace ACS_NAMESPACE
+}  // namespace acs_fast

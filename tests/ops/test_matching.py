@@ -1,0 +1,152 @@
+"""acs_fast::gradient_matching against textbook matching pursuit and scipy's non-negative least squares."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import nnls
+
+from acs_fast.ops import backends
+from acs_fast.testing import COMPILED, require_backend
+from tests.ops import oracles
+from tests.ops.cases import CASES, problems, random
+
+BACKENDS = ("reference", *COMPILED)
+
+
+def totals(f, members, offsets):
+    r, h = f.residuals.double(), f.features.double()
+    parts = []
+    for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+        group = members[a:b]
+        total = torch.einsum("nrc,nrd->cd", r[group], h[group])
+        parts.append(torch.cat([total, r[group].sum((0, 1))[:, None]], 1) if f.bias else total)
+    return torch.stack(parts)
+
+
+def run(backend, f, members, offsets, shares, ridge=0.0):
+    device = require_backend(backend)
+    out = backends.run(
+        "gradient_matching", backend, *f.to(device), members.to(device), offsets, shares, int(shares.sum()),
+        totals(f, members, offsets).to(device), ridge,
+    )  # fmt: skip
+    return tuple(x.cpu() for x in out)
+
+
+def whole(backend, f, budget, ridge=0.0):
+    n = len(f.residuals)
+    indices, weights, gains, counts = run(
+        backend, f, torch.arange(n), torch.tensor([0, n]), torch.tensor([budget]), ridge
+    )
+    used = int(counts)
+    assert bool((indices[used:] == -1).all())
+    assert not weights[used:].any()
+    return indices[:used], weights[:used], gains[:used]
+
+
+def error(atoms, target, indices, weights):
+    return float(np.linalg.norm(weights @ atoms[indices] - target))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_error_is_never_above_the_textbook_s(backend, case):
+    f = CASES[case]()
+    atoms = f.dense().numpy()
+    target = atoms.sum(0)
+    n = len(atoms)
+    for k in sorted({1, max(1, n // 4), min(n, 60)}):
+        indices, weights, gains = whole(backend, f, k)
+        assert len(indices) <= k
+        assert len(set(indices.tolist())) == len(indices)
+        assert bool((weights > 0).all())
+        assert bool((gains >= -1e-9 * float((target**2).sum())).all())
+        got = error(atoms, target, indices.numpy(), weights.numpy())
+        textbook = error(atoms, target, *oracles.textbook_matching(atoms, target, k))
+        assert got <= textbook * (1 + 1e-9) + 1e-9 * np.linalg.norm(target)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 0.5])
+@pytest.mark.parametrize("case", ["ragged", "two-passes", "vectors", "double"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_weights_are_the_least_squares_ones(backend, case, ridge):
+    f = CASES[case]()
+    atoms = f.dense().numpy()
+    target = atoms.sum(0)
+    indices, weights, _ = whole(backend, f, 40, ridge)
+    chosen = atoms[indices.numpy()]
+    system = np.concatenate([chosen.T, np.sqrt(ridge) * np.eye(len(chosen))])
+    expected = nnls(system, np.concatenate([target, np.zeros(len(chosen))]))[0]
+    assert np.allclose(weights.numpy(), expected, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("backend", COMPILED)
+def test_as_the_reference(backend, case):
+    f = CASES[case]()
+    k = min(len(f.residuals), 40)
+    got, expected = whole(backend, f, k), whole("reference", f, k)
+    assert torch.equal(got[0], expected[0])
+    assert torch.allclose(got[1], expected[1], rtol=1e-6, atol=1e-9)
+    assert torch.allclose(
+        got[2], expected[2], rtol=1e-6, atol=1e-9 * float(expected[2].sum()) if len(expected[2]) else 0
+    )
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_stops_at_the_rank(backend):
+    basis = random(6, 1, 40, bias=False)
+    mixed = torch.rand(80, 6, generator=torch.Generator().manual_seed(0)) @ basis.features[:, 0]
+    f = type(basis)(torch.ones(80, 1, 1), mixed[:, None], False)
+    indices, weights, _ = whole(backend, f, 30)
+    assert len(indices) <= 6
+    target = f.dense().numpy().sum(0)
+    assert error(f.dense().numpy(), target, indices.numpy(), weights.numpy()) <= 1e-4 * np.linalg.norm(target)
+
+
+@pytest.mark.parametrize("sizes", [[40], [1, 1, 1], [63, 1, 5, 2], [30] * 12])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_groups_are_independent(backend, sizes):
+    f = random(sum(sizes), 5, 19)
+    members, offsets = problems(sizes)
+    shares = torch.tensor([(s + 1) // 2 for s in sizes])
+    indices, weights, _, counts = run(backend, f, members, offsets, shares)
+    start = 0
+    for i, k in enumerate(shares.tolist()):
+        group = members[offsets[i] : offsets[i + 1]]
+        alone = whole(backend, type(f)(f.residuals[group], f.features[group], f.bias), k)
+        used = int(counts[i])
+        assert torch.equal(group[alone[0]], indices[start : start + used])
+        assert torch.allclose(alone[1], weights[start : start + used], rtol=1e-9)
+        start += k
+
+
+@pytest.mark.parametrize("sizes", [[600], [300, 250, 100], [40] * 15])
+@pytest.mark.parametrize("threads", [1, 2, 3, 5])
+def test_same_bits_for_every_number_of_threads(threads, sizes, restore_threads):
+    f = random(sum(sizes), 5, 40)
+    members, offsets = problems(sizes)
+    shares = torch.tensor([s // 3 for s in sizes])
+    torch.set_num_threads(2)
+    expected = run("cpu", f, members, offsets, shares)
+    torch.set_num_threads(threads)
+    for _ in range(2):
+        assert all(torch.equal(a, b) for a, b in zip(run("cpu", f, members, offsets, shares), expected, strict=True))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 30), st.integers(1, 4), st.integers(1, 6), st.integers(0, 10**6))
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_properties(backend, n, c, d, seed):
+    """Few dimensions, so that atoms leave and come back and the rank is reached."""
+    f = random(n, c, d, seed=seed, dtype=torch.float64)
+    atoms = f.dense().numpy()
+    k = n // 2 + 1
+    indices, weights, gains = whole(backend, f, k)
+    target = atoms.sum(0)
+    got = error(atoms, target, indices.numpy(), weights.numpy())
+    assert got <= np.linalg.norm(target) * (1 + 1e-12)
+    assert float(gains.sum()) == pytest.approx(target @ target - got**2, rel=1e-6, abs=1e-9)
+    best = nnls(atoms[indices.numpy()].T, target, maxiter=1000)[1] if len(indices) else np.linalg.norm(target)
+    assert got <= best * (1 + 1e-7) + 1e-7

@@ -1,0 +1,115 @@
+"""The dispatcher's view of the operators, what torch.compile makes of them, and what bad input gets."""
+
+import pytest
+import torch
+
+import acs_fast
+from acs_fast.ops import backends, compiled, schemas
+from acs_fast.testing import require_backend
+from tests.ops.cases import problems, random
+
+MEMBERS, OFFSETS = problems([20, 13])
+SHARES = torch.tensor([6, 4])
+FACTORS = random(33, 4, 9)
+
+
+def arguments(op, f=FACTORS):
+    r, h, bias = f
+    targets = torch.ones(2, r.shape[2], h.shape[2] + 1, dtype=torch.float64)
+    return {
+        "pairwise_distances": (r, h, bias, False),
+        "greedy": (torch.cdist(h[:, 0].float(), h[:, 0].float()), 10),
+        "facility_location": (r, h, bias, False, MEMBERS, OFFSETS, SHARES, 10, 1 << 30),
+        "gradient_matching": (r, h, bias, MEMBERS, OFFSETS, SHARES, 10, targets, 0.0),
+    }[op]
+
+
+@pytest.mark.parametrize("op", schemas.SCHEMAS)
+def test_opcheck(op):
+    torch.library.opcheck(getattr(torch.ops.acs_fast, op).default, arguments(op))
+
+
+@pytest.mark.parametrize("op", schemas.SCHEMAS)
+def test_compiles_as_one_graph(op):
+    function = torch.compile(lambda *a: getattr(torch.ops.acs_fast, op)(*a), fullgraph=True, backend="aot_eager")
+    got, expected = function(*arguments(op)), getattr(torch.ops.acs_fast, op)(*arguments(op))
+    for a, b in zip(*(x if isinstance(x, tuple) else (x,) for x in (got, expected)), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("op", schemas.SCHEMAS)
+def test_requires_grad_is_no_obstacle(op):
+    args = tuple(x.requires_grad_() if isinstance(x, torch.Tensor) and x.is_floating_point() else x
+                 for x in (a.clone() if isinstance(a, torch.Tensor) else a for a in arguments(op)))  # fmt: skip
+    got = getattr(torch.ops.acs_fast, op)(*args)
+    assert not any(x.requires_grad for x in (got if isinstance(got, tuple) else (got,)))
+
+
+def test_build_info():
+    require_backend("cpu")
+    info = compiled.MODULE.build_info()
+    assert info["torch"] == torch.__version__.split("+")[0]
+    assert info["simd"] in ("baseline", "avx2", "avx512")
+    assert info["threads"] == torch.get_num_threads()
+    assert "fast-math" not in info["flags"]
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_seconds_by_stage(backend):
+    require_backend(backend)
+    g = acs_fast.LastLayerGradients(FACTORS.residuals, FACTORS.features)
+    seconds = acs_fast.facility_location(g, 5, backend=backend).stats["seconds"]
+    assert {"distances", "greedy", "select", "error"} <= set(seconds)
+    seconds = acs_fast.gradient_matching(g, 5, backend=backend).stats["seconds"]
+    assert {"correlations", "refit", "select", "error"} <= set(seconds)
+
+
+R, H = FACTORS.residuals, FACTORS.features
+GROUPS = (MEMBERS, OFFSETS, SHARES, 10)
+BAD = [
+    ("pairwise_distances", (R.long(), H, True, False), TypeError, "residuals"),
+    ("pairwise_distances", (R, H.double(), True, False), TypeError, "dtype"),
+    ("pairwise_distances", (R[:, 0], H[:, 0], True, False), ValueError, "residuals"),
+    ("pairwise_distances", (R[:5], H, True, False), ValueError, "agree"),
+    ("pairwise_distances", (R.to("meta"), H, True, False), (ValueError, RuntimeError), ""),
+    ("greedy", (torch.ones(3, 4), 1), ValueError, "square"),
+    ("greedy", (torch.ones(3, 3).long(), 1), TypeError, "float"),
+    ("greedy", (torch.ones(3, 3), 4), ValueError, "budget"),
+    ("greedy", (torch.ones(3, 3), -1), ValueError, "budget"),
+    ("greedy", (torch.full((3, 3), torch.nan), 1), ValueError, "finite"),
+    ("greedy", (torch.full((3, 3), torch.inf), 1), ValueError, "finite"),
+    ("greedy", (-torch.ones(3, 3), 1), ValueError, ">= 0"),
+    ("facility_location", (R, H, True, False, MEMBERS + 1, *GROUPS[1:], 0), ValueError, "members"),
+    ("facility_location", (R, H, True, False, MEMBERS.int(), *GROUPS[1:], 0), TypeError, "members"),
+    ("facility_location", (R, H, True, False, MEMBERS, OFFSETS.flip(0), *GROUPS[2:], 0), ValueError, "offsets"),
+    ("facility_location", (R, H, True, False, MEMBERS, OFFSETS, torch.tensor([21, 4]), 25, 0), ValueError, "budgets"),
+    ("facility_location", (R, H, True, False, MEMBERS, OFFSETS, SHARES, 11, 0), ValueError, "budget"),
+    ("gradient_matching", (R, H, True, *GROUPS, torch.ones(2, 4, 9), 0.0), ValueError, "targets"),
+    ("gradient_matching", (R, H, True, *GROUPS, torch.ones(2, 4, 10), -1.0), ValueError, "ridge"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("op", "args", "kind", "message"), BAD)
+def test_bad_input_is_an_error(op, args, kind, message):
+    require_backend("cpu")
+    with pytest.raises(kind, match=message):
+        getattr(torch.ops.acs_fast, op)(*args)
+
+
+def test_not_finite_factors_do_no_harm():
+    require_backend("cpu")
+    for value in (torch.nan, torch.inf, -torch.inf):
+        bad = random(33, 4, 9)
+        bad.features[7, 0, 2] = value
+        for op in schemas.SCHEMAS:
+            try:
+                getattr(torch.ops.acs_fast, op)(*arguments(op, bad))
+            except ValueError:
+                assert op == "greedy"
+
+
+def test_an_unknown_or_absent_backend_is_an_error():
+    with pytest.raises(RuntimeError, match="not available"):
+        backends.chosen("greedy", "triton", torch.device("cpu"))
+    with pytest.raises(ValueError, match="backend"):
+        backends.chosen("greedy", "gpu", torch.device("cpu"))
