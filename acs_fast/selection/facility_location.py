@@ -142,7 +142,8 @@ def _facility_location_of_matrix(d: Tensor, budget: int | float, groups: Tensor 
     largest = int(problems.sizes.max())
     planned = 0 if len(problems) == 1 else largest * largest * d.element_size()
     stats = {
-        "relative_gradient_error": None, "objective": objective, "seconds": stages.seconds, "backend": name, "kernels": backends.explain("greedy", name, d.device, d.dtype),
+        "relative_gradient_error": None, "objective": objective, "seconds": stages.seconds, "backend": name,
+        "kernels": backends.explain("greedy", name, d.device, d.dtype),
         "path": "dense", "peak_bytes": peak.get("bytes", planned), "budget": k, "filled": 0,
     }  # fmt: skip
     return Coreset(indices, weights, gains, stats).check(len(d), k, weight_sum=len(d))

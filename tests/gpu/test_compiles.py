@@ -57,6 +57,6 @@ def test_triton_to_cubins(arch):
     found = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     usage = json.loads(found.stdout)
-    spilling = {name: u for name, u in usage.items() if u["stack_bytes"] > 0}
+    spilling = {name: u for name, u in usage.items() if u["stack_bytes"] > 16}
     assert len(usage) == 13
     assert not set(spilling) - {"distances, bfloat16", "distances, R = 2", "gains, matrix-free"}, spilling
