@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from acs_fast.memory import workspace_bytes
 from acs_fast.ops.matching import TOLERANCE as PICK_TOLERANCE
 from acs_fast.ops.nnls import DEPENDENT, TOLERANCE
 
@@ -21,6 +20,7 @@ LOOK_EVERY = 32  # rounds between two looks of the host
 GROW_BY = 256  # atoms
 REFRESH_EVERY = 256  # rounds after which H is computed anew
 PICK, RETURN, LEAVE, DONE = range(4)
+HOST_BYTES = 4 << 30  # that a wave may take where there is no GPU to ask
 
 
 @dataclass
@@ -87,6 +87,11 @@ def gradient_matching(
         counts.append(used.sum(1))
         first += int(budgets[a:b].sum())
     return indices, weights, gains, torch.cat(counts).to(budgets)
+
+
+def workspace_bytes(device: torch.device) -> int:
+    """What one wave of groups may take: half of the GPU's free memory."""
+    return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else HOST_BYTES
 
 
 def _waves(residuals: Tensor, features: Tensor, offsets: Tensor, budgets: Tensor) -> list[tuple[int, int]]:
