@@ -4,7 +4,11 @@ TORCH ?= torch==2.13.0
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: setup demo test lint bench clean
+# `make gpu`, on a machine with a GPU, torch, Triton and nvcc, offline: build, tests, sanitizer, benchmarks
+GPU_PYTHON ?= python3
+OUT ?= benchmarks/results
+
+.PHONY: setup demo test lint bench clean gpu
 
 setup: $(VENV)/.ready
 
@@ -42,3 +46,13 @@ bench: $(VENV)/.bench
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info acs_fast/*.so acs_fast/_build.py runs
+
+gpu: SHELL = /bin/bash
+gpu: .SHELLFLAGS = -o pipefail -ec
+gpu:
+	mkdir -p $(OUT)
+	ACS_FAST_BUILD=cuda MAX_JOBS=$${MAX_JOBS:-8} timeout 240 $(GPU_PYTHON) setup.py build_ext --inplace 2>&1 | tee $(OUT)/gpu-build.log
+	ACS_FAST_REQUIRE=cuda,triton timeout 300 $(GPU_PYTHON) -m pytest tests/gpu 2>&1 | tee $(OUT)/gpu-tests.log
+	for tool in memcheck racecheck; do timeout 150 compute-sanitizer --tool $$tool --error-exitcode 1 \
+	    $(GPU_PYTHON) -m benchmarks.gpu.sanitized 2>&1 | tee $(OUT)/gpu-$$tool.log || exit 1; done
+	timeout 240 $(GPU_PYTHON) -m benchmarks.gpu.measure --output $(OUT)/gpu.json
