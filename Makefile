@@ -24,7 +24,8 @@ $(VENV)/.ready: $(VENV)/.torch pyproject.toml setup.py $(wildcard csrc/*.h csrc/
 	@touch $@
 
 demo: setup
-	$(BIN)/acs-fast train --demo --output runs/demo
+	$(BIN)/acs-fast train --compare --seeds 3 --epochs 40 --steps 5 --batch-size 64 --period 10 \
+	    --overwrite --output runs/demo
 
 lint: setup
 	$(BIN)/ruff check .
@@ -44,9 +45,6 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks $(BENCH)
 	$(BIN)/python -m benchmarks.report
 
-clean:
-	rm -rf $(VENV) build dist *.egg-info acs_fast/*.so acs_fast/_build.py runs
-
 gpu: SHELL = /bin/bash
 gpu: .SHELLFLAGS = -o pipefail -ec
 gpu:
@@ -56,3 +54,6 @@ gpu:
 	for tool in memcheck racecheck; do timeout 150 compute-sanitizer --tool $$tool --error-exitcode 1 \
 	    $(GPU_PYTHON) -m benchmarks.gpu.sanitized 2>&1 | tee $(OUT)/gpu-$$tool.log || exit 1; done
 	timeout 240 $(GPU_PYTHON) -m benchmarks.gpu.measure --output $(OUT)/gpu.json
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info acs_fast/*.so acs_fast/_build.py runs
