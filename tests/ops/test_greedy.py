@@ -38,13 +38,13 @@ def matrix(n, seed=0, symmetric=True, dtype=torch.float32):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_cases(backend, case):
     d = backends.run("pairwise_distances", "reference", *CASES[case](), False)
-    for k in budgets(len(d)):
+    for k in budgets(len(d)) if len(d) < 200 else [50]:
         check(backend, d, k)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("symmetric", [True, False])
-@pytest.mark.parametrize(("n", "k"), [(1, 1), (2, 2), (63, 63), (257, 80), (1000, 60)])
+@pytest.mark.parametrize(("n", "k"), [(1, 1), (2, 2), (63, 63), (257, 80), (1000, 30)])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_sizes(backend, n, k, symmetric, dtype):
     check(backend, matrix(n, symmetric=symmetric, dtype=dtype), k)
