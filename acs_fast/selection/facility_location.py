@@ -120,7 +120,7 @@ def _check_distances(x: Any) -> Tensor:
     if not len(d):
         raise ValueError("x must hold at least one sample; got none")
     check_finite("distances", d)
-    if bool((d < 0).any()):
+    if float(d.min()) < 0:
         i, j = (d < 0).nonzero()[0].tolist()
         raise ValueError(f"x must hold distances >= 0; got {float(d[i, j]):.4g} at [{i}, {j}]")
     return d.to(torch.promote_types(d.dtype, torch.float32))
