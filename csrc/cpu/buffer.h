@@ -12,25 +12,33 @@
 
 namespace acs_fast {
 
+constexpr size_t kHugePage = size_t(1) << 21;
+
+// Asks for huge pages where memory that somebody else has allocated covers whole ones: far fewer page faults.
+inline void prefer_huge_pages(void* data, size_t bytes) {
+#ifdef MADV_HUGEPAGE
+  const size_t address = reinterpret_cast<size_t>(data), begin = (address + kHugePage - 1) / kHugePage * kHugePage;
+  const size_t end = (address + bytes) / kHugePage * kHugePage;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
+
 template <class T>
 class Buffer {
  public:
   Buffer() = default;
   explicit Buffer(size_t count) {
-    const size_t align = count * sizeof(T) >= kHuge ? kHuge : 64;
+    const size_t align = count * sizeof(T) >= kHugePage ? kHugePage : 64;
     const size_t bytes = (count * sizeof(T) + align - 1) / align * align;
-    if (count > (size_t(-1) - kHuge) / sizeof(T)) throw std::bad_alloc();
+    if (count > (size_t(-1) - kHugePage) / sizeof(T)) throw std::bad_alloc();
     data_.reset(static_cast<T*>(std::aligned_alloc(align, bytes ? bytes : align)));
     if (!data_) throw std::bad_alloc();
-#ifdef MADV_HUGEPAGE
-    if (align == kHuge) madvise(data_.get(), bytes, MADV_HUGEPAGE);
-#endif
+    prefer_huge_pages(data_.get(), bytes);
   }
   T* data() const { return data_.get(); }
   T& operator[](size_t i) const { return data_.get()[i]; }
 
  private:
-  static constexpr size_t kHuge = size_t(1) << 21;
   struct Free {
     void operator()(T* p) const { std::free(p); }
   };

@@ -122,7 +122,7 @@ void Panels<T>::describe(const Centred<T>& centred, int64_t at, const T* q, cons
 template <class T>
 TileBuffers<T>::TileBuffers(int tile, int64_t R)
     : gram(size_t(tile) * tile), pp(size_t(tile) * tile), qq(size_t(tile) * tile), d(size_t(tile) * tile) {
-  if (R > 1) above.resize(gram.size()), below.resize(gram.size());
+  if (R > 1) above = Buffer<T>(size_t(tile) * tile), below = Buffer<T>(size_t(tile) * tile);
 }
 
 template <class T>
@@ -189,8 +189,8 @@ void Distances<T>::products(const TileRows<T>& rows, int64_t j0, int64_t columns
 }
 
 template <class T>
-void Distances<T>::tile(const TileRows<T>& rows, int64_t j0, int64_t j1, TileBuffers<T>& buffers, T* out,
-                        int64_t stride) const {
+T Distances<T>::tile(const TileRows<T>& rows, int64_t j0, int64_t j1, TileBuffers<T>& buffers, T* out,
+                     int64_t stride) const {
   for (int64_t a = 0; a < f_.R; ++a) products(rows, j0, j1 - j0, a, a, buffers, buffers.gram.data(), a > 0);
   // pairs of passes in an order that makes the sum the same for (i, j) and (j, i)
   bool first = true;
@@ -203,44 +203,46 @@ void Distances<T>::tile(const TileRows<T>& rows, int64_t j0, int64_t j1, TileBuf
     for (int64_t i = 0; i < rows.count; ++i)
       for (int64_t j = i * k_.tile; j < i * k_.tile + j1 - j0; ++j)
         buffers.gram[j] += buffers.above[j] + buffers.below[j];
-  epilogue(rows, j0, j1, buffers, out, stride);
+  return epilogue(rows, j0, j1, buffers, out, stride);
 }
 
 // d^2 = n_i + n_j - 2 <g_i, g_j> has lost its digits where the gradients nearly agree: those pairs are measured again
 template <class T>
-void Distances<T>::epilogue(const TileRows<T>& rows, int64_t j0, int64_t j1, const TileBuffers<T>& buffers, T* out,
-                            int64_t stride) const {
+T Distances<T>::epilogue(const TileRows<T>& rows, int64_t j0, int64_t j1, const TileBuffers<T>& buffers, T* out,
+                         int64_t stride) const {
+  const T* norms = right_.norms();
+  T largest = T(0);
   for (int64_t row = 0; row < rows.count; ++row, out += stride) {
     const int64_t i = rows.sample(row);
-    const T *gram = buffers.gram.data() + row * k_.tile, *norms = right_.norms();
-    if (!k_.distance_row(gram, norms[i], norms + j0, j1 - j0, threshold_, squared_, out)) continue;
-    for (int64_t j = j0; j < j1; ++j) {
-      const T scale = norms[i] + norms[j];
-      if (!(scale - T(2) * gram[j - j0] <= threshold_ * scale)) continue;
-      const T exact = i == j || scale == T(0) ? T(0) : T(squared_norm_of_difference(f_, i, j));
-      out[j - j0] = squared_ ? exact : std::sqrt(exact);
+    const T* gram = buffers.gram.data() + row * k_.tile;
+    RowSummary<T> summary = k_.distance_row(gram, norms[i], norms + j0, j1 - j0, threshold_, squared_, out);
+    if (summary.close) {
+      summary.largest = T(0);
+      for (int64_t j = j0; j < j1; ++j) {
+        const T scale = norms[i] + norms[j];
+        if (scale - T(2) * gram[j - j0] <= threshold_ * scale) {
+          const T exact = i == j || scale == T(0) ? T(0) : T(squared_norm_of_difference(f_, i, j));
+          out[j - j0] = squared_ ? exact : std::sqrt(exact);
+        }
+        summary.largest = std::max(summary.largest, out[j - j0]);
+      }
     }
+    largest = std::max(largest, summary.largest);
   }
+  return largest;
 }
 
 template <class T>
 T Distances<T>::matrix(std::atomic<int64_t>& next, T* out) const {
   TileBuffers<T> buffers(k_.tile, f_.R);
   const int64_t n = f_.n;
-  T largest = T(0);
-  upper_tiles(next, buffers, [&](int64_t i0, int64_t i1, int64_t j0, int64_t j1, const T* d, int64_t stride) {
-    for (int64_t i = i0; i < i1; ++i) {
-      const T* row = d + (i - i0) * stride;
-      for (int64_t j = 0; j < j1 - j0; ++j) largest = row[j] > largest ? row[j] : largest;
-      std::memcpy(out + i * n + j0, row, sizeof(T) * (j1 - j0));
-    }
-    if (i0 == j0) return;
-    constexpr int64_t kStrip = 16;
-    for (int64_t s = i0; s < i1; s += kStrip)
-      for (int64_t j = j0; j < j1; ++j)
-        for (int64_t i = s; i < std::min(i1, s + kStrip); ++i) out[j * n + i] = d[(i - i0) * stride + j - j0];
+  T top = T(0);
+  upper_tiles(next, buffers, [&](int64_t i0, int64_t i1, int64_t j0, int64_t j1, const T* d, int64_t stride, T largest) {
+    top = std::max(top, largest);
+    for (int64_t i = i0; i < i1; ++i) std::memcpy(out + i * n + j0, d + (i - i0) * stride, sizeof(T) * (j1 - j0));
+    if (i0 != j0) k_.transpose(d, stride, i1 - i0, j1 - j0, out + j0 * n + i0, n);
   });
-  return largest;
+  return top;
 }
 
 #define ACS_INSTANTIATE(T)                                                         \

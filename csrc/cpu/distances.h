@@ -77,7 +77,7 @@ class Panels {
 template <class T>
 struct TileBuffers {
   TileBuffers(int tile, int64_t R);
-  std::vector<T> gram, above, below, pp, qq, d;
+  Buffer<T> gram, above, below, pp, qq, d;
 };
 
 // The rows of one tile: panels, the first panel among them, and which samples they hold.
@@ -103,9 +103,10 @@ class Distances {
   const Centred<T>& centred() const { return centred_; }
   // Packs a member's share and waits for the others
   void prepare(Team& team, int rank);
-  // Distances from at most tile_size() rows to samples [j0, j1), at most as many, j0 at the start of a panel
-  void tile(const TileRows<T>& rows, int64_t j0, int64_t j1, TileBuffers<T>& buffers, T* out, int64_t stride) const;
-  // Calls visit(i0, i1, j0, j1, d, stride) for the tiles of the upper triangle that this thread takes off the counter
+  // Distances from at most tile_size() rows to samples [j0, j1), at most as many, j0 at the start of a panel; returns
+  // the largest
+  T tile(const TileRows<T>& rows, int64_t j0, int64_t j1, TileBuffers<T>& buffers, T* out, int64_t stride) const;
+  // Calls visit(i0, i1, j0, j1, d, stride, largest) for the tiles of the upper triangle that this thread takes off the counter
   template <class Visit>
   void upper_tiles(std::atomic<int64_t>& next, TileBuffers<T>& buffers, const Visit& visit) const;
   // The whole matrix: upper tiles computed, lower ones mirrored; returns the largest entry this thread has seen
@@ -114,7 +115,7 @@ class Distances {
  private:
   void products(const TileRows<T>& rows, int64_t j0, int64_t columns, int64_t a, int64_t b, TileBuffers<T>& buffers,
                 T* into, bool accumulate) const;
-  void epilogue(const TileRows<T>& rows, int64_t j0, int64_t j1, const TileBuffers<T>& buffers, T* out,
+  T epilogue(const TileRows<T>& rows, int64_t j0, int64_t j1, const TileBuffers<T>& buffers, T* out,
                 int64_t stride) const;
 
   Factors<T> f_;
@@ -135,8 +136,8 @@ void Distances<T>::upper_tiles(std::atomic<int64_t>& next, TileBuffers<T>& buffe
     for (; t >= before + (count - row); ++row) before += count - row;
     const int64_t i0 = row * size, j0 = (row + t - before) * size;
     const int64_t i1 = std::min(f_.n, i0 + size), j1 = std::min(f_.n, j0 + size);
-    tile(rows_of_tile(row), j0, j1, buffers, buffers.d.data(), size);
-    visit(i0, i1, j0, j1, buffers.d.data(), size);
+    const T largest = tile(rows_of_tile(row), j0, j1, buffers, buffers.d.data(), size);
+    visit(i0, i1, j0, j1, buffers.d.data(), size, largest);
   }
 }
 

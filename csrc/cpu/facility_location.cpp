@@ -96,12 +96,13 @@ Seconds solve_matrix_free(Team& team, Distances<T>& distances, int64_t budget, G
   const int64_t n = distances.n();
   std::atomic<int64_t> next{0}, again{0};
   std::vector<T> largest(team.size());
-  std::vector<TileBuffers<T>> buffers(team.size(), TileBuffers<T>(distances.tile_size(), distances.centred().factors().R));
+  std::vector<TileBuffers<T>> buffers;
+  for (int m = 0; m < team.size(); ++m) buffers.emplace_back(distances.tile_size(), distances.centred().factors().R);
   team.run([&](int rank) {
     distances.prepare(team, rank);
     T top = T(0);
-    distances.upper_tiles(next, buffers[rank], [&](int64_t i0, int64_t i1, int64_t j0, int64_t j1, const T* d, int64_t s) {
-      for (int64_t i = 0; i < i1 - i0; ++i) top = std::max(top, *std::max_element(d + i * s, d + i * s + j1 - j0));
+    distances.upper_tiles(next, buffers[rank], [&](int64_t, int64_t, int64_t, int64_t, const T*, int64_t, T largest_here) {
+      top = std::max(top, largest_here);
     });
     largest[rank] = top;
   });
@@ -110,12 +111,11 @@ Seconds solve_matrix_free(Team& team, Distances<T>& distances, int64_t budget, G
   team.run([&](int rank) {
     std::vector<const T*> rows(distances.tile_size());
     std::vector<T> mirrored(distances.tile_size() * distances.tile_size());
-    const auto visit = [&](int64_t i0, int64_t i1, int64_t j0, int64_t j1, const T* d, int64_t s) {
+    const auto visit = [&](int64_t i0, int64_t i1, int64_t j0, int64_t j1, const T* d, int64_t s, T) {
       for (int64_t i = 0; i < i1 - i0; ++i) rows[i] = d + i * s - j0;
       greedy.add_to_column_sums(sums[rank].data(), rows.data(), i1 - i0, {j0, j1});
       if (i0 == j0) return;
-      for (int64_t i = 0; i < i1 - i0; ++i)
-        for (int64_t j = 0; j < j1 - j0; ++j) mirrored[j * s + i] = d[i * s + j];
+      kernels<T>().transpose(d, s, i1 - i0, j1 - j0, mirrored.data(), s);
       for (int64_t j = 0; j < j1 - j0; ++j) rows[j] = mirrored.data() + j * s - i0;
       greedy.add_to_column_sums(sums[rank].data(), rows.data(), j1 - j0, {i0, i1});
     };

@@ -23,6 +23,12 @@ struct Cross {
 };
 
 template <class T>
+struct RowSummary {
+  bool close;  // some d^2 <= threshold * (norm_i + norm_j)
+  T largest;
+};
+
+template <class T>
 struct Kernels {
   int mr;    // rows of a micro-tile
   int nr;    // columns of a micro-tile
@@ -35,8 +41,10 @@ struct Kernels {
   //   gram (+)= (qq + (v_i + v_j) + mm) pp + qq (u_i + u_j + kk) + (v_i u_j + v_j u_i)
   void (*combine)(const T* qq, const T* pp, const Cross<T>& left, const Cross<T>& right, T mm, T kk, T* gram,
                   int64_t stride, bool accumulate);
-  // out_j = max(norm_i + norm_j - 2 gram_j, 0), or its root; true when any is <= threshold * (norm_i + norm_j)
-  bool (*distance_row)(const T* gram, T norm, const T* norms, int64_t n, T threshold, bool squared, T* out);
+  // out_j = max(norm_i + norm_j - 2 gram_j, 0), or its root; whether any is close, and the largest
+  RowSummary<T> (*distance_row)(const T* gram, T norm, const T* norms, int64_t n, T threshold, bool squared, T* out);
+  // out[j * out_stride + i] = in[i * stride + j]
+  void (*transpose)(const T* in, int64_t stride, int64_t rows, int64_t columns, T* out, int64_t out_stride);
 
   // sum_j += offset + sum_r bits(clamp(rows[r][j], low[r], high[r]) * scale + magic), count <= kRowsAtOnce
   void (*clamp_sum)(uint64_t* sum, const T* const* rows, const T* low, const T* high, int count, int64_t begin,

@@ -16,6 +16,8 @@ namespace avx2 {
 namespace {
 inline __m256 fused(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
 inline __m256d fused(__m256d a, __m256d b, __m256d c) { return _mm256_fmadd_pd(a, b, c); }
+inline __m256 root(__m256 a) { return _mm256_sqrt_ps(a); }
+inline __m256d root(__m256d a) { return _mm256_sqrt_pd(a); }
 }  // namespace
 }  // namespace avx2
 }  // namespace acs_fast

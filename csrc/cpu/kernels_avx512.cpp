@@ -16,6 +16,8 @@ namespace avx512 {
 namespace {
 inline __m512 fused(__m512 a, __m512 b, __m512 c) { return _mm512_fmadd_ps(a, b, c); }
 inline __m512d fused(__m512d a, __m512d b, __m512d c) { return _mm512_fmadd_pd(a, b, c); }
+inline __m512 root(__m512 a) { return _mm512_sqrt_ps(a); }
+inline __m512d root(__m512d a) { return _mm512_sqrt_pd(a); }
 }  // namespace
 }  // namespace avx512
 }  // namespace acs_fast

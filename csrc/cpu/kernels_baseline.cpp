@@ -8,6 +8,12 @@ template <class V>
 inline V fused(V a, V b, V c) {
   return a * b + c;
 }
+template <class V>
+inline V root(V a) {
+  for (unsigned l = 0; l < sizeof a / sizeof a[0]; ++l)
+    a[l] = sizeof a[0] == 4 ? __builtin_sqrtf(float(a[l])) : __builtin_sqrt(double(a[l]));
+  return a;
+}
 }  // namespace
 }  // namespace baseline
 }  // namespace acs_fast

@@ -1,5 +1,5 @@
 // The vector kernels, written once. A file that includes this has set the target, ACS_NAMESPACE, ACS_BYTES (of a vector),
-// ACS_MR (rows of a micro-tile), ACS_NV (vectors across it) and `fused`, the multiply-add of its instruction set.
+// ACS_MR (rows of a micro-tile), ACS_NV (vectors across it), and `fused` and `root`: its multiply-add and square root.
 // Everything here has internal linkage, so that no code for a newer processor can leak into shared functions.
 
 namespace acs_fast {
@@ -106,17 +106,72 @@ void combine_kernel(const T* qq, const T* pp, const Cross<T>& left, const Cross<
 }
 
 template <class T>
-bool distance_row_kernel(const T* gram, T norm, const T* norms, int64_t n, T threshold, bool squared, T* out) {
-  bool close = false;
-  for (int64_t j = 0; j < n; ++j) {
-    const T scale = norm + norms[j];
-    const T d = scale - T(2) * gram[j];
+RowSummary<T> distance_row_kernel(const T* gram, T norm, const T* norms, int64_t n, T threshold, bool squared, T* out) {
+  constexpr int L = kLanes<T>;
+  const Vec<T> own = fill(norm), zero{};
+  Vec<T> largest{};
+  decltype(own < own) close{};
+  const auto distances = [&](const T* g, const T* other) {
+    const Vec<T> scale = own + load(other), d = scale - T(2) * load(g);
     close |= d <= threshold * scale;
-    out[j] = d > T(0) ? d : T(0);
+    const Vec<T> kept = higher_of(d, zero);
+    return squared ? kept : root(kept);
+  };
+  int64_t j = 0;
+  for (; j + L <= n; j += L) {
+    const Vec<T> d = distances(gram + j, norms + j);
+    largest = higher_of(largest, d);
+    store(out + j, d);
   }
-  if (!squared)
-    for (int64_t j = 0; j < n; ++j) out[j] = sizeof(T) == 4 ? __builtin_sqrtf(out[j]) : __builtin_sqrt(out[j]);
-  return close;
+  T top = T(0);
+  if (j < n) {  // a vector of which only the first lanes count: the others repeat the last one
+    T g[L], other[L];
+    for (int l = 0; l < L; ++l) {
+      const int64_t at = j + l < n ? j + l : n - 1;
+      g[l] = gram[at];
+      other[l] = norms[at];
+    }
+    const Vec<T> d = distances(g, other);
+    largest = higher_of(largest, d);
+    for (int l = 0; j + l < n; ++l) out[j + l] = d[l];
+  }
+  bool any = false;
+  for (int l = 0; l < L; ++l) {
+    any |= close[l] != 0;
+    top = largest[l] > top ? largest[l] : top;
+  }
+  return {any, top};
+}
+
+template <class T>
+inline void transpose_block(const T* in, int64_t stride, T* out, int64_t out_stride) {
+  for (int j = 0; j < 4; ++j)
+    for (int i = 0; i < 4; ++i) out[j * out_stride + i] = in[i * stride + j];
+}
+
+#if __has_builtin(__builtin_shufflevector)
+inline void transpose_block(const float* in, int64_t stride, float* out, int64_t out_stride) {
+  typedef float Four __attribute__((vector_size(16)));
+  typedef float Loose __attribute__((vector_size(16), aligned(4), may_alias));
+  const auto row = [&](int i) { return Four(*reinterpret_cast<const Loose*>(in + i * stride)); };
+  const Four a = row(0), b = row(1), c = row(2), d = row(3);
+  const Four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+  const Four ef = __builtin_shufflevector(a, b, 2, 6, 3, 7), gh = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  *reinterpret_cast<Loose*>(out) = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+  *reinterpret_cast<Loose*>(out + out_stride) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+  *reinterpret_cast<Loose*>(out + 2 * out_stride) = __builtin_shufflevector(ef, gh, 0, 1, 4, 5);
+  *reinterpret_cast<Loose*>(out + 3 * out_stride) = __builtin_shufflevector(ef, gh, 2, 3, 6, 7);
+}
+#endif
+
+template <class T>
+void transpose_kernel(const T* in, int64_t stride, int64_t rows, int64_t columns, T* out, int64_t out_stride) {
+  const int64_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
+  for (int64_t j = 0; j < whole_columns; j += 4)
+    for (int64_t i = 0; i < whole_rows; i += 4)
+      transpose_block(in + i * stride + j, stride, out + j * out_stride + i, out_stride);
+  for (int64_t j = 0; j < columns; ++j)
+    for (int64_t i = j < whole_columns ? whole_rows : 0; i < rows; ++i) out[j * out_stride + i] = in[i * stride + j];
 }
 
 template <class T, int COUNT>
@@ -268,7 +323,7 @@ template <class T>
 constexpr Kernels<T> table() {
   constexpr int nr = ACS_NV * kLanes<T>;
   static_assert(ACS_TILE % nr == 0 && ACS_TILE % ACS_MR == 0, "micro-tiles must fill a tile");
-  return {ACS_MR, nr, ACS_TILE, multiply_kernel<T>, combine_kernel<T>, distance_row_kernel<T>,
+  return {ACS_MR, nr, ACS_TILE, multiply_kernel<T>, combine_kernel<T>, distance_row_kernel<T>, transpose_kernel<T>,
           clamp_sum_kernel<T>, find_lower_kernel<T>, argmax_kernel, dot_kernel<T>, dot_differences_kernel<T>};
 }
 

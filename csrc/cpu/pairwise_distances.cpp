@@ -13,6 +13,7 @@ void fill_matrix(const FactorTensors& factors, bool squared, at::Tensor& out) {
   Distances<T> distances(factors.group<T>(members.const_data_ptr<int64_t>(), n), squared);
   std::atomic<int64_t> next{0};
   T* d = out.mutable_data_ptr<T>();
+  prefer_huge_pages(d, out.nbytes());
   team.run([&](int rank) {
     distances.prepare(team, rank);
     distances.matrix(next, d);
