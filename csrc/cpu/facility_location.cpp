@@ -82,7 +82,7 @@ Seconds solve_dense(Team& team, Distances<T>& distances, int64_t budget, T* work
   });
   seconds.distances = watch.lap();
   Greedy<T> greedy(team, n, double(largest_of(largest)));
-  MatrixSource<T> source(workspace, n, true, team.size());
+  MatrixSource<T> source(workspace, n, workspace, team.size());
   run_on_matrix(team, greedy, source, workspace, n, budget, result);
   seconds.greedy = watch.lap();
   return seconds;

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "factors.h"
 #include "ops.h"
@@ -11,53 +12,22 @@
 namespace acs_fast {
 namespace {
 
-constexpr int64_t kBlock = 32;
+constexpr int64_t kMirrorBytes = int64_t(1) << 30;  // largest matrix that is copied so that its columns can be read
 
-template <class T>
-struct Bits;
-template <>
-struct Bits<float> {
-  using type = uint32_t;
-};
-template <>
-struct Bits<double> {
-  using type = uint64_t;
-};
-
-// Of finite distances >= 0, equal bits are equal distances, and the largest bits are the largest distance's.
+// One pass over the matrix: of finite distances >= 0 the largest bits are the largest distance's.
 template <class T>
 struct Survey {
-  using Word = typename Bits<T>::type;
-  Word largest = 0;
+  uint64_t largest = 0;
   bool symmetric = true;
-  bool valid() const { return !std::signbit(value()) && std::isfinite(value()); }
+
   T value() const {
     T x;
-    std::memcpy(&x, &largest, sizeof x);
+    const auto bits = std::conditional_t<sizeof(T) == 4, uint32_t, uint64_t>(largest);
+    std::memcpy(&x, &bits, sizeof x);
     return x;
   }
+  bool valid() const { return !std::signbit(value()) && std::isfinite(value()); }
 };
-
-// Block row `row` against its mirror image: one pass over the matrix for both questions
-template <class T>
-void survey_blocks(const T* d, int64_t n, int64_t row, Survey<T>& found) {
-  using Word = typename Bits<T>::type;
-  const Word* w = reinterpret_cast<const Word*>(d);
-  const int64_t i0 = row * kBlock, i1 = std::min(n, i0 + kBlock);
-  for (int64_t j0 = i0; j0 < n; j0 += kBlock) {
-    const int64_t j1 = std::min(n, j0 + kBlock);
-    Word top = 0, differs = 0;
-    for (int64_t i = i0; i < i1; ++i)
-      for (int64_t j = j0; j < j1; ++j) top = std::max(top, w[i * n + j]);
-    for (int64_t j = j0; j < j1; ++j)
-      for (int64_t i = i0; i < i1; ++i) {
-        top = std::max(top, w[j * n + i]);
-        differs |= w[j * n + i] ^ w[i * n + j];
-      }
-    found.largest = std::max(found.largest, top);
-    found.symmetric &= differs == 0;
-  }
-}
 
 template <class T>
 Survey<T> survey(Team& team, const T* d, int64_t n) {
@@ -65,7 +35,10 @@ Survey<T> survey(Team& team, const T* d, int64_t n) {
   std::atomic<int64_t> next{0};
   team.run([&](int rank) {
     Survey<T> own;
-    for (int64_t row = next.fetch_add(1); row * kBlock < n; row = next.fetch_add(1)) survey_blocks(d, n, row, own);
+    for (int64_t i = next.fetch_add(kCompared); i < n; i = next.fetch_add(kCompared))
+      for (int64_t j = i; j < n; j += kCompared)
+        own.symmetric &= kernels<T>().mirrors(d + i * n + j, d + j * n + i, n, std::min<int64_t>(kCompared, n - i),
+                                              std::min<int64_t>(kCompared, n - j), &own.largest);
     found[rank] = own;
   });
   for (const auto& f : found) {
@@ -73,6 +46,21 @@ Survey<T> survey(Team& team, const T* d, int64_t n) {
     found[0].symmetric &= f.symmetric;
   }
   return found[0];
+}
+
+// The columns of an asymmetric matrix as rows, where there is memory to spare; else nothing.
+template <class T>
+Buffer<T> columns_of(Team& team, const T* d, int64_t n) {
+  if (n * n * int64_t(sizeof(T)) > kMirrorBytes) return {};
+  Buffer<T> mirrored(size_t(n) * n);
+  std::atomic<int64_t> next{0};
+  team.run([&](int) {
+    for (int64_t i = next.fetch_add(kCompared); i < n; i = next.fetch_add(kCompared))
+      for (int64_t j = 0; j < n; j += kCompared)
+        kernels<T>().transpose(d + i * n + j, n, std::min<int64_t>(kCompared, n - i), std::min<int64_t>(kCompared, n - j),
+                               mirrored.data() + j * n + i, n);
+  });
+  return mirrored;
 }
 
 template <class T>
@@ -85,10 +73,12 @@ void solve(const at::Tensor& distances, int64_t budget, Tensors3& out) {
     TORCH_CHECK_VALUE(distances.isfinite().all().item<bool>(), "distances must be finite");
     TORCH_CHECK_VALUE(distances.ge(0).all().item<bool>(), "distances must be >= 0; got ", distances.min().item<double>());
     const T top = distances.max().item<T>() + T(0);
+    found.largest = 0;
     std::memcpy(&found.largest, &top, sizeof top);
   }
   Greedy<T> greedy(team, n, double(found.value()));
-  MatrixSource<T> source(d, n, found.symmetric, team.size());
+  const Buffer<T> mirrored = found.symmetric ? Buffer<T>() : columns_of(team, d, n);
+  MatrixSource<T> source(d, n, found.symmetric ? d : mirrored.data(), team.size());
   GreedyResult result{std::get<0>(out).mutable_data_ptr<int64_t>(), std::get<1>(out).mutable_data_ptr<double>(),
                       std::get<2>(out).mutable_data_ptr<int64_t>(), 0.0};
   run_on_matrix(team, greedy, source, d, n, budget, result);

@@ -149,11 +149,12 @@ class Greedy {
 template <class T>
 class MatrixSource {
  public:
-  MatrixSource(const T* d, int64_t n, bool symmetric, int members)
-      : d_(d), n_(n), symmetric_(symmetric), column_(symmetric ? 0 : n), opened_(members) {}
+  // transposed: the matrix whose rows are the columns of d, which a symmetric d itself is, or null
+  MatrixSource(const T* d, int64_t n, const T* transposed, int members)
+      : d_(d), n_(n), transposed_(transposed), column_(transposed ? 0 : n), opened_(members) {}
 
   const T* column(int64_t j, Team& team, int rank) {
-    if (symmetric_) return d_ + j * n_;
+    if (transposed_) return transposed_ + j * n_;
     const Span own = team.part(rank, n_, kSpanStep);
     for (int64_t i = own.begin; i < own.end; ++i) column_[i] = d_[i * n_ + j];
     team.wait();
@@ -173,7 +174,7 @@ class MatrixSource {
   };
   const T* d_;
   const int64_t n_;
-  const bool symmetric_;
+  const T* const transposed_;
   std::vector<T> column_;
   std::vector<Opened> opened_;
 };

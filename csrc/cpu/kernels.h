@@ -13,6 +13,7 @@ namespace acs_fast {
 constexpr double kRoundingMagic = 6755399441055744.0;  // 1.5 * 2^52
 constexpr uint64_t kRoundingMagicBits = 0x4338000000000000u;
 
+constexpr int kCompared = 64;   // rows and columns of a block that is compared with its mirror image
 constexpr int kRowsAtOnce = 8;  // rows that one clamp_sum reads side by side
 
 // Inner products of samples' deviations with the means of the other factor's pass: v = <q, m>, u = <p, k>.
@@ -45,6 +46,10 @@ struct Kernels {
   RowSummary<T> (*distance_row)(const T* gram, T norm, const T* norms, int64_t n, T threshold, bool squared, T* out);
   // out[j * out_stride + i] = in[i * stride + j]
   void (*transpose)(const T* in, int64_t stride, int64_t rows, int64_t columns, T* out, int64_t out_stride);
+
+  // Whether a [rows, columns] block equals, bit for bit, the transpose of another; raises `largest` to its largest bits
+  // (those of the largest entry, where none is negative). At most kCompared rows and columns.
+  bool (*mirrors)(const T* block, const T* other, int64_t stride, int64_t rows, int64_t columns, uint64_t* largest);
 
   // sum_j += offset + sum_r bits(clamp(rows[r][j], low[r], high[r]) * scale + magic), count <= kRowsAtOnce
   void (*clamp_sum)(uint64_t* sum, const T* const* rows, const T* low, const T* high, int count, int64_t begin,

@@ -12,6 +12,9 @@ template <>
 struct Vector<float> {
   typedef float type __attribute__((vector_size(ACS_BYTES)));
   typedef float loose __attribute__((vector_size(ACS_BYTES), aligned(4), may_alias));
+  typedef uint32_t word;
+  typedef uint32_t words __attribute__((vector_size(ACS_BYTES)));
+  typedef uint32_t loose_words __attribute__((vector_size(ACS_BYTES), aligned(4), may_alias));
   typedef float half __attribute__((vector_size(ACS_BYTES / 2)));
   typedef float loose_half __attribute__((vector_size(ACS_BYTES / 2), aligned(4), may_alias));
 };
@@ -19,9 +22,12 @@ template <>
 struct Vector<double> {
   typedef double type __attribute__((vector_size(ACS_BYTES)));
   typedef double loose __attribute__((vector_size(ACS_BYTES), aligned(8), may_alias));
+  typedef uint64_t word;
+  typedef uint64_t words __attribute__((vector_size(ACS_BYTES)));
+  typedef uint64_t loose_words __attribute__((vector_size(ACS_BYTES), aligned(8), may_alias));
 };
-typedef uint64_t Words __attribute__((vector_size(ACS_BYTES)));
-typedef uint64_t LooseWords __attribute__((vector_size(ACS_BYTES), aligned(8), may_alias));
+typedef Vector<double>::words Words;
+typedef Vector<double>::loose_words LooseWords;
 typedef int64_t Integers __attribute__((vector_size(ACS_BYTES)));
 typedef int64_t LooseIntegers __attribute__((vector_size(ACS_BYTES), aligned(8), may_alias));
 
@@ -174,6 +180,41 @@ void transpose_kernel(const T* in, int64_t stride, int64_t rows, int64_t columns
     for (int64_t i = j < whole_columns ? whole_rows : 0; i < rows; ++i) out[j * out_stride + i] = in[i * stride + j];
 }
 
+template <class T>
+bool mirrors_kernel(const T* block, const T* other, int64_t stride, int64_t rows, int64_t columns, uint64_t* largest) {
+  typedef typename Vector<T>::word Word;
+  typedef typename Vector<T>::loose_words LooseBits;
+  constexpr int L = kLanes<T>;
+  T mirrored[kCompared * kCompared];
+  transpose_kernel(other, stride, columns, rows, mirrored, kCompared);
+  typename Vector<T>::words differs{}, most{};
+  Word different = 0, top = 0;
+  for (int64_t i = 0; i < rows; ++i) {
+    const T *a = block + i * stride, *b = mirrored + i * kCompared;
+    int64_t j = 0;
+    for (; j + L <= columns; j += L) {
+      const auto x = *reinterpret_cast<const LooseBits*>(a + j), y = *reinterpret_cast<const LooseBits*>(b + j);
+      differs |= x ^ y;
+      const auto higher = x > y ? x : y;
+      most = higher > most ? higher : most;
+    }
+    for (; j < columns; ++j) {
+      Word x, y;
+      __builtin_memcpy(&x, a + j, sizeof x);
+      __builtin_memcpy(&y, b + j, sizeof y);
+      different |= x ^ y;
+      top = x > top ? x : top;
+      top = y > top ? y : top;
+    }
+  }
+  for (int l = 0; l < L; ++l) {
+    different |= differs[l];
+    top = most[l] > top ? most[l] : top;
+  }
+  *largest = top > *largest ? top : *largest;
+  return different == 0;
+}
+
 template <class T, int COUNT>
 inline void clamp_sum_rows(uint64_t* sum, const T* const* rows, const T* low, const T* high, int64_t begin, int64_t end,
                            double scale, uint64_t offset) {
@@ -323,7 +364,7 @@ template <class T>
 constexpr Kernels<T> table() {
   constexpr int nr = ACS_NV * kLanes<T>;
   static_assert(ACS_TILE % nr == 0 && ACS_TILE % ACS_MR == 0, "micro-tiles must fill a tile");
-  return {ACS_MR, nr, ACS_TILE, multiply_kernel<T>, combine_kernel<T>, distance_row_kernel<T>, transpose_kernel<T>,
+  return {ACS_MR, nr, ACS_TILE, multiply_kernel<T>, combine_kernel<T>, distance_row_kernel<T>, transpose_kernel<T>, mirrors_kernel<T>,
           clamp_sum_kernel<T>, find_lower_kernel<T>, argmax_kernel, dot_kernel<T>, dot_differences_kernel<T>};
 }
 
