@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 GPU_PYTHON ?= python3
 OUT ?= benchmarks/results
 
-.PHONY: setup demo test lint bench clean gpu
+.PHONY: setup demo test lint bench sanitize gpu clean
 
 setup: $(VENV)/.ready
 
@@ -54,6 +54,15 @@ gpu:
 	for tool in memcheck racecheck; do timeout 150 compute-sanitizer --tool $$tool --error-exitcode 1 \
 	    $(GPU_PYTHON) -m benchmarks.gpu.sanitized 2>&1 | tee $(OUT)/gpu-$$tool.log || exit 1; done
 	timeout 240 $(GPU_PYTHON) -m benchmarks.gpu.measure --output $(OUT)/gpu.json
+
+# the operator tests with AddressSanitizer and UndefinedBehaviorSanitizer, in a build of their own
+SANITIZED = build/sanitize/lib
+sanitize: $(VENV)/.ready
+	ACS_FAST_BUILD=cpu ACS_FAST_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-base build/sanitize --build-lib $(SANITIZED)
+	rm -rf $(SANITIZED)/tests && cp -r tests $(SANITIZED)/tests
+	cd $(SANITIZED) && LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so) $$(c++ -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ACS_FAST_REQUIRE=cpu HYPOTHESIS_STORAGE_DIRECTORY=.hypothesis \
+	  $(abspath $(BIN))/python -m pytest -q -c /dev/null --rootdir . -p no:cacheprovider tests/ops
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info acs_fast/*.so acs_fast/_build.py runs

@@ -14,49 +14,45 @@ namespace {
 template <class T>
 class FactorSource {
  public:
-  FactorSource(const Distances<T>& distances, int members) : distances_(distances), column_(distances.n()) {
-    const auto& f = distances.centred().factors();
-    for (int m = 0; m < members; ++m) {
-      left_.emplace_back(f, kernels<T>().mr, distances.tile_size());
-      buffers_.emplace_back(distances.tile_size(), f.R);
-      opened_.push_back({nullptr, 0});
-    }
+  FactorSource(const Distances<T>& distances, const Team& team)
+      : distances_(distances),
+        column_(distances.n()),
+        opened_(distances.centred().factors(), kernels<T>().mr, distances.tile_size()) {
+    for (int m = 0; m < team.size(); ++m)
+      buffers_.emplace_back(distances.tile_size(), distances.centred().factors().R);
   }
 
-  const T* column(int64_t j, Team& team, int rank) {
-    const int32_t sample = int32_t(j);
-    open(&sample, 1, rank);
-    const Span own = team.part(rank, distances_.n(), kSpanStep);
-    for (int64_t first = own.begin; first < own.end; first += columns_at_once())
-      distances_.tile(opened_rows(rank), first, std::min(own.end, first + columns_at_once()), buffers_[rank],
-                      column_.data() + first, distances_.n());
-    team.wait();
-    return column_.data();
-  }
   int64_t rows_at_once() const { return distances_.tile_size(); }
   int64_t columns_at_once() const { return distances_.tile_size(); }
-  void open(const int32_t* i, int64_t count, int rank) {
-    left_[rank].pack(distances_.centred(), i, count, 0, left_[rank].panels(count));
-    opened_[rank] = {i, count};
+  const T* column(int64_t j, Team& team) {
+    const int32_t sample = int32_t(j);
+    open(&sample, 1);
+    const int64_t part = columns_at_once(), n = distances_.n();
+    team.share((n + part - 1) / part, [&](int64_t p, int rank) {
+      distances_.tile(tile_rows(), p * part, std::min(n, (p + 1) * part), buffers_[rank], column_.data() + p * part, n);
+    });
+    return column_.data();
+  }
+  void open(const int32_t* i, int64_t count) {
+    opened_.pack(distances_.centred(), i, count, 0, opened_.panels(count));
+    samples_ = i;
+    count_ = count;
   }
   void rows(Span columns, int rank, const T** out) {
     T* d = buffers_[rank].d.data();
-    distances_.tile(opened_rows(rank), columns.begin, columns.end, buffers_[rank], d, columns_at_once());
-    for (int64_t r = 0; r < opened_[rank].count; ++r) out[r] = d + r * columns_at_once() - columns.begin;
+    distances_.tile(tile_rows(), columns.begin, columns.end, buffers_[rank], d, columns_at_once());
+    for (int64_t r = 0; r < count_; ++r) out[r] = d + r * columns_at_once() - columns.begin;
   }
 
  private:
-  struct Opened {
-    const int32_t* i;
-    int64_t count;
-  };
-  TileRows<T> opened_rows(int rank) const { return {left_[rank], 0, opened_[rank].count, opened_[rank].i, 0}; }
+  TileRows<T> tile_rows() const { return {opened_, 0, count_, samples_, 0}; }
 
   const Distances<T>& distances_;
   std::vector<T> column_;
-  std::vector<Panels<T>> left_;
+  Panels<T> opened_;
+  const int32_t* samples_ = nullptr;
+  int64_t count_ = 0;
   std::vector<TileBuffers<T>> buffers_;
-  std::vector<Opened> opened_;
 };
 
 struct Seconds {
@@ -81,8 +77,8 @@ Seconds solve_dense(Team& team, Distances<T>& distances, int64_t budget, T* work
     largest[rank] = distances.matrix(next, workspace);
   });
   seconds.distances = watch.lap();
-  Greedy<T> greedy(team, n, double(largest_of(largest)));
-  MatrixSource<T> source(workspace, n, workspace, team.size());
+  Greedy<T> greedy(n, double(largest_of(largest)));
+  MatrixSource<T> source(workspace, n, workspace, team);
   run_on_matrix(team, greedy, source, workspace, n, budget, result);
   seconds.greedy = watch.lap();
   return seconds;
@@ -106,7 +102,7 @@ Seconds solve_matrix_free(Team& team, Distances<T>& distances, int64_t budget, G
     });
     largest[rank] = top;
   });
-  Greedy<T> greedy(team, n, double(largest_of(largest)));
+  Greedy<T> greedy(n, double(largest_of(largest)));
   std::vector<std::vector<uint64_t>> sums(team.size(), std::vector<uint64_t>(n, 0));
   team.run([&](int rank) {
     std::vector<const T*> rows(distances.tile_size());
@@ -125,8 +121,8 @@ Seconds solve_matrix_free(Team& team, Distances<T>& distances, int64_t budget, G
   for (int m = 1; m < team.size(); ++m)
     for (int64_t j = 0; j < n; ++j) sums[0][j] += sums[m][j];
   greedy.set_gains(sums[0].data(), {0, n});
-  FactorSource<T> source(distances, team.size());
-  team.run([&](int rank) { greedy.run(team, rank, source, budget, result); });
+  FactorSource<T> source(distances, team);
+  team.lead([&] { greedy.run(team, source, budget, result); });
   seconds.greedy = watch.lap();
   return seconds;
 }

@@ -1,7 +1,6 @@
 // Non-negative orthogonal matching pursuit in Gram space: correlations and Gram columns by all threads, the refit by one.
 #include <algorithm>
 #include <cmath>
-#include <mutex>
 #include <numeric>
 
 #include "factors.h"
@@ -13,7 +12,7 @@ namespace acs_fast {
 namespace {
 
 constexpr double kTolerance = 1e-10;  // of an inner product with the residual, relative to the largest with the target
-constexpr int64_t kStep = 64;         // shares of the samples begin at its multiples
+constexpr int64_t kStep = 64;         // parts of the samples begin at its multiples
 
 struct Seconds {
   double correlations = 0.0, refit = 0.0;
@@ -35,35 +34,35 @@ class Matcher {
         width_(f.D + f.bias),
         budget_(budget),
         ridge_(ridge),
+        part_(part_of(f.n, team.size())),
+        parts_((f.n + part_ - 1) / part_),
         to_target_(f.n),
         correlation_(f.n),
         open_(f.n, 1),
-        best_(team.size()),
-        fit_(ridge, [this](int64_t a, int64_t b) { return columns_[std::max(a, b)][picks_[std::min(a, b)]]; }) {
-    picks_.reserve(budget + 1);
-  }
+        best_(parts_),
+        pick_(f.R * (f.C + f.D)),
+        fit_(ridge, [this](int64_t a, int64_t b) { return columns_[std::max(a, b)][picks_[std::min(a, b)]]; }) {}
 
   void run() {
-    team_.run([&](int rank) {
-      const Span own = team_.part(rank, f_.n, kStep);
-      std::vector<double> left(f_.R * (f_.C + f_.D));
-      for (int64_t i = own.begin; i < own.end; ++i) to_target_[i] = correlation(i, target_);
-      while (true) {
-        correlate(rank, own);
-        team_.wait();
-        if (rank == 0) alone([&] { select(); }, seconds_.correlations);
-        team_.wait();
-        if (done_) return;
-        fill_column(own, left);
-        team_.wait();
-        if (rank == 0) alone([&] { refit(); }, seconds_.refit);
-        team_.wait();
-        if (done_) return;
+    team_.lead([&] {
+      Stopwatch watch;
+      share([&](Span own, int64_t) {
+        for (int64_t i = own.begin; i < own.end; ++i) to_target_[i] = correlation(i, target_);
+      });
+      double top = 0.0;
+      for (const double v : to_target_) top = std::max(top, std::abs(v));
+      while (int64_t(fit_.passive().size()) < budget_) {
+        const int64_t pick = select(kTolerance * top);
+        if (pick < 0) break;
+        add_column(pick);
+        seconds_.correlations += watch.lap();
+        const bool go_on = refit();
+        seconds_.refit += watch.lap();
+        if (!go_on) break;
       }
+      polish();
+      seconds_.refit += watch.lap();
     });
-    if (failed_) std::rethrow_exception(failed_);
-    polish();
-    seconds_.refit += watch_.lap();
   }
 
   // Picks with a positive weight in pick order, written to the outputs; returns how many
@@ -80,22 +79,13 @@ class Matcher {
   const Seconds& seconds() const { return seconds_; }
 
  private:
-  struct alignas(64) Best {
-    double value;
-    int64_t index;
-  };
-
-  // What only one member does, while the others wait; an exception ends the search for all of them
+  static int64_t part_of(int64_t n, int threads) {
+    const int64_t steps = (n + kStep - 1) / kStep;
+    return std::max<int64_t>(1, (steps + 8 * threads - 1) / (8 * threads)) * kStep;
+  }
   template <class Work>
-  void alone(const Work& work, double& seconds) {
-    try {
-      seconds_.correlations += watch_.lap();
-      work();
-      seconds += watch_.lap();
-    } catch (...) {
-      failed_ = std::current_exception();
-      done_ = true;
-    }
+  void share(const Work& work) {
+    team_.share(parts_, [&](int64_t p, int) { work(Span{p * part_, std::min(f_.n, (p + 1) * part_)}, p); });
   }
 
   // <g_i, m> with m [C, D (+1)]
@@ -111,62 +101,52 @@ class Matcher {
     return sum;
   }
 
-  // What is left of each sample's inner product with the target, and the largest that may still join
-  void correlate(int rank, Span own) {
-    std::copy(to_target_.begin() + own.begin, to_target_.begin() + own.end, correlation_.begin() + own.begin);
-    double_kernels().subtract(correlation_.data(), used_columns_.data(), used_weights_.data(),
-                              int64_t(used_columns_.size()), own.begin, own.end);
-    Best best{-std::numeric_limits<double>::infinity(), -1};
-    for (int64_t i = own.begin; i < own.end; ++i)
-      if (open_[i] && correlation_[i] > best.value) best = {correlation_[i], i};
-    best_[rank] = best;
+  // The open sample with the largest inner product with what is left of the target, the lowest among equals; or -1
+  int64_t select(double floor) {
+    share([&](Span own, int64_t p) {
+      std::copy(to_target_.begin() + own.begin, to_target_.begin() + own.end, correlation_.begin() + own.begin);
+      double_kernels().subtract(correlation_.data(), used_columns_.data(), used_weights_.data(),
+                                int64_t(used_columns_.size()), own.begin, own.end);
+      int64_t best = -1;
+      for (int64_t i = own.begin; i < own.end; ++i)
+        if (open_[i] && (best < 0 || correlation_[i] > correlation_[best])) best = i;
+      best_[p] = best;
+    });
+    int64_t best = -1;
+    for (const int64_t i : best_)
+      if (i >= 0 && (best < 0 || correlation_[i] > correlation_[best])) best = i;
+    return best >= 0 && correlation_[best] > floor ? best : -1;
   }
 
-  void select() {
-    if (picks_.empty() && !floor_set_) {
-      double top = 0.0;
-      for (const double v : to_target_) top = std::max(top, std::abs(v));
-      floor_ = kTolerance * top;
-      floor_set_ = true;
-    }
-    Best best = best_[0];
-    for (const Best& b : best_) best = b.value > best.value ? b : best;  // shares are in order: lowest index first
-    if (best.index < 0 || !(best.value > floor_) || int64_t(fit_.passive().size()) >= budget_) {
-      done_ = true;
-      return;
-    }
-    open_[best.index] = 0;
-    picks_.push_back(best.index);
+  // A new atom with its inner products with every sample
+  void add_column(int64_t pick) {
+    open_[pick] = 0;
+    picks_.push_back(pick);
     columns_.emplace_back(f_.n);
-  }
-
-  // The newest pick's inner products with this share of the samples
-  void fill_column(Span own, std::vector<double>& left) {
-    const int64_t pick = picks_.back();
-    double *r = left.data(), *h = r + f_.R * f_.C, *out = columns_.back().data();
+    double *r = pick_.data(), *h = r + f_.R * f_.C, *out = columns_.back().data();
     std::copy_n(f_.residual(pick, 0), f_.R * f_.C, r);
     std::copy_n(f_.feature(pick, 0), f_.R * f_.D, h);
-    for (int64_t i = own.begin; i < own.end; ++i) {
-      double sum = 0.0;
-      for (int64_t b = 0; b < f_.R; ++b)
-        for (int64_t a = 0; a < f_.R; ++a)
-          sum += k_.dot(f_.residual(i, b), r + a * f_.C, f_.C) *
-                 (k_.dot(f_.feature(i, b), h + a * f_.D, f_.D) + double(f_.bias));
-      out[i] = sum;
-    }
+    share([&](Span own, int64_t) {
+      for (int64_t i = own.begin; i < own.end; ++i) {
+        double sum = 0.0;
+        for (int64_t b = 0; b < f_.R; ++b)
+          for (int64_t a = 0; a < f_.R; ++a)
+            sum += k_.dot(f_.residual(i, b), r + a * f_.C, f_.C) *
+                   (k_.dot(f_.feature(i, b), h + a * f_.D, f_.D) + double(f_.bias));
+        out[i] = sum;
+      }
+    });
   }
 
-  void refit() {
+  // Weights with the newest atom; false when the search is over
+  bool refit() {
     if (!fit_.append(to_target_[picks_.back()])) {  // depends on the atoms in use: no direction of its own
       picks_.pop_back();
       columns_.pop_back();
-      return;
+      return true;
     }
     fit_.solve();
-    if (int64_t(fit_.passive().size()) > budget_) {  // dropped atoms came back: the last solution that fits stands
-      done_ = true;
-      return;
-    }
+    if (int64_t(fit_.passive().size()) > budget_) return false;  // dropped atoms came back: the last solution stands
     const double objective = fit_.objective();
     gains_.push_back(objective_ - objective);
     objective_ = objective;
@@ -178,7 +158,7 @@ class Matcher {
       used_columns_.push_back(columns_[a].data());
       used_weights_.push_back(weights_[a]);
     }
-    if (int64_t(fit_.passive().size()) >= budget_) done_ = true;
+    return true;
   }
 
   // One step of iterative refinement with the residual formed from the factors, kept where all weights stay >= 0
@@ -197,12 +177,12 @@ class Matcher {
         if (!rebuilt.append(to_target_[picks_[a]])) return;
     }
     std::vector<double> residual(target_, target_ + f_.C * width_), gradient(used_.size());
-    team_.run([&](int rank) {
-      subtract_total(team_.part(rank, f_.D, 16), rank == 0, residual.data());
-      team_.wait();
-      const Span own = team_.part(rank, int64_t(used_.size()), 1);
-      for (int64_t p = own.begin; p < own.end; ++p)
-        gradient[p] = correlation(picks_[used_[p]], residual.data()) - ridge_ * weights_[used_[p]];
+    constexpr int64_t kColumns = 64;
+    team_.share(f_.D / kColumns + 1, [&](int64_t p, int) {
+      subtract_total({p * kColumns, std::min(f_.D, (p + 1) * kColumns)}, p == 0, residual.data());
+    });
+    team_.share(int64_t(used_.size()), [&](int64_t p, int) {
+      gradient[p] = correlation(picks_[used_[p]], residual.data()) - ridge_ * weights_[used_[p]];
     });
     std::vector<double> refined = (current ? fit_ : rebuilt).solve_passive(std::move(gradient));
     for (size_t p = 0; p < used_.size(); ++p) refined[p] += weights_[used_[p]];
@@ -230,20 +210,19 @@ class Matcher {
   const double* const target_;
   const int64_t width_, budget_;
   const double ridge_;
+  const int64_t part_, parts_;  // samples in a part that one member takes at a time; how many parts
   std::vector<double> to_target_, correlation_;
-  std::vector<char> open_;
-  std::vector<Best> best_;
+  std::vector<char> open_;                 // samples that have not joined
+  std::vector<int64_t> best_;              // of each part
+  std::vector<double> pick_;               // factors of the newest pick
   NonNegativeLeastSquares fit_;
   std::vector<int64_t> picks_, used_;      // samples that joined; atoms in use, in the order of the factor
   std::vector<Buffer<double>> columns_;    // Gram column of each pick
   std::vector<double> gains_, weights_;    // by pick; of the best solution
   std::vector<const double*> used_columns_;
   std::vector<double> used_weights_;
-  double floor_ = 0.0, objective_ = 0.0;
-  bool floor_set_ = false, done_ = false;
-  std::exception_ptr failed_;
+  double objective_ = 0.0;
   Seconds seconds_;
-  Stopwatch watch_;
 };
 
 template <class T>

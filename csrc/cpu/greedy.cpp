@@ -76,9 +76,9 @@ void solve(const at::Tensor& distances, int64_t budget, Tensors3& out) {
     found.largest = 0;
     std::memcpy(&found.largest, &top, sizeof top);
   }
-  Greedy<T> greedy(team, n, double(found.value()));
+  Greedy<T> greedy(n, double(found.value()));
   const Buffer<T> mirrored = found.symmetric ? Buffer<T>() : columns_of(team, d, n);
-  MatrixSource<T> source(d, n, found.symmetric ? d : mirrored.data(), team.size());
+  MatrixSource<T> source(d, n, found.symmetric ? d : mirrored.data(), team);
   GreedyResult result{std::get<0>(out).mutable_data_ptr<int64_t>(), std::get<1>(out).mutable_data_ptr<double>(),
                       std::get<2>(out).mutable_data_ptr<int64_t>(), 0.0};
   run_on_matrix(team, greedy, source, d, n, budget, result);

@@ -1,4 +1,4 @@
-// A team of threads that run one function together and can wait for each other inside it.
+// A team of threads: all run one function together (`run`), or one leads and the others help it (`lead`, `share`).
 #pragma once
 
 #include <algorithm>
@@ -11,7 +11,24 @@
 
 namespace acs_fast {
 
-// Waits by spinning for a while (a wait is mostly shorter than waking a thread), then by giving up its time slice.
+// Spins for a while (a wait is mostly shorter than waking a thread), then gives up its time slice.
+class Waiting {
+ public:
+  void once() {
+    if (++spins_ < kSpins) {
+#if defined(__x86_64__)
+      __builtin_ia32_pause();
+#endif
+    } else {
+      std::this_thread::yield();
+    }
+  }
+
+ private:
+  static constexpr int kSpins = 2000;
+  int spins_ = 0;
+};
+
 class Barrier {
  public:
   explicit Barrier(int size) : size_(size) {}
@@ -24,19 +41,10 @@ class Barrier {
       phase_.store(phase + 1, std::memory_order_release);
       return;
     }
-    for (int spins = 0; phase_.load(std::memory_order_acquire) == phase; ++spins) {
-      if (spins < kSpins) {
-#if defined(__x86_64__)
-        __builtin_ia32_pause();
-#endif
-      } else {
-        std::this_thread::yield();
-      }
-    }
+    for (Waiting waiting; phase_.load(std::memory_order_acquire) == phase;) waiting.once();
   }
 
  private:
-  static constexpr int kSpins = 4000;
   const int size_;
   alignas(64) std::atomic<int> arrived_{0};
   alignas(64) std::atomic<int> phase_{0};
@@ -72,6 +80,50 @@ class Team {
     if (failed) std::rethrow_exception(failed);
   }
 
+  // body() on the caller, while the other members help with what it shares.
+  void lead(const std::function<void()>& body) {
+    stop_.store(false, std::memory_order_relaxed);
+    run([&](int rank) {
+      if (rank > 0) {
+        help(rank);
+        return;
+      }
+      try {
+        body();
+      } catch (...) {
+        stop_.store(true, std::memory_order_release);
+        throw;
+      }
+      stop_.store(true, std::memory_order_release);
+    });
+  }
+
+  // Within `lead`: work(part, rank) for every part in [0, count), by whoever is free. The leader takes parts from the
+  // front and its helpers from the back, so that most parts stay in one member's cache from call to call; a helper that
+  // is not running at the moment holds nobody up. `work` may not throw.
+  template <class Work>
+  void share(int64_t count, const Work& work) {
+    if (size_ == 1 || count == 1) {
+      for (int64_t part = 0; part < count; ++part) work(part, 0);
+      return;
+    }
+    for (int64_t base = 0; base < count; base += kParts) {
+      const int64_t size = std::min(kParts, count - base);
+      context_ = &work;
+      base_ = base;
+      call_ = [](const void* context, int64_t part, int rank) { (*static_cast<const Work*>(context))(part, rank); };
+      done_.store(0, std::memory_order_relaxed);
+      ++epoch_;
+      open_.store(uint64_t(epoch_) << 32 | uint64_t(size), std::memory_order_release);
+      int64_t part;
+      while ((part = claim(true)) >= 0) {
+        work(base + part, 0);
+        done_.fetch_add(1, std::memory_order_relaxed);
+      }
+      for (Waiting waiting; done_.load(std::memory_order_acquire) < size;) waiting.once();
+    }
+  }
+
   // The part of [0, n) that belongs to a member, in whole steps of `step`.
   Span part(int rank, int64_t n, int64_t step) const {
     const int64_t steps = (n + step - 1) / step;
@@ -80,8 +132,36 @@ class Team {
   }
 
  private:
+  static constexpr int64_t kParts = 1 << 15;
+
+  // A part of the open job, or -1: the job is (epoch, first part, end) in one word, so a late claim cannot succeed
+  int64_t claim(bool front) {
+    uint64_t job = open_.load(std::memory_order_acquire);
+    while (true) {
+      const uint64_t begin = job >> 16 & 0xffff, end = job & 0xffff;
+      if (begin >= end) return -1;
+      if (open_.compare_exchange_weak(job, front ? job + (uint64_t(1) << 16) : job - 1, std::memory_order_acq_rel))
+        return int64_t(front ? begin : end - 1);
+    }
+  }
+
+  void help(int rank) {
+    for (Waiting waiting; !stop_.load(std::memory_order_acquire); waiting.once())
+      for (int64_t part; (part = claim(false)) >= 0; waiting = Waiting()) {
+        call_(context_, base_ + part, rank);
+        done_.fetch_add(1, std::memory_order_release);
+      }
+  }
+
   const int size_;
   Barrier barrier_;
+  const void* context_ = nullptr;
+  void (*call_)(const void*, int64_t, int) = nullptr;
+  int64_t base_ = 0;
+  uint32_t epoch_ = 0;
+  std::atomic<bool> stop_{false};
+  alignas(64) std::atomic<uint64_t> open_{0};
+  alignas(64) std::atomic<int64_t> done_{0};
 };
 
 }  // namespace acs_fast
