@@ -4,7 +4,11 @@ TORCH ?= torch==2.13.0
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: setup demo test lint bench sanitize clean
+# `make gpu`, on a machine with a GPU, torch, Triton and nvcc, offline: build, tests, sanitizer, benchmarks
+GPU_PYTHON ?= python3
+OUT ?= benchmarks/results
+
+.PHONY: setup demo test lint bench sanitize gpu clean
 
 setup: $(VENV)/.ready
 
@@ -20,7 +24,8 @@ $(VENV)/.ready: $(VENV)/.torch pyproject.toml setup.py $(wildcard csrc/*.h csrc/
 	@touch $@
 
 demo: setup
-	$(BIN)/acs-fast train --demo --output runs/demo
+	$(BIN)/acs-fast train --compare --seeds 3 --epochs 40 --steps 5 --batch-size 64 --period 10 \
+	    --overwrite --output runs/demo
 
 lint: setup
 	$(BIN)/ruff check .
@@ -39,6 +44,16 @@ $(VENV)/.bench: $(VENV)/.ready
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks $(BENCH)
 	$(BIN)/python -m benchmarks.report
+
+gpu: SHELL = /bin/bash
+gpu: .SHELLFLAGS = -o pipefail -ec
+gpu:
+	mkdir -p $(OUT)
+	ACS_FAST_BUILD=cuda MAX_JOBS=$${MAX_JOBS:-8} timeout 240 $(GPU_PYTHON) setup.py build_ext --inplace 2>&1 | tee $(OUT)/gpu-build.log
+	ACS_FAST_REQUIRE=cuda,triton timeout 300 $(GPU_PYTHON) -m pytest tests/gpu 2>&1 | tee $(OUT)/gpu-tests.log
+	for tool in memcheck racecheck; do timeout 150 compute-sanitizer --tool $$tool --error-exitcode 1 \
+	    $(GPU_PYTHON) -m benchmarks.gpu.sanitized 2>&1 | tee $(OUT)/gpu-$$tool.log || exit 1; done
+	timeout 240 $(GPU_PYTHON) -m benchmarks.gpu.measure --output $(OUT)/gpu.json
 
 # the operator tests with AddressSanitizer and UndefinedBehaviorSanitizer, in a build of their own
 SANITIZED = build/sanitize/lib

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent
 BUILDS = ("auto", "none", "cpu", "cuda")
 COMMANDS = {"build", "build_ext", "bdist_wheel", "editable_wheel", "install", "develop"}  # those that compile
 os.environ["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])  # ninja lives there
+ARCHITECTURES = "8.0;9.0+PTX"  # of NVIDIA GPUs, unless TORCH_CUDA_ARCH_LIST says otherwise
 
 
 def flag(name: str) -> bool:
@@ -93,8 +94,10 @@ def extension(parts: list[str]) -> Any:
     flags = compile_flags()
     options: dict[str, Any] = {"cxx": [*flags, f'-DACS_FAST_FLAGS="{" ".join(flags)}"']}
     if "cuda" in parts:
-        sources += sorted(str(p.relative_to(ROOT)) for p in (ROOT / "csrc" / "cuda").glob("*.c*"))
+        files = (ROOT / "csrc" / "cuda").glob("*")
+        sources += sorted(str(p.relative_to(ROOT)) for p in files if p.suffix in (".cpp", ".cu"))
         options["nvcc"] = ["-O3", "-std=c++20"]
+        os.environ.setdefault("TORCH_CUDA_ARCH_LIST", ARCHITECTURES)
     link = ["-fsanitize=address,undefined"] if flag("ACS_FAST_SANITIZE") else []
     kind = CUDAExtension if "cuda" in parts else CppExtension
     return kind("acs_fast._C", sources, extra_compile_args=options, extra_link_args=link)

@@ -157,7 +157,7 @@ class LastLayerGradients:
         if weights is not None:
             r = r * weights.to(r)[:, None, None]
         with full_precision(self.device):
-            weight = torch.einsum("nrc,nrd->cd", r, h)
+            weight = r.flatten(0, 1).T @ h.flatten(0, 1)
         return torch.cat([weight, r.sum((0, 1))[:, None]], 1) if self.bias else weight
 
 

@@ -7,10 +7,14 @@ from typing import Any
 import torch
 
 from acs_fast.checks import check_choice
-from acs_fast.ops import compiled, stages
-from acs_fast.ops.schemas import REFERENCE
+from acs_fast.ops import compiled, device, stages
+from acs_fast.ops.schemas import LIBRARY, REFERENCE
 
 BACKENDS = ("auto", "reference", "cpu", "triton", "cuda")
+ON_GPU = {  # what each GPU backend has its own kernels for
+    "triton": ("pairwise_distances", "greedy", "facility_location", "cross_entropy_residuals", "trades_residuals"),
+    "cuda": ("greedy", "facility_location", "gradient_matching"),
+}
 
 
 def why_missing(backend: str) -> str | None:
@@ -26,11 +30,20 @@ def why_missing(backend: str) -> str | None:
                 "ACS_FAST_BUILD=cpu"
             )
         )
-    return f"acs_fast has no {backend} kernels in this version"
+    if not torch.cuda.is_available():
+        return f"torch {torch.__version__} finds no GPU"
+    if backend == "triton" and not device.has_triton():
+        return "triton is not installed; pip install triton"
+    if backend == "cuda" and not device.has_cuda_greedy():
+        return (
+            "acs_fast was installed without CUDA kernels; reinstall on a machine with a CUDA toolkit and "
+            "ACS_FAST_BUILD=cuda"
+        )
+    return None
 
 
-def chosen(op: str, backend: str, device: torch.device) -> str:
-    """The backend that will run `op` on `device`.
+def chosen(op: str, backend: str, where: torch.device) -> str:
+    """The backend that will run `op` on the device `where`.
 
     Raises:
         ValueError: unknown name, or a backend for another device.
@@ -38,23 +51,45 @@ def chosen(op: str, backend: str, device: torch.device) -> str:
     """
     check_choice("backend", backend, BACKENDS)
     if backend == "auto":
-        key = {"cpu": "CPU", "cuda": "CUDA"}.get(device.type, device.type.upper())
-        kernel = torch._C._dispatch_has_kernel_for_dispatch_key(f"acs_fast::{op}", key)
-        return device.type if kernel else "reference"
+        return _automatic(op, where)
     reason = why_missing(backend)
     if reason is not None:
         raise RuntimeError(f"backend {backend!r} is not available: {reason}")
-    if backend == "cpu" and device.type != "cpu":
-        raise ValueError(f"backend 'cpu' needs tensors on the CPU; got {device}")
+    if backend == "cpu" and where.type != "cpu":
+        raise ValueError(f"backend 'cpu' needs tensors on the CPU; got {where}")
+    if backend in ON_GPU and where.type != "cuda":
+        raise ValueError(f"backend {backend!r} needs tensors on a GPU; got {where}")
+    if op not in ON_GPU.get(backend, (op,)):
+        raise RuntimeError(f"backend {backend!r} is not available: {op} has no {backend} kernels")
     return backend
+
+
+def _automatic(op: str, where: torch.device) -> str:
+    if where.type == "cuda":
+        if "cuda" in device.automatic(op):
+            return "cuda"
+        return "triton" if "triton" in device.automatic(op) else "reference"
+    key = {"cpu": "CPU"}.get(where.type, where.type.upper())
+    return where.type if torch._C._dispatch_has_kernel_for_dispatch_key(f"acs_fast::{op}", key) else "reference"
+
+
+def explain(op: str, name: str, where: torch.device, dtype: torch.dtype = torch.float32) -> str:
+    """One line on what `name`, as `chosen` has returned it, runs for `op`, and what is missing for more."""
+    if where.type != "cuda" or name == "reference" or op not in ("greedy", "facility_location"):
+        return name
+    missing = [f"{b}: {why}" for b in ON_GPU if (why := why_missing(b)) is not None]
+    return "; ".join([str(device.kernels(dtype, name)), *missing])
 
 
 def run(op: str, backend: str, *args: Any, seconds: dict[str, float] | None = None) -> Any:
     """Run an operator on a backend that `chosen` has returned, and add its seconds by stage to `seconds`."""
-    implementation = REFERENCE[op] if backend == "reference" else getattr(torch.ops.acs_fast, op)
-    device = next(x.device.type for x in args if isinstance(x, torch.Tensor))
+    if backend == "reference":
+        implementation = REFERENCE[op]
+    else:
+        implementation = device.IMPLEMENTATIONS.get(op, {}).get(backend, getattr(torch.ops.acs_fast, op))
+    where = next(x.device.type for x in args if isinstance(x, torch.Tensor))
     _take_seconds()
-    with torch.autocast(device, enabled=False):  # distances in bfloat16 are not the same distances
+    with torch.autocast(where, enabled=False):  # distances in bfloat16 are not the same distances
         result = implementation(*args)
     for stage, spent in _take_seconds().items():
         if seconds is not None:
@@ -67,3 +102,6 @@ def _take_seconds() -> dict[str, float]:
     if compiled.MODULE is not None:
         taken.update(compiled.MODULE.take_seconds())
     return taken
+
+
+device.register(LIBRARY)

@@ -33,6 +33,7 @@ class Distances:
 
     @classmethod
     def of_matrix(cls, d: Tensor) -> Distances:
+        d = d.detach()
         return cls(d.shape[0], lambda i: d[i], lambda j: d[:, j], d.device)
 
     @classmethod

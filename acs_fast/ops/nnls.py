@@ -49,10 +49,6 @@ class NonNegativeLeastSquares:
         self.size -= 1
         return False
 
-    def set_rhs(self, rhs: Tensor) -> None:
-        """Another target for the same atoms; the weights stay as they are until `solve`."""
-        self._rhs[: self.size] = rhs
-
     def solve(self) -> None:
         """Move to the optimum over all atoms appended so far."""
         tolerance = TOLERANCE * float(self._rhs[: self.size].abs().max()) if self.size else 0.0

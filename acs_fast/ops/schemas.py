@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acs_fast.ops import distances, greedy, matching
+from acs_fast.ops import distances, greedy, matching, packed, residuals
 
 LIBRARY = torch.library.Library("acs_fast", "DEF")
 
@@ -25,6 +25,12 @@ SCHEMAS = {
         f"({_FACTORS}, bool squared, {_GROUPS}, int workspace_bytes) -> (Tensor, Tensor, Tensor, Tensor)"
     ),
     "gradient_matching": f"({_FACTORS}, {_GROUPS}, Tensor targets, float ridge) -> (Tensor, Tensor, Tensor, Tensor)",
+    "packed_greedy": (
+        "(Tensor distances, Tensor layout, Tensor budgets, int budget, Tensor largest, bool symmetric) "
+        "-> (Tensor, Tensor, Tensor, Tensor, Tensor)"
+    ),
+    "cross_entropy_residuals": "(Tensor logits, Tensor labels) -> (Tensor, Tensor)",
+    "trades_residuals": "(Tensor clean, Tensor adversarial, Tensor labels, float beta) -> (Tensor, Tensor)",
 }
 
 REFERENCE: dict[str, Callable[..., Any]] = {
@@ -32,6 +38,9 @@ REFERENCE: dict[str, Callable[..., Any]] = {
     "greedy": greedy.greedy,
     "facility_location": greedy.facility_location,
     "gradient_matching": matching.gradient_matching,
+    "packed_greedy": packed.packed_greedy,
+    "cross_entropy_residuals": residuals.cross_entropy_residuals,
+    "trades_residuals": residuals.trades_residuals,
 }
 
 
@@ -87,11 +96,38 @@ def _fake_gradient_matching(
     )
 
 
+def _fake_packed_greedy(
+    distances: Tensor, layout: Tensor, budgets: Tensor, budget: int, largest: Tensor, symmetric: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    members = torch.library.get_ctx().new_dynamic_size()
+    return (
+        distances.new_empty(budget, dtype=torch.int64),
+        distances.new_empty(budget, dtype=torch.float64),
+        distances.new_empty(budget, dtype=torch.float32),
+        distances.new_empty(members, dtype=torch.int64),
+        distances.new_empty(layout.shape[0], dtype=torch.float64),
+    )
+
+
+def _fake_cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    norms = torch.promote_types(logits.dtype, torch.float32)
+    return torch.empty_like(logits, memory_format=torch.contiguous_format), logits.new_empty(len(logits), dtype=norms)
+
+
+def _fake_trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    norms = torch.promote_types(clean.dtype, torch.float32)
+    samples, classes = clean.shape
+    return clean.new_empty(samples, 2, classes), clean.new_empty(samples, 2, dtype=norms)
+
+
 _FAKE: dict[str, Callable[..., Any]] = {
     "pairwise_distances": _fake_pairwise_distances,
     "greedy": _fake_greedy,
     "facility_location": _fake_facility_location,
     "gradient_matching": _fake_gradient_matching,
+    "packed_greedy": _fake_packed_greedy,
+    "cross_entropy_residuals": _fake_cross_entropy_residuals,
+    "trades_residuals": _fake_trades_residuals,
 }
 
 for _name, _schema in SCHEMAS.items():

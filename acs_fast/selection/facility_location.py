@@ -108,6 +108,7 @@ def facility_location(
     planned = largest * largest * torch.promote_types(g.dtype, torch.float32).itemsize if dense else 0
     return finish(
         g, indices, weights, gains, stages, objective=float(objective.sum()), backend=name, budget=k,
+        kernels=backends.explain("facility_location", name, g.device, g.dtype),
         path="dense" if dense else "matrix-free", peak_bytes=peak.get("bytes", planned),
     ).check(len(g), k, weight_sum=len(g))  # fmt: skip
 
@@ -119,7 +120,7 @@ def _check_distances(x: Any) -> Tensor:
     if not len(d):
         raise ValueError("x must hold at least one sample; got none")
     check_finite("distances", d)
-    if bool((d < 0).any()):
+    if float(d.min()) < 0:
         i, j = (d < 0).nonzero()[0].tolist()
         raise ValueError(f"x must hold distances >= 0; got {float(d[i, j]):.4g} at [{i}, {j}]")
     return d.to(torch.promote_types(d.dtype, torch.float32))
@@ -142,6 +143,7 @@ def _facility_location_of_matrix(d: Tensor, budget: int | float, groups: Tensor 
     planned = 0 if len(problems) == 1 else largest * largest * d.element_size()
     stats = {
         "relative_gradient_error": None, "objective": objective, "seconds": stages.seconds, "backend": name,
+        "kernels": backends.explain("greedy", name, d.device, d.dtype),
         "path": "dense", "peak_bytes": peak.get("bytes", planned), "budget": k, "filled": 0,
     }  # fmt: skip
     return Coreset(indices, weights, gains, stats).check(len(d), k, weight_sum=len(d))

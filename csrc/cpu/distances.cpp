@@ -191,7 +191,7 @@ void Distances<T>::products(const TileRows<T>& rows, int64_t j0, int64_t columns
 template <class T>
 T Distances<T>::tile(const TileRows<T>& rows, int64_t j0, int64_t j1, TileBuffers<T>& buffers, T* out,
                      int64_t stride) const {
-  if (f_.R == 0) std::fill_n(buffers.gram.data(), k_.tile * k_.tile, T(0));
+  if (f_.R == 0) std::fill_n(buffers.gram.data(), k_.tile * k_.tile, T(0));  // no pass, no product
   for (int64_t a = 0; a < f_.R; ++a) products(rows, j0, j1 - j0, a, a, buffers, buffers.gram.data(), a > 0);
   // pairs of passes in an order that makes the sum the same for (i, j) and (j, i)
   bool first = true;

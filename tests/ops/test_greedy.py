@@ -78,7 +78,7 @@ def test_ties_everywhere(backend, n, levels, seed, symmetric):
 @given(st.integers(2, 60), st.integers(0, 10**6))
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_properties(backend, n, seed):
-    d = matrix(n, seed)
+    d = matrix(n, seed, symmetric=False)  # symmetric ones tie wherever two samples are left alone together
     k = n // 2 + 1
     picks, gains, assignment = run(backend, d, k)
     assert len(set(picks.tolist())) == k

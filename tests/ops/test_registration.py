@@ -26,7 +26,13 @@ def arguments(op, f=FACTORS):
         "greedy": (torch.cdist(h[:, 0].float(), h[:, 0].float()), 10),
         "facility_location": (r, h, bias, False, MEMBERS, OFFSETS, SHARES, 10, 1 << 30),
         "gradient_matching": (r, h, bias, MEMBERS, OFFSETS, SHARES, 10, targets, 0.0),
-    }[op]
+        "packed_greedy": (
+            torch.arange(569.0).sin().abs(), torch.tensor([[0, 20, 0, 20], [20, 13, 400, 13]]), SHARES, 10,
+            torch.ones(2), False,
+        ),
+        "cross_entropy_residuals": (r[:, 0], torch.arange(33) % 4),
+        "trades_residuals": (r[:, 0], 2.0 * r[:, 0], torch.arange(33) % 4, 6.0),
+    }[op]  # fmt: skip
 
 
 @pytest.mark.parametrize("op", schemas.SCHEMAS)

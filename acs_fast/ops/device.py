@@ -1,0 +1,265 @@
+"""Operators on a GPU: which kernels do which part, what fits in memory, and what happens when it does not.
+
+Distances come from Triton or torch, the greedy from the compiled module, Triton or torch; any pair works.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from acs_fast.ops import batched_matching, compiled, distances, greedy
+from acs_fast.ops import residuals as reference_residuals
+from acs_fast.ops.packed import packed_greedy, packed_layout
+
+LOGGER = logging.getLogger("acs_fast")
+Result = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Who does what: distances by "triton" or "torch", the greedy by "cuda", "triton" or "torch"."""
+
+    distances: str
+    greedy: str
+
+    def __str__(self) -> str:
+        return f"distances by {self.distances}, greedy by {self.greedy}"
+
+
+def has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+def has_cuda_greedy() -> bool:
+    """Whether the compiled module brought its CUDA greedy."""
+    return compiled.MODULE is not None and torch._C._dispatch_has_kernel_for_dispatch_key(
+        "acs_fast::packed_greedy", "CUDA"
+    )
+
+
+def kernels(dtype: torch.dtype, backend: str = "auto") -> Kernels:
+    """The best pair that is there; "triton" takes the greedy from Triton too, "cuda" from the compiled module."""
+    triton = has_triton() and backend != "reference"
+    by = "triton" if triton else "torch"
+    if backend in ("auto", "cuda") and has_cuda_greedy():
+        by = "cuda"
+    return Kernels("triton" if triton and dtype != torch.float64 else "torch", by)
+
+
+def automatic(op: str) -> tuple[str, ...]:
+    """The GPU backends that `auto` uses for an operator here, of those that have kernels of their own."""
+    if op == "gradient_matching":
+        return ("cuda",)
+    found = ("triton",) if has_triton() else ()
+    return (*found, "cuda") if op in ("greedy", "facility_location") and has_cuda_greedy() else found
+
+
+def pairwise_distances(residuals: Tensor, features: Tensor, bias: bool, squared: bool) -> Tensor:
+    """As the reference; float64 is left to torch."""
+    if kernels(residuals.dtype).distances == "torch":
+        return distances.pairwise_distances(residuals, features, bias, squared)
+    from acs_fast.ops.triton import distances as triton_distances
+
+    return triton_distances.pairwise_distances(residuals, features, bias, squared)
+
+
+def greedy_on_matrix(matrix: Tensor, budget: int, backend: str = "auto") -> tuple[Tensor, Tensor, Tensor]:
+    """As the reference, the host not waiting between picks."""
+    n = len(matrix)
+    layout, budgets = torch.tensor([[0, n, 0, n]]), torch.tensor([budget])
+    flat = matrix.contiguous().view(-1)
+    by = kernels(matrix.dtype, backend).greedy
+    picks, gains, _, assignment, _ = _solve_packed(flat, layout, budgets, budget, flat.amax()[None], False, by)
+    return picks, gains, assignment
+
+
+def facility_location(
+    residuals: Tensor,
+    features: Tensor,
+    bias: bool,
+    squared: bool,
+    members: Tensor,
+    offsets: Tensor,
+    budgets: Tensor,
+    budget: int,
+    workspace_bytes: int,
+    backend: str = "auto",
+) -> Result:
+    """As the reference: groups in waves whose matrices fit in `workspace_bytes`, larger ones without a matrix."""
+    problem = _Problem(
+        residuals.contiguous(), features.contiguous(), bias, squared, members.to(residuals.device), offsets.cpu(),
+        budgets.cpu(), kernels(residuals.dtype, backend),
+    )  # fmt: skip
+    parts = [problem.solve(a, b, dense) for a, b, dense in problem.waves(workspace_bytes)]
+    indices, weights, gains, objectives = (torch.cat(x) for x in zip(*parts, strict=True))
+    return indices, weights, gains, objectives
+
+
+def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """As the reference, in one launch; float64 is left to torch."""
+    if not has_triton() or logits.dtype == torch.float64:
+        return reference_residuals.cross_entropy_residuals(logits, labels)
+    from acs_fast.ops.triton import residuals as triton_residuals
+
+    return triton_residuals.cross_entropy_residuals(logits, labels)
+
+
+def trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """As the reference, in one launch; float64 is left to torch."""
+    if not has_triton() or clean.dtype == torch.float64:
+        return reference_residuals.trades_residuals(clean, adversarial, labels, beta)
+    from acs_fast.ops.triton import residuals as triton_residuals
+
+    return triton_residuals.trades_residuals(clean, adversarial, labels, beta)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    r: Tensor
+    h: Tensor
+    bias: bool
+    squared: bool
+    members: Tensor
+    offsets: Tensor
+    budgets: Tensor
+    by: Kernels
+
+    def waves(self, workspace_bytes: int) -> Iterator[tuple[int, int, bool]]:
+        """First and last group (exclusive), and whether their matrices are formed."""
+        sizes = self.offsets.diff()
+        strides = packed_layout(self.offsets)[0][:, 3]
+        needed = (sizes * strides * torch.promote_types(self.r.dtype, torch.float32).itemsize).tolist()
+        start, planned = 0, 0
+        for i, bytes_ in enumerate(needed):
+            alone = not greedy.is_dense(int(sizes[i]), self.r.dtype, workspace_bytes)
+            if start < i and (alone or planned + bytes_ > workspace_bytes):
+                yield start, i, True
+                start, planned = i, 0
+            if alone:
+                yield i, i + 1, False
+                start = i + 1
+            else:
+                planned += bytes_
+        if start < len(needed):
+            yield start, len(needed), True
+
+    def solve(self, a: int, b: int, dense: bool) -> Result:
+        """Groups a to b; when their matrices do not fit after all, fewer at a time, and at last without a matrix."""
+        if not dense:
+            return self._solve_free(a, b)
+        try:
+            return self._solve_dense(a, b)
+        except torch.OutOfMemoryError:
+            LOGGER.info("out of memory for the distances of %d groups: taking less at a time", b - a)
+        if b - a == 1:
+            return self._solve_free(a, b)
+        parts = (self.solve(a, (a + b) // 2, True), self.solve((a + b) // 2, b, True))
+        indices, weights, gains, objectives = (torch.cat(x) for x in zip(*parts, strict=True))
+        return indices, weights, gains, objectives
+
+    def _span(self, a: int, b: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Members, offsets from 0 and budgets of groups a to b."""
+        low, high = int(self.offsets[a]), int(self.offsets[b])
+        return self.members[low:high], self.offsets[a : b + 1] - low, self.budgets[a:b]
+
+    def _solve_dense(self, a: int, b: int) -> Result:
+        members, offsets, budgets = self._span(a, b)
+        flat, layout, largest = self._packed(members, offsets)
+        k = int(budgets.sum())
+        picks, gains, weights, _, objective = _solve_packed(flat, layout, budgets, k, largest, True, self.by.greedy)
+        return _members_of(picks, members, offsets, budgets), weights, gains, objective
+
+    def _packed(self, members: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        if self.by.distances == "triton":
+            from acs_fast.ops.triton.distances import packed_distances
+
+            found = packed_distances(self.r, self.h, self.bias, self.squared, members, offsets)
+            return found.data, found.layout, found.largest
+        layout, elements = packed_layout(offsets)
+        data = torch.empty(elements, dtype=torch.promote_types(self.r.dtype, torch.float32), device=self.r.device)
+        largest = []
+        for first, n, start, stride in layout.tolist():
+            group = members[first : first + n]
+            d = distances.pairwise_distances(self.r[group], self.h[group], self.bias, self.squared)
+            d = torch.minimum(d, d.T)  # symmetric to the last bit
+            data.as_strided((n, n), (stride, 1), start).copy_(d)
+            largest.append(d.amax())
+        return data, layout, torch.stack(largest)
+
+    def _solve_free(self, a: int, b: int) -> Result:
+        if not has_triton() or self.r.dtype == torch.float64:
+            return greedy.facility_location(
+                self.r, self.h, self.bias, self.squared, self.members, self.offsets[a : b + 1], self.budgets[a:b],
+                int(self.budgets[a:b].sum()), 0,
+            )  # fmt: skip
+        from acs_fast.ops.triton import greedy as triton_greedy
+
+        members, offsets, budgets = self._span(a, b)
+        layout = packed_layout(offsets)[0]
+        factors = triton_greedy.Factors(self.r, self.h, self.bias, self.squared, members)
+        picks, gains, assignment, objective = triton_greedy.greedy(layout, budgets, factors=factors)
+        weights = _weights(assignment, layout, budgets)
+        return _members_of(picks, members, offsets, budgets), weights, gains, objective
+
+
+def _solve_packed(
+    flat: Tensor, layout: Tensor, budgets: Tensor, budget: int, largest: Tensor, symmetric: bool, by: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    if by == "cuda":
+        found: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] = torch.ops.acs_fast.packed_greedy(
+            flat, layout, budgets, budget, largest, symmetric
+        )
+        return found
+    if by == "torch":
+        return packed_greedy(flat, layout, budgets, budget, largest, symmetric)
+    from acs_fast.ops.triton import greedy as triton_greedy
+    from acs_fast.ops.triton.distances import Packed
+
+    matrices = Packed(flat, layout, largest)
+    picks, gains, assignment, objective = triton_greedy.greedy(layout, budgets, matrices=matrices, symmetric=symmetric)
+    return picks, gains, _weights(assignment, layout, budgets), assignment, objective
+
+
+def _weights(assignment: Tensor, layout: Tensor, budgets: Tensor) -> Tensor:
+    """[k] float32: how many samples each pick serves, from assignment [N] to steps."""
+    device = assignment.device
+    first = (budgets.cumsum(0) - budgets).to(device)
+    of_sample = first.repeat_interleave(layout[:, 1].to(device), output_size=len(assignment)) + assignment
+    counts = torch.zeros(int(budgets.sum()), dtype=torch.int64, device=device)
+    return counts.index_add_(0, of_sample, torch.ones_like(assignment)).to(torch.float32)
+
+
+def _members_of(picks: Tensor, members: Tensor, offsets: Tensor, budgets: Tensor) -> Tensor:
+    """Numbers among all samples of picks [k] that are numbered within their group."""
+    first = offsets[:-1].to(picks.device).repeat_interleave(budgets.to(picks.device), output_size=len(picks))
+    return members[first + picks]
+
+
+IMPLEMENTATIONS: dict[str, dict[str, Callable[..., Any]]] = {
+    "pairwise_distances": {"triton": pairwise_distances},
+    "greedy": {name: partial(greedy_on_matrix, backend=name) for name in ("triton", "cuda")},
+    "facility_location": {name: partial(facility_location, backend=name) for name in ("triton", "cuda")},
+    "gradient_matching": {"cuda": batched_matching.gradient_matching},
+    "cross_entropy_residuals": {"triton": cross_entropy_residuals},
+    "trades_residuals": {"triton": trades_residuals},
+}
+
+
+def register(library: torch.library.Library) -> None:
+    """Make these the dispatcher's choice for tensors on a GPU, where there is anything better than the reference."""
+    library.impl("gradient_matching", batched_matching.gradient_matching, "CUDA")
+    if not has_triton() and not has_cuda_greedy():
+        return
+    library.impl("pairwise_distances", pairwise_distances, "CUDA")
+    library.impl("greedy", greedy_on_matrix, "CUDA")
+    library.impl("facility_location", facility_location, "CUDA")
+    library.impl("cross_entropy_residuals", cross_entropy_residuals, "CUDA")
+    library.impl("trades_residuals", trades_residuals, "CUDA")

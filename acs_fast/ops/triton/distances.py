@@ -1,0 +1,192 @@
+"""Distances between factored gradients: block-diagonal over groups, both products of a tile in registers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from acs_fast.ops.packed import ROW_ALIGNMENT, packed_layout
+from acs_fast.ops.triton.factors import inner_product_tile, squared_distance_row, squared_norms_kernel
+
+STRIP = 16  # rows of a tile that one program of the second pass looks at
+EPSILON = {"ieee": 2.0**-23, "tf32x3": 2.0**-23, "tf32": 2.0**-11, "bf16": 2.0**-8}
+DEFAULT_PRECISION = "ieee" if torch.version.hip else "tf32x3"  # equally accurate; AMD has no tf32x3
+
+
+@triton.jit
+def store_symmetric(out_ptr, d, i, j, n, stride, BM: tl.constexpr, BN: tl.constexpr):
+    """Write the entries of d [BM, BN] above the diagonal, and their mirror image."""
+    above = (i[:, None] < j[None, :]) & (j[None, :] < n)
+    tl.store(out_ptr + i[:, None] * stride + j[None, :], d, mask=above)
+    mirrored = (i[None, :] < j[:, None]) & (j[:, None] < n)
+    tl.store(out_ptr + j[:, None] * stride + i[None, :], tl.trans(d), mask=mirrored)
+
+
+@triton.jit
+def distances_kernel(
+    r_ptr, h_ptr, norms_ptr, members_ptr, groups_ptr, tiles_ptr, out_ptr, largest_ptr, close_ptr, C, D, bias, threshold,
+    R: tl.constexpr, B: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """One tile on or above the diagonal of one group's matrix.
+
+    groups [G, 4] int64: first member, size, first element of the matrix, row stride. tiles [T, 3] int32: group, row
+    tile, column tile. Pairs too close for the expansion are left at -1 and reported in close [T].
+    """
+    tile = tl.program_id(0)
+    group = tl.load(tiles_ptr + tile * 3)
+    first, n, matrix, stride = load_group(groups_ptr, group)
+    i = tl.load(tiles_ptr + tile * 3 + 1).to(tl.int64) * B + tl.arange(0, B)
+    j = tl.load(tiles_ptr + tile * 3 + 2).to(tl.int64) * B + tl.arange(0, B)
+    sample_i = tl.load(members_ptr + first + tl.minimum(i, n - 1))
+    sample_j = tl.load(members_ptr + first + tl.minimum(j, n - 1))
+    inner = inner_product_tile(r_ptr, h_ptr, sample_i, sample_j, C, D, bias, R, B, B, BC, BD, PRECISION)
+    scale = tl.load(norms_ptr + sample_i)[:, None] + tl.load(norms_ptr + sample_j)[None, :]
+    squared = tl.maximum(scale - 2.0 * inner, 0.0)
+    above = (i[:, None] < j[None, :]) & (j[None, :] < n)
+    close = above & (squared <= threshold * scale) & (scale > 0.0)
+    d = squared if SQUARED else tl.sqrt_rn(squared)
+    largest = tl.max(tl.max(tl.where(above & (close == 0), d, 0.0), 1), 0)
+    tl.atomic_max(largest_ptr + group, largest.to(tl.int32, bitcast=True))  # floats >= 0 are ordered as their bits
+    tl.store(close_ptr + tile, tl.max(tl.max(close.to(tl.int32), 1), 0))
+    d = tl.where(close, -1.0, d)
+    store_symmetric(out_ptr + matrix, d, i, j, n, stride, B, B)
+    tl.store(out_ptr + matrix + i * stride + i, tl.zeros((B,), dtype=tl.float32), mask=(i == j) & (i < n))
+
+
+@triton.jit
+def load_group(groups_ptr, group):
+    """First member, size, first element of the matrix, row stride."""
+    row = groups_ptr + group * 4
+    return tl.load(row), tl.load(row + 1), tl.load(row + 2), tl.load(row + 3)
+
+
+@triton.jit
+def close_pairs_kernel(
+    r_ptr, h_ptr, members_ptr, groups_ptr, tiles_ptr, out_ptr, largest_ptr, close_ptr, C, D, bias,
+    R: tl.constexpr, B: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, ROWS: tl.constexpr, SQUARED: tl.constexpr,
+):  # fmt: skip
+    """Measure the pairs that the first pass left at -1, ROWS rows of a tile, from the difference of their factors."""
+    tile = tl.program_id(0)
+    if tl.load(close_ptr + tile) == 0:
+        return
+    group = tl.load(tiles_ptr + tile * 3)
+    first, n, matrix, stride = load_group(groups_ptr, group)
+    j = tl.load(tiles_ptr + tile * 3 + 2).to(tl.int64) * B + tl.arange(0, B)
+    sample_j = tl.load(members_ptr + first + tl.minimum(j, n - 1))
+    top = tl.load(tiles_ptr + tile * 3 + 1).to(tl.int64) * B + tl.program_id(1) * ROWS
+    for row in range(ROWS):
+        i = top + row
+        place = out_ptr + matrix + i * stride + j
+        close = tl.load(place, mask=(j > i) & (j < n), other=0.0) < 0.0
+        if tl.max(close.to(tl.int32), 0) > 0:
+            sample_i = tl.load(members_ptr + first + i)
+            d = squared_distance_row(r_ptr, h_ptr, sample_i, sample_j, C, D, bias, R, B, BC, BD)
+            d = d if SQUARED else tl.sqrt_rn(d)
+            tl.store(place, d, mask=close)
+            tl.store(out_ptr + matrix + j * stride + i, d, mask=close)
+            largest = tl.max(tl.where(close, d, 0.0), 0)
+            tl.atomic_max(largest_ptr + group, largest.to(tl.int32, bitcast=True))
+
+
+@dataclass(frozen=True)
+class Packed:
+    """One distance matrix per group, side by side in `data`.
+
+    layout: [G, 4] int64 on the CPU, as in `acs_fast.ops.packed`.
+    largest: [G] the largest distance of each group, on the device.
+    """
+
+    data: Tensor
+    layout: Tensor
+    largest: Tensor
+
+
+def upper_tiles(sizes: Tensor, tile: int) -> Tensor:
+    """[T, 3] int32 group, row tile, column tile: all tiles on and above the diagonals of the groups' matrices."""
+    parts = []
+    across = (sizes + tile - 1).div(tile, rounding_mode="floor")
+    for count in torch.unique(across).tolist():
+        groups = (across == count).nonzero().flatten()
+        rows, columns = torch.triu_indices(count, count)
+        grid = torch.stack([rows, columns], 1).repeat(len(groups), 1)
+        parts.append(torch.cat([groups.repeat_interleave(len(rows))[:, None], grid], 1))
+    return torch.cat(parts).to(torch.int32)
+
+
+def packed_distances(
+    residuals: Tensor, features: Tensor, bias: bool, squared: bool, members: Tensor, offsets: Tensor,
+    *, precision: str = DEFAULT_PRECISION, tile: int | None = None, alignment: int = ROW_ALIGNMENT,
+) -> Packed:  # fmt: skip
+    """Distances within each group.
+
+    Args:
+        residuals, features: [N, R, C] and [N, R, D], float32, float16 or bfloat16.
+        members: [N] int64 on the device; offsets: [G + 1] int64 on the CPU.
+        precision: of products of float32 factors: "ieee", "tf32x3" (as accurate), "tf32" or "bf16".
+        tile: rows and columns of a tile, a power of two; by default what the registers hold.
+    """
+    tile = tile or (128 if residuals.dtype != torch.float32 and features.shape[-1] % 16 == 0 else 64)
+    r, h, device = residuals.contiguous(), features.contiguous(), residuals.device
+    layout, elements = packed_layout(offsets, alignment)
+    data = torch.empty(elements, dtype=torch.float32, device=device)
+    largest = torch.zeros(len(layout), dtype=torch.float32, device=device)
+    if not len(r):
+        return Packed(data, layout, largest)
+    groups, tiles = layout.to(device, non_blocking=True), upper_tiles(layout[:, 1], tile).to(device, non_blocking=True)
+    close = torch.empty(len(tiles), dtype=torch.int32, device=device)
+    passes, blocks = r.shape[1], block_sizes(r, h)
+    c, d = r.shape[2], h.shape[2]
+    bits = largest.view(torch.int32)
+    warps = 8 if tile >= 128 else 4
+    half = r.dtype != torch.float32
+    distances_kernel[(len(tiles),)](
+        r, h, squared_norms(r, h, bias), members, groups, tiles, data, bits, close, c, d, float(bias),
+        close_threshold("ieee" if half and precision != "bf16" else precision),
+        R=passes, B=tile, BC=blocks[0], BD=blocks[1], SQUARED=squared, PRECISION=precision, num_warps=warps,
+    )  # fmt: skip
+    close_pairs_kernel[(len(tiles), tile // STRIP)](
+        r, h, members, groups, tiles, data, bits, close, c, d, float(bias),
+        R=passes, B=tile, BC=min(blocks[0], 32), BD=32, ROWS=STRIP, SQUARED=squared, num_warps=4,
+    )  # fmt: skip
+    return Packed(data, layout, largest)
+
+
+def pairwise_distances(
+    residuals: Tensor, features: Tensor, bias: bool, squared: bool, *, precision: str = DEFAULT_PRECISION
+) -> Tensor:
+    """[N, N] float32 distances of all pairs."""
+    n = len(residuals)
+    members, offsets = torch.arange(n, device=residuals.device), torch.tensor([0, n])
+    packed = packed_distances(residuals, features, bias, squared, members, offsets, precision=precision, alignment=1)
+    return packed.data.view(n, n)
+
+
+def squared_norms(r: Tensor, h: Tensor, bias: bool) -> Tensor:
+    """[N] float32 squared norms of contiguous factors."""
+    out = torch.empty(len(r), dtype=torch.float32, device=r.device)
+    rows, (c_block, d_block) = 32, block_sizes(r, h)
+    squared_norms_kernel[(triton.cdiv(len(r), rows),)](
+        r, h, out, len(r), r.shape[2], h.shape[2], float(bias), R=r.shape[1], BN=rows, BC=c_block, BD=d_block
+    )
+    return out
+
+
+def block_sizes(r: Tensor, h: Tensor) -> tuple[int, int]:
+    """How much of C and D one step of a product takes."""
+    widest = 32 if r.dtype == torch.float32 else 64
+
+    def block(length: int) -> int:
+        return min(widest, max(16, triton.next_power_of_2(length)))
+
+    return block(r.shape[2]), block(h.shape[2])
+
+
+def close_threshold(precision: str) -> float:
+    """As `acs_fast.ops.distances.close_threshold`, for the precision of the products."""
+    return 3.0 * math.sqrt(EPSILON[precision])

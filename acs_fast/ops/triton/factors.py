@@ -1,0 +1,115 @@
+"""Device functions that read the factors: Gram tiles, and what the difference of two samples measures."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def gram_tile(x_ptr, rows, columns, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr):
+    """[BM, BN] inner products of vectors of length K that begin at elements `rows` [BM] and `columns` [BN] of x."""
+    total = tl.zeros((BM, BN), dtype=tl.float32)
+    for start in range(0, K, BK):
+        k = start + tl.arange(0, BK)
+        left = tl.load(x_ptr + rows[:, None] + k[None, :], mask=k[None, :] < K, other=0.0)  # [BM, BK]
+        right = tl.load(x_ptr + columns[None, :] + k[:, None], mask=k[:, None] < K, other=0.0)  # [BK, BN]
+        if PRECISION == "bf16":
+            total = tl.dot(left.to(tl.bfloat16), right.to(tl.bfloat16), total)
+        elif left.dtype == tl.float32:
+            total = tl.dot(left, right, total, input_precision=PRECISION)
+        else:  # products of half-precision numbers are exact in float32
+            total = tl.dot(left, right, total)
+    return total
+
+
+@triton.jit
+def inner_product_tile(
+    r_ptr, h_ptr, i, j, C, D, bias,
+    R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """[BM, BN] inner products of the gradients of samples i [BM] and j [BN], both int64."""
+    total = tl.zeros((BM, BN), dtype=tl.float32)
+    for a in tl.static_range(R):
+        for b in tl.static_range(R):
+            classes = gram_tile(r_ptr, (i * R + a) * C, (j * R + b) * C, C, BM, BN, BC, PRECISION)
+            features = gram_tile(h_ptr, (i * R + a) * D, (j * R + b) * D, D, BM, BN, BD, PRECISION)
+            total = classes * (features + bias) if a + b == 0 else total + classes * (features + bias)
+    return total
+
+
+@triton.jit
+def difference_products(x_ptr, i_a, i_b, j_a, j_b, K, BN: tl.constexpr, BK: tl.constexpr):
+    """For x_i^a, x_i^b (scalars: where they begin) and x_j^a, x_j^b [BN]: products of the differences x_i - x_j.
+
+    Returns [BN] each: <dx^a, dx^b>, <dx^a, x_j^b>, <x_i^a, dx^b>, <x_j^a, x_j^b>; and the scalar <x_i^a, x_i^b>.
+    """
+    dd = tl.zeros((BN,), dtype=tl.float32)
+    dj = tl.zeros((BN,), dtype=tl.float32)
+    id_ = tl.zeros((BN,), dtype=tl.float32)
+    jj = tl.zeros((BN,), dtype=tl.float32)
+    ii = tl.zeros((BK,), dtype=tl.float32)
+    for start in range(0, K, BK):
+        k = start + tl.arange(0, BK)
+        inside = k < K
+        xi_a = tl.load(x_ptr + i_a + k, mask=inside, other=0.0).to(tl.float32)
+        xi_b = tl.load(x_ptr + i_b + k, mask=inside, other=0.0).to(tl.float32)
+        xj_a = tl.load(x_ptr + j_a[:, None] + k[None, :], mask=inside[None, :], other=0.0).to(tl.float32)
+        xj_b = tl.load(x_ptr + j_b[:, None] + k[None, :], mask=inside[None, :], other=0.0).to(tl.float32)
+        da = xi_a[None, :] - xj_a
+        db = xi_b[None, :] - xj_b
+        dd += tl.sum(da * db, 1)
+        dj += tl.sum(da * xj_b, 1)
+        id_ += tl.sum(xi_a[None, :] * db, 1)
+        jj += tl.sum(xj_a * xj_b, 1)
+        ii += xi_a * xi_b
+    return dd, dj, id_, jj, tl.sum(ii, 0)
+
+
+@triton.jit
+def squared_distance_row(
+    r_ptr, h_ptr, i, j, C, D, bias, R: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr
+):
+    """[BN] ||g_i - g_j||^2 of sample i and samples j [BN] (int64) from g_i - g_j = dr (x) h_i + r_j (x) dh.
+
+    Exactly zero for identical samples, and accurate where the expansion into norms has lost its digits.
+    """
+    total = tl.zeros((BN,), dtype=tl.float32)
+    for a in tl.static_range(R):
+        for b in tl.static_range(R):
+            dr_dr, dr_rj, _a, rj_rj, _b = difference_products(
+                r_ptr, (i * R + a) * C, (i * R + b) * C, (j * R + a) * C, (j * R + b) * C, C, BN, BC
+            )
+            dh_dh, _c, hi_dh, _d, hi_hi = difference_products(
+                h_ptr, (i * R + a) * D, (i * R + b) * D, (j * R + a) * D, (j * R + b) * D, D, BN, BD
+            )
+            total += dr_dr * (hi_hi + bias) + 2.0 * dr_rj * hi_dh + rj_rj * dh_dh
+    return tl.maximum(total, 0.0)
+
+
+@triton.jit
+def squared_norms_kernel(
+    r_ptr, h_ptr, out_ptr, N, C, D, bias, R: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr
+):
+    """out [N] float32: the squared norm of every gradient."""
+    i = tl.program_id(0).to(tl.int64) * BN + tl.arange(0, BN)
+    sample = tl.minimum(i, N - 1)
+    total = tl.zeros((BN,), dtype=tl.float32)
+    for a in tl.static_range(R):
+        for b in tl.static_range(R):
+            classes = row_products(r_ptr, (sample * R + a) * C, (sample * R + b) * C, C, BN, BC)
+            features = row_products(h_ptr, (sample * R + a) * D, (sample * R + b) * D, D, BN, BD)
+            total += classes * (features + bias)
+    tl.store(out_ptr + i, total, mask=i < N)
+
+
+@triton.jit
+def row_products(x_ptr, left, right, K, BN: tl.constexpr, BK: tl.constexpr):
+    """[BN] inner products of vectors of length K that begin at elements left [BN] and right [BN] of x."""
+    total = tl.zeros((BN, BK), dtype=tl.float32)
+    for start in range(0, K, BK):
+        k = start + tl.arange(0, BK)
+        x = tl.load(x_ptr + left[:, None] + k[None, :], mask=k[None, :] < K, other=0.0).to(tl.float32)
+        y = tl.load(x_ptr + right[:, None] + k[None, :], mask=k[None, :] < K, other=0.0).to(tl.float32)
+        total += x * y
+    return tl.sum(total, 1)

@@ -1,0 +1,295 @@
+"""Exact greedy facility location by three launches per pick for all groups together, the host never waiting.
+
+Distances come from packed matrices, or straight from the factors when no matrix fits: the touched rows are then
+measured again by the very tiles that measured them before, so that integers taken off a gain are those put on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from acs_fast.ops.greedy import MAX_BITS
+from acs_fast.ops.triton.distances import Packed, block_sizes, close_threshold, load_group, squared_norms
+from acs_fast.ops.triton.factors import inner_product_tile, squared_distance_row
+
+ROWS, COLUMNS = 32, 64  # of a tile of touched rows and candidates
+SCAN = 1024  # rows that one program compares with a new pick
+
+
+@triton.jit
+def quantised(d, scale):
+    """Integers, half to even: adding and taking off 1.5 * 2^52 rounds a float64 below 2^51."""
+    magic = 6755399441055744.0
+    return ((d.to(tl.float64) * scale + magic) - magic).to(tl.int64)
+
+
+@triton.jit
+def measured_tile(
+    r_ptr, h_ptr, norms_ptr, i, j, sample_i, sample_j, n, C, D, bias, threshold,
+    R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """[BM, BN] distances from the factors between members i and j of a group; close pairs from their difference."""
+    inner = inner_product_tile(r_ptr, h_ptr, sample_i, sample_j, C, D, bias, R, BM, BN, BC, BD, PRECISION)
+    scale = tl.load(norms_ptr + sample_i)[:, None] + tl.load(norms_ptr + sample_j)[None, :]
+    d = tl.maximum(scale - 2.0 * inner, 0.0)
+    close = (d <= threshold * scale) & (scale > 0.0) & (i[:, None] != j[None, :]) & (i < n)[:, None] & (j < n)[None, :]
+    if tl.max(tl.max(close.to(tl.int32), 1), 0) > 0:
+        for row in range(BM):
+            here = tl.arange(0, BM) == row
+            if tl.max(tl.max((close & here[:, None]).to(tl.int32), 1), 0) > 0:
+                sample = tl.sum(tl.where(here, sample_i, 0), 0)
+                again = squared_distance_row(r_ptr, h_ptr, sample, sample_j, C, D, bias, R, BN, BC, BD)
+                d = tl.where(close & here[:, None], again[None, :], d)
+    d = tl.where(i[:, None] == j[None, :], 0.0, d)
+    return d if SQUARED else tl.sqrt_rn(d)
+
+
+@triton.jit
+def largest_kernel(
+    data_ptr, r_ptr, h_ptr, norms_ptr, members_ptr, groups_ptr, largest_ptr, C, D, bias, threshold,
+    R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
+    PRECISION: tl.constexpr,
+):  # fmt: skip
+    """The largest distance of a group, without its matrix: one program per group and BN columns."""
+    group = tl.program_id(0)
+    first, n, _matrix, _stride = load_group(groups_ptr, group)
+    j = tl.program_id(1).to(tl.int64) * BN + tl.arange(0, BN)
+    if tl.program_id(1).to(tl.int64) * BN >= n:
+        return
+    sample_j = tl.load(members_ptr + first + tl.minimum(j, n - 1))
+    largest = 0.0
+    for start in range(0, n, BM):
+        i = start + tl.arange(0, BM).to(tl.int64)
+        sample_i = tl.load(members_ptr + first + tl.minimum(i, n - 1))
+        d = measured_tile(
+            r_ptr, h_ptr, norms_ptr, i, j, sample_i, sample_j, n, C, D, bias, threshold,
+            R, BM, BN, BC, BD, SQUARED, PRECISION,
+        )  # fmt: skip
+        inside = (i < n)[:, None] & (j < n)[None, :]
+        largest = tl.maximum(largest, tl.max(tl.max(tl.where(inside, d, 0.0), 1), 0))
+    tl.atomic_max(largest_ptr + group, largest.to(tl.int32, bitcast=True))
+
+
+@triton.jit
+def gains_kernel(
+    data_ptr, r_ptr, h_ptr, norms_ptr, members_ptr, groups_ptr, scale_ptr, found_ptr, row_ptr, before_ptr, after_ptr,
+    gain_ptr, best_ptr, picks_ptr, first_pick_ptr, budgets_ptr, step, C, D, bias, threshold, tiles,
+    R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
+    PRECISION: tl.constexpr, DENSE: tl.constexpr,
+):  # fmt: skip
+    """Bring the gains of BN candidates up to date with the touched rows; best [G, tiles, 2] gets gain and candidate."""
+    group = tl.program_id(0)
+    first, n, matrix, stride = load_group(groups_ptr, group)
+    j = tl.program_id(1).to(tl.int64) * BN + tl.arange(0, BN)
+    if (tl.program_id(1).to(tl.int64) * BN >= n) | (step >= tl.load(budgets_ptr + group)):
+        return
+    sample_j = tl.load(members_ptr + first + tl.minimum(j, n - 1))
+    scale = tl.load(scale_ptr + group)
+    gain = tl.load(gain_ptr + first + j, mask=j < n, other=-1)
+    found = tl.load(found_ptr + group)
+    change = tl.zeros((BN,), dtype=tl.int64)
+    for start in range(0, found, BM):
+        at = start + tl.arange(0, BM)
+        listed = at < found
+        i = tl.load(row_ptr + first + at, mask=listed, other=0).to(tl.int64)
+        before = tl.load(before_ptr + first + at, mask=listed, other=0)
+        after = tl.load(after_ptr + first + at, mask=listed, other=0)
+        if DENSE:
+            places = data_ptr + matrix + i[:, None] * stride + j[None, :]
+            d = tl.load(places, mask=listed[:, None] & (j < n)[None, :], other=0.0)
+        else:
+            sample_i = tl.load(members_ptr + first + i)
+            d = measured_tile(
+                r_ptr, h_ptr, norms_ptr, i, j, sample_i, sample_j, n, C, D, bias, threshold,
+                R, BM, BN, BC, BD, SQUARED, PRECISION,
+            )  # fmt: skip
+        q = quantised(d, scale)
+        zero = tl.zeros_like(q)
+        change += tl.sum(tl.maximum(after[:, None] - q, zero) - tl.maximum(before[:, None] - q, zero), 0)
+    gain = tl.where(gain >= 0, gain + change, gain)
+    if step >= 0:
+        gain = tl.where(j == tl.load(picks_ptr + tl.load(first_pick_ptr + group) + step), -1, gain)
+    tl.store(gain_ptr + first + j, gain, mask=j < n)
+    best = tl.max(gain, 0)
+    column = tl.min(tl.where(gain == best, j, 9223372036854775807), 0)
+    place = best_ptr + (group.to(tl.int64) * tiles + tl.program_id(1)) * 2
+    tl.store(place, best)
+    tl.store(place + 1, column)
+
+
+@triton.jit
+def pick_kernel(
+    best_ptr, groups_ptr, scale_ptr, budgets_ptr, first_pick_ptr, found_ptr, picks_ptr, gains_ptr, step, tiles,
+    BN: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """The candidate with the largest gain, the lowest number among equals, of one group."""
+    group = tl.program_id(0)
+    tl.store(found_ptr + group, 0)
+    if step >= tl.load(budgets_ptr + group):
+        return
+    used = tl.cdiv(tl.load(groups_ptr + group * 4 + 1), BN)
+    best = tl.full((), -2, dtype=tl.int64)
+    column = tl.full((), 9223372036854775807, dtype=tl.int64)
+    for start in range(0, used, BLOCK):
+        tile = start + tl.arange(0, BLOCK)
+        place = best_ptr + (group.to(tl.int64) * tiles + tile) * 2
+        gain = tl.load(place, mask=tile < used, other=-2)
+        candidate = tl.load(place + 1, mask=tile < used, other=9223372036854775807)
+        top = tl.max(gain, 0)
+        lowest = tl.min(tl.where(gain == top, candidate, 9223372036854775807), 0)
+        column = tl.where(top > best, lowest, column)  # tiles come in order: of equals the first stays
+        best = tl.maximum(top, best)
+    at = tl.load(first_pick_ptr + group) + step
+    tl.store(picks_ptr + at, column)
+    tl.store(gains_ptr + at, best.to(tl.float64) / tl.load(scale_ptr + group))
+
+
+@triton.jit
+def touched_kernel(
+    data_ptr, r_ptr, h_ptr, norms_ptr, members_ptr, groups_ptr, scale_ptr, budgets_ptr, first_pick_ptr, picks_ptr,
+    found_ptr, row_ptr, before_ptr, after_ptr, level_ptr, assignment_ptr, step, C, D, bias,
+    R: tl.constexpr, BLOCK: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
+    DENSE: tl.constexpr, SYMMETRIC: tl.constexpr,
+):  # fmt: skip
+    """Lower the levels of the rows that the pick serves better than before, and list them."""
+    group = tl.program_id(0)
+    first, n, matrix, stride = load_group(groups_ptr, group)
+    i = tl.program_id(1).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    if (tl.program_id(1).to(tl.int64) * BLOCK >= n) | (step >= tl.load(budgets_ptr + group)):
+        return
+    inside = i < n
+    pick = tl.load(picks_ptr + tl.load(first_pick_ptr + group) + step)
+    if DENSE:
+        column = pick * stride + i if SYMMETRIC else i * stride + pick
+        d = tl.load(data_ptr + matrix + column, mask=inside, other=0.0)
+    else:
+        sample_i = tl.load(members_ptr + first + tl.minimum(i, n - 1))
+        d = squared_distance_row(
+            r_ptr, h_ptr, tl.load(members_ptr + first + pick), sample_i, C, D, bias, R, BLOCK, BC, BD
+        )
+        d = tl.where(i == pick, 0.0, d if SQUARED else tl.sqrt_rn(d))
+    q = quantised(d, tl.load(scale_ptr + group))
+    level = tl.load(level_ptr + first + i, mask=inside, other=0)
+    touched = inside & (q < level)
+    count = tl.sum(touched.to(tl.int32), 0)
+    if count > 0:
+        at = tl.atomic_add(found_ptr + group, count) + tl.cumsum(touched.to(tl.int32), 0) - 1
+        tl.store(row_ptr + first + at, i.to(tl.int32), mask=touched)
+        tl.store(before_ptr + first + at, level, mask=touched)
+        tl.store(after_ptr + first + at, q, mask=touched)
+        tl.store(level_ptr + first + i, q, mask=touched)
+        tl.store(assignment_ptr + first + i, tl.zeros((BLOCK,), dtype=tl.int64) + step, mask=touched)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What a matrix-free greedy measures with: contiguous factors [N, R, C], [N, R, D] and the group's members."""
+
+    r: Tensor
+    h: Tensor
+    bias: bool
+    squared: bool
+    members: Tensor
+    precision: str = "ieee"
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What the kernels are given to read distances with."""
+
+    pointers: tuple[Tensor, ...]  # matrices, residuals, features, norms, members
+    numbers: tuple[Any, ...]  # C, D, bias, threshold
+    scan: int  # rows that one program compares with a pick
+    options: dict[str, Any]
+    precision: str
+
+    def read(self, groups: Tensor) -> tuple[Tensor, ...]:
+        return (*self.pointers, groups)
+
+    def tile(self) -> dict[str, Any]:
+        return {**self.options, "BM": ROWS, "BN": COLUMNS, "PRECISION": self.precision, "num_warps": 4}
+
+
+def _source(matrices: Packed | None, factors: Factors | None) -> _Source:
+    if matrices is not None:
+        none = matrices.data
+        options = {"R": 1, "BC": 16, "BD": 16, "SQUARED": False}
+        return _Source((none, none, none, none, none), (0, 0, 0.0, 0.0), SCAN, options, "ieee")
+    if factors is None:
+        raise ValueError("matrices or factors must be given")
+    r, h = factors.r, factors.h
+    blocks = block_sizes(r, h)
+    norms = squared_norms(r, h, factors.bias)
+    threshold = close_threshold("ieee" if r.dtype != torch.float32 else factors.precision)
+    options = {"R": r.shape[1], "BC": min(32, blocks[0]), "BD": min(32, blocks[1]), "SQUARED": factors.squared}
+    numbers = (r.shape[2], h.shape[2], float(factors.bias), threshold)
+    return _Source((norms, r, h, norms, factors.members), numbers, 64, options, factors.precision)
+
+
+def scale_factors(largest: Tensor, sizes: Tensor) -> Tensor:
+    """[G] float64 powers of two, as `acs_fast.ops.greedy.scale_exponent` finds them, without leaving the device."""
+    bits = largest.to(torch.float64).view(torch.int64)
+    exponent = torch.where(largest > 0, (bits >> 52) - 1022, torch.zeros_like(bits))
+    room = torch.tensor([min(MAX_BITS, 62 - (n - 1).bit_length()) for n in sizes.tolist()])
+    exponent = (room.to(largest.device, non_blocking=True) - exponent).clamp(max=1000)
+    return ((exponent + 1023) << 52).view(torch.float64)
+
+
+def greedy(
+    layout: Tensor,
+    budgets: Tensor,
+    *,
+    matrices: Packed | None = None,
+    factors: Factors | None = None,
+    symmetric: bool = True,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Greedy within each group of `layout` (as in `Packed`), on matrices or straight from the factors.
+
+    Returns:
+        picks [k] (numbers within their group), gains [k] float64, assignment [N] to steps, objective [G] float64.
+    """
+    source = _source(matrices, factors)
+    device, sizes, n = source.pointers[0].device, layout[:, 1], int(layout[:, 1].sum())
+    groups, each, spent = layout.to(device), sizes.to(device), budgets.to(device)
+    first_pick = spent.cumsum(0) - spent
+    tiles = triton.cdiv(int(sizes.max()), COLUMNS)
+    grid = (len(layout), tiles)
+    if matrices is None:
+        largest = torch.zeros(len(layout), dtype=torch.float32, device=device)
+        largest_kernel[grid](*source.read(groups), largest.view(torch.int32), *source.numbers, **source.tile())
+    else:
+        largest = matrices.largest
+    scale = scale_factors(largest, sizes)
+    level = torch.round(largest.to(torch.float64) * scale).to(torch.int64).repeat_interleave(each, output_size=n)
+    gain, assignment = torch.zeros_like(level), torch.zeros_like(level)
+    rows = torch.arange(n, device=device) - groups[:, 0].repeat_interleave(each, output_size=n)
+    listed = (rows.to(torch.int32), torch.zeros_like(level), level.clone())  # at first every row is touched
+    found = each.to(torch.int32)
+    picks = torch.full((int(budgets.sum()),), -1, dtype=torch.int64, device=device)
+    gains = torch.empty(len(picks), dtype=torch.float64, device=device)
+    best = torch.empty(len(layout), tiles, 2, dtype=torch.int64, device=device)
+    scan = (len(layout), triton.cdiv(int(sizes.max()), source.scan))
+    for step in range(-1, int(budgets.max())):
+        if step >= 0:
+            pick_kernel[grid[:1]](
+                best, groups, scale, spent, first_pick, found, picks, gains, step, tiles, BN=COLUMNS, BLOCK=256
+            )
+            touched_kernel[scan](
+                *source.read(groups), scale, spent, first_pick, picks, found, *listed, level, assignment, step,
+                *source.numbers[:3], **source.options, BLOCK=source.scan, DENSE=matrices is not None,
+                SYMMETRIC=symmetric,
+            )  # fmt: skip
+        gains_kernel[grid](
+            *source.read(groups), scale, found, *listed, gain, best, picks, first_pick, spent, step, *source.numbers,
+            tiles, **source.tile(), DENSE=matrices is not None,
+        )  # fmt: skip
+    group_of = torch.arange(len(layout), device=device).repeat_interleave(each, output_size=n)
+    objective = torch.zeros(len(layout), dtype=torch.int64, device=device).index_add_(0, group_of, level)
+    return picks, gains, assignment, objective.to(torch.float64) / scale

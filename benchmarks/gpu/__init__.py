@@ -1,0 +1,1 @@
+"""The GPU bars: what the hardware allows, and what was measured."""

@@ -1,0 +1,202 @@
+"""Measure the GPU bars on this machine: medians beside floors from rates that are measured in the same run.
+
+`python -m benchmarks.gpu.measure [--repeat N] [--case NAME] [--output FILE]` writes FILE (JSON) and FILE.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import acs_fast
+from acs_fast.ops import device as ops
+from benchmarks.gpu import floors
+
+PRECISIONS = {"tf32x3": torch.float32, "bf16": torch.bfloat16, "float64": torch.float32}
+
+
+def seconds(work: Callable[[], Any], repeat: int, warm_up: int = 2) -> dict[str, float]:
+    """Median and spread by device events."""
+    for _ in range(warm_up):
+        work()
+    times = []
+    for _ in range(repeat):
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        work()
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end) / 1e3)
+    times.sort()
+    return {
+        "median_s": statistics.median(times), "p20_s": times[len(times) // 5], "p80_s": times[-1 - len(times) // 5],
+        "repeats": repeat,
+    }  # fmt: skip
+
+
+def measured_rates() -> floors.Rates:
+    """Copy bandwidth and the rates of plain matrix products."""
+    x = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
+    y = torch.empty_like(x)
+    copy = 2.0 * x.numel() / seconds(lambda: y.copy_(x), 20)["median_s"]
+    rates = {}
+    for name, dtype in (("tf32x3", torch.float32), ("bf16", torch.bfloat16), ("float64", torch.float64)):
+        n = 8192 if name == "bf16" else 4096
+        a, b = (torch.randn(n, n, device="cuda", dtype=dtype) for _ in range(2))
+        torch.backends.cuda.matmul.allow_tf32 = name == "tf32x3"
+        rates[name] = 2.0 * n**3 / seconds(lambda a=a, b=b: a @ b, 10)["median_s"]
+    torch.backends.cuda.matmul.allow_tf32 = False
+    rates["tf32x3"] /= 3.0  # three products of tf32
+    return floors.Rates(copy=copy, products=rates)
+
+
+def problem(case: floors.Case) -> dict[str, Any]:
+    """Softmax residuals of `groups` classes and correlated features, fresh for this run."""
+    torch.manual_seed(0)
+    dtype = PRECISIONS[case.precision]
+    labels = torch.arange(case.groups).repeat_interleave(case.size)
+    r = torch.empty(case.samples, case.classes, dtype=dtype, device="cuda")
+    h = torch.empty(case.samples, case.width, dtype=dtype, device="cuda")
+    base = torch.randn(16, case.width, device="cuda")
+    for part in torch.arange(case.samples).split(1 << 17):
+        y = (labels[part] if case.groups > 1 else part).to("cuda") % case.classes
+        logits = 2.0 * torch.randn(len(part), case.classes, device="cuda")
+        r[part[0] : part[-1] + 1] = (logits.softmax(1) - torch.nn.functional.one_hot(y, case.classes)).to(dtype)
+        z = torch.randn(len(part), 16, device="cuda") @ base + torch.randn(len(part), case.width, device="cuda")
+        h[part[0] : part[-1] + 1] = z.relu().to(dtype)
+    offsets = torch.arange(case.groups + 1) * case.size
+    budgets = torch.full((case.groups,), case.picks)
+    return {
+        "r": r[:, None], "h": h[:, None], "members": torch.arange(case.samples, device="cuda"), "offsets": offsets,
+        "budgets": budgets, "budget": int(budgets.sum()),
+    }  # fmt: skip
+
+
+def craig(case: floors.Case, p: dict[str, Any], repeat: int) -> dict[str, Any]:
+    """The whole selection, its two stages, and a plain product of the same shapes."""
+    from acs_fast.ops.triton.distances import packed_distances
+
+    def whole() -> Any:
+        return ops.facility_location(
+            p["r"], p["h"], True, False, p["members"], p["offsets"], p["budgets"], p["budget"], 48 << 30
+        )
+
+    torch.cuda.reset_peak_memory_stats()
+    rows = {"all": seconds(whole, repeat)}
+    peak = torch.cuda.max_memory_allocated()
+    found = packed_distances(p["r"], p["h"], True, False, p["members"], p["offsets"])
+    rows["distances"] = seconds(
+        lambda: packed_distances(p["r"], p["h"], True, False, p["members"], p["offsets"]), repeat
+    )
+    rows["greedy"] = seconds(
+        lambda: ops._solve_packed(
+            found.data, found.layout, p["budgets"], p["budget"], found.largest, True, ops.kernels(torch.float32).greedy
+        ),
+        repeat,
+    )
+    rows["plain products"] = seconds(lambda: plain_products(case, p), repeat)
+    rows["peak_bytes"] = {"bytes": peak}
+    return rows
+
+
+def plain_products(case: floors.Case, p: dict[str, Any]) -> None:
+    """What torch takes for the two products of every group, without symmetry and without an epilogue."""
+    shape = (case.groups, case.size, -1)
+    r, h = p["r"].view(shape), p["h"].view(shape)
+    for part in torch.arange(case.groups).split(max(1, (4 << 30) // (4 * case.size**2))):
+        a, b = int(part[0]), int(part[-1]) + 1
+        r[a:b] @ r[a:b].mT
+        h[a:b] @ h[a:b].mT
+
+
+def torch_recipe(case: floors.Case, p: dict[str, Any]) -> None:
+    """The same job in torch operators: dense gradients, cdist, greedy by the reference."""
+    for i in range(case.groups):
+        own = slice(i * case.size, (i + 1) * case.size)
+        g = acs_fast.LastLayerGradients(p["r"][own, 0], p["h"][own, 0])
+        dense = g.dense()
+        ops.greedy.greedy(torch.cdist(dense, dense), case.picks)
+
+
+def gradmatch(case: floors.Case, p: dict[str, Any], repeat: int) -> dict[str, Any]:
+    g = acs_fast.LastLayerGradients(p["r"][:, 0], p["h"][:, 0])
+    targets = torch.stack([g[p["members"][a : a + case.size]].to(torch.float64).total() for a in p["offsets"][:-1]])
+
+    def whole() -> Any:
+        return torch.ops.acs_fast.gradient_matching(
+            p["r"], p["h"], True, p["members"], p["offsets"], p["budgets"], p["budget"], targets, 0.0
+        )
+
+    torch.cuda.reset_peak_memory_stats()
+    rows: dict[str, Any] = {"all": seconds(whole, max(1, repeat // 4), warm_up=1)}
+    return {**rows, "peak_bytes": {"bytes": torch.cuda.max_memory_allocated()}}
+
+
+def row(case: floors.Case, rates: floors.Rates, repeat: int) -> dict[str, Any]:
+    """Times of a case; out of memory is a row too."""
+    try:
+        p = problem(case)
+        times = (gradmatch if case.algorithm == "gradmatch" else craig)(case, p, repeat)
+        if case.name == "craig-cifar10":
+            times["torch recipe"] = seconds(lambda: torch_recipe(case, p), 1, warm_up=0)
+    except torch.OutOfMemoryError as error:
+        return {"case": asdict(case), "error": str(error)}
+    return {"case": asdict(case), "times": times, "floor_s": floors.floor_seconds(case, rates)}
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """Floors and times side by side."""
+    lines = [
+        "| case | stage | floor, ms | median, ms | p20 to p80, ms | times the floor | bar, ms |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for r in result["rows"]:
+        if "error" in r:
+            lines.append(f"| {r['case']['name']} | out of memory | | | | | |")
+            continue
+        bounds = {**r["floor_s"], "all": sum(r["floor_s"].values())}
+        for stage, t in r["times"].items():
+            if "median_s" not in t:
+                continue
+            low, ms = bounds.get(stage), 1e3 * t["median_s"]
+            floor, ratio = ("", "") if low is None else (f"{1e3 * low:.2f}", f"{ms / 1e3 / low:.1f}")
+            bar = f"{1e3 * r['case']['bar_seconds']:.0f}" if stage == "all" else ""
+            spread = f"{1e3 * t['p20_s']:.2f} to {1e3 * t['p80_s']:.2f}"
+            lines.append(f"| {r['case']['name']} | {stage} | {floor} | {ms:.2f} | {spread} | {ratio} | {bar} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeat", type=int, default=9)
+    parser.add_argument("--case", action="append", choices=[c.name for c in floors.CASES])
+    parser.add_argument("--output", type=Path, default=floors.RESULTS / "gpu.json")
+    args = parser.parse_args()
+    rates = measured_rates()
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    result: dict[str, Any] = {
+        "device": torch.cuda.get_device_name(), "torch": torch.__version__, "cuda": torch.version.cuda,
+        "python": platform.python_version(), "commit": commit, "kernels": str(ops.kernels(torch.float32)),
+        "rates": asdict(rates), "rows": [],
+    }  # fmt: skip
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    for case in floors.CASES:
+        if args.case is None or case.name in args.case:
+            result["rows"].append(row(case, rates, args.repeat))
+            torch.cuda.empty_cache()
+            args.output.write_text(json.dumps(result, indent=1) + "\n")
+    args.output.with_suffix(".md").write_text(f"# {result['device']}\n\n{markdown(result)}\n")
+    print(args.output.with_suffix(".md").read_text())
+
+
+if __name__ == "__main__":
+    main()

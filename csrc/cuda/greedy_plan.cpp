@@ -1,0 +1,61 @@
+// Which blocks solve which group: teams for large groups, in proportion to their work; a queue for the others.
+#include <algorithm>
+#include <numeric>
+
+#include "greedy.h"
+
+namespace acs {
+namespace {
+
+size_t region_for(const std::vector<Group>& groups, size_t element_bytes, const Device& device) {
+  size_t replicated = 0, staged = 0;
+  for (const Group& g : groups) {
+    const size_t n = static_cast<size_t>(g.size);
+    if (n <= static_cast<size_t>(kReplicatedRows)) replicated = std::max(replicated, n * element_bytes);
+    if ((n + n * n) * element_bytes <= kStagedBytes) staged = std::max(staged, (n + n * n) * element_bytes);
+  }
+  const bool stage_all = staged > 0 && std::all_of(groups.begin(), groups.end(), [&](const Group& g) {
+    const size_t n = static_cast<size_t>(g.size);
+    return (n + n * n) * element_bytes <= kStagedBytes;
+  });
+  const size_t wanted = stage_all ? staged : replicated;
+  const size_t room = device.shared_bytes - greedy_fixed_bytes();
+  return (std::min(wanted, room) + 15) / 16 * 16;
+}
+
+}  // namespace
+
+// `resident_blocks`: all that the device holds at once with the region that `plan_greedy` returns for any value of it.
+GreedyPlan plan_greedy(const std::vector<Group>& groups, size_t element_bytes, const Device& device,
+                       int resident_blocks) {
+  GreedyPlan plan;
+  plan.region_bytes = region_for(groups, element_bytes, device);
+  double work = 0.0;
+  int largest = 0;
+  for (const Group& g : groups) {
+    work += static_cast<double>(g.size) * g.size;
+    largest = std::max<int>(largest, g.size);
+  }
+  // a block that follows all rows by itself reads whole columns: more than one on a multiprocessor only share its caches
+  const int for_teams = largest <= kReplicatedRows ? std::min(resident_blocks, device.multiprocessors) : resident_blocks;
+  for (int32_t i = 0; i < static_cast<int32_t>(groups.size()); ++i) {
+    const double n = groups[i].size;
+    const int share = work > 0.0 ? static_cast<int>(n * n / work * for_teams * (1.0 - 1e-9)) : 0;
+    const int size = groups.size() == 1 ? for_teams : share;
+    const int team = std::min(size, (groups[i].size + kColumnsPerBlock - 1) / kColumnsPerBlock);
+    if (team < 2) {
+      plan.queue.push_back(i);
+      continue;
+    }
+    for (int32_t rank = 0; rank < team; ++rank) plan.roles.push_back({i, rank, team, plan.slots});
+    plan.slots += team;
+  }
+  std::stable_sort(plan.queue.begin(), plan.queue.end(),
+                   [&](int32_t a, int32_t b) { return groups[a].size > groups[b].size; });
+  const int left = std::max(1, resident_blocks - static_cast<int>(plan.roles.size()));
+  const int takers = std::min<int>(left, static_cast<int>(plan.queue.size()));
+  plan.roles.insert(plan.roles.end(), takers, BlockRole{-1, 0, 1, 0});
+  return plan;
+}
+
+}  // namespace acs

@@ -1,0 +1,59 @@
+// The arithmetic of one greedy step, the same on every backend: distances as 64-bit integers, so that sums do not depend
+// on their order, and ties to the lowest index.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#ifdef __CUDACC__
+#define ACS_BOTH __host__ __device__ __forceinline__
+#else
+#define ACS_BOTH inline
+#endif
+
+namespace acs {
+
+constexpr int kMaxBits = 50;  // of one quantised distance: float64 arithmetic on them stays exact
+
+struct Candidate {
+  long long gain;
+  int column;
+};
+
+ACS_BOTH int bit_length(long long value) {
+  int bits = 0;
+  for (; value > 0; value >>= 1) ++bits;
+  return bits;
+}
+
+// The e for which round(d * 2^e) of distances up to d_max fits kMaxBits bits and n of them sum below 2^62.
+ACS_BOTH int scale_exponent(double d_max, long long n) {
+  int exponent = 0;
+  if (d_max > 0.0) frexp(d_max, &exponent);
+  const int room = 62 - bit_length(n - 1);
+  const int scaled = (room < kMaxBits ? room : kMaxBits) - exponent;
+  return scaled < 1000 ? scaled : 1000;
+}
+
+// Round half to even.
+ACS_BOTH long long quantise(double distance, double scale) {
+#ifdef __CUDA_ARCH__
+  return __double2ll_rn(distance * scale);
+#else
+  return llrint(distance * scale);
+#endif
+}
+
+// How much a row at quantised distance q gives more to a candidate when its level falls from `before` to `after`.
+ACS_BOTH long long change_of_gain(long long q, long long before, long long after) {
+  const long long old_part = before > q ? before - q : 0;
+  const long long new_part = after > q ? after - q : 0;
+  return new_part - old_part;
+}
+
+ACS_BOTH Candidate better(Candidate a, Candidate b) {
+  const bool take_b = b.gain > a.gain || (b.gain == a.gain && b.column < a.column);
+  return take_b ? b : a;
+}
+
+}  // namespace acs

@@ -1,0 +1,80 @@
+"""Compile every Triton kernel to a cubin for sm_80 and sm_90, without a GPU; prints registers and stack as JSON.
+
+A program of its own: in the interpreter's process the kernels cannot be compiled.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from acs_fast.ops.triton import distances, factors, greedy, residuals
+
+CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+TYPES = {
+    "norms_ptr": "*fp32", "members_ptr": "*i64", "groups_ptr": "*i64", "tiles_ptr": "*i32", "data_ptr": "*fp32",
+    "largest_ptr": "*i32", "close_ptr": "*i32", "labels_ptr": "*i64", "scale_ptr": "*fp64", "found_ptr": "*i32",
+    "row_ptr": "*i32", "before_ptr": "*i64", "after_ptr": "*i64", "gain_ptr": "*i64", "best_ptr": "*i64",
+    "picks_ptr": "*i64", "first_pick_ptr": "*i64", "budgets_ptr": "*i64", "gains_ptr": "*fp64", "level_ptr": "*i64",
+    "assignment_ptr": "*i64", "out_ptr": "*fp32",
+    "bias": "fp32", "threshold": "fp32", "beta": "fp32",
+}  # fmt: skip
+BLOCKS = {"R": 1, "BC": 16, "BD": 32}
+STEP = {**BLOCKS, "SQUARED": False}
+TILE = {**STEP, "BM": greedy.ROWS, "BN": greedy.COLUMNS, "PRECISION": "ieee"}
+KERNELS: list[tuple[str, Any, str, dict[str, Any], int]] = [
+    ("distances, float32", distances.distances_kernel, "fp32", {**STEP, "B": 64, "PRECISION": "tf32x3"}, 4),
+    ("distances, bfloat16", distances.distances_kernel, "bf16", {**STEP, "BD": 64, "B": 128, "PRECISION": "tf32x3"}, 8),
+    ("distances, R = 2", distances.distances_kernel, "fp32", {**STEP, "R": 2, "B": 64, "PRECISION": "tf32x3"}, 4),
+    ("close pairs", distances.close_pairs_kernel, "fp32", {**STEP, "B": 64, "ROWS": distances.STRIP}, 4),
+    ("squared norms", factors.squared_norms_kernel, "fp32", {**BLOCKS, "BN": 32}, 4),
+    ("largest distance", greedy.largest_kernel, "fp32", TILE, 4),
+    ("gains, dense", greedy.gains_kernel, "fp32", {**TILE, "DENSE": True}, 4),
+    ("gains, matrix-free", greedy.gains_kernel, "fp32", {**TILE, "DENSE": False}, 4),
+    ("pick", greedy.pick_kernel, "fp32", {"BN": greedy.COLUMNS, "BLOCK": 256}, 4),
+    ("touched, dense", greedy.touched_kernel, "fp32", {**STEP, "BLOCK": 1024, "DENSE": True, "SYMMETRIC": True}, 4),
+    ("touched, free", greedy.touched_kernel, "fp32", {**STEP, "BLOCK": 64, "DENSE": False, "SYMMETRIC": True}, 4),
+    ("cross-entropy residuals", residuals.cross_entropy_kernel, "bf16", {"BLOCK": 1024}, 4),
+    ("TRADES residuals", residuals.trades_kernel, "fp32", {"BLOCK": 1024}, 4),
+]
+
+
+def compile_kernel(kernel: Any, element: str, constants: dict[str, Any], warps: int, arch: int) -> dict[str, int]:
+    """Registers and stack bytes of one cubin."""
+    names = kernel.arg_names
+    default = {"r_ptr": f"*{element}", "h_ptr": f"*{element}"}
+    types = {**TYPES, **default, **({"out_ptr": f"*{element}"} if "labels_ptr" in names else {})}
+    signature = {
+        n: "constexpr" if n in constants else types.get(n, f"*{element}" if "_ptr" in n else "i32") for n in names
+    }
+    aligned = [n for n in names if signature[n].startswith("*") or n == "D"]
+    attributes = {(names.index(n),): [["tt.divisibility", 16]] for n in aligned}
+    source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
+    options = {"num_warps": warps}
+    compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(compiled.asm["cubin"])
+        file.flush()
+        usage = subprocess.run(
+            [str(CUOBJDUMP), "--dump-resource-usage", file.name], capture_output=True, text=True, check=True
+        ).stdout
+    found = dict(re.findall(r"(REG|STACK):(\d+)", usage))
+    return {"registers": int(found["REG"]), "stack_bytes": int(found["STACK"])}
+
+
+def main() -> None:
+    arch = int(sys.argv[1])
+    print(json.dumps({name: compile_kernel(kernel, *rest, arch) for name, kernel, *rest in KERNELS}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,2 @@
+#pragma once
+typedef void* cublasHandle_t; typedef int cublasStatus_t;

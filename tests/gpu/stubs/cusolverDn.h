@@ -1,0 +1,2 @@
+#pragma once
+typedef void* cusolverDnHandle_t; typedef int cusolverStatus_t;

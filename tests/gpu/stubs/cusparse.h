@@ -1,0 +1,2 @@
+#pragma once
+typedef void* cusparseHandle_t; typedef int cusparseStatus_t;

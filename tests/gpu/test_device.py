@@ -1,0 +1,96 @@
+"""What decides on a GPU: kernels by what is there, waves by what fits, less at a time when memory runs out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from acs_fast.ops import backends, greedy
+from acs_fast.ops import device as ops
+from tests.gpu import cases
+from tests.gpu.requirements import need_triton
+
+SIZES, BUDGETS = [40, 7, 33], torch.tensor([6, 2, 5])
+
+
+def problem(device):
+    r, h = cases.factors(sum(SIZES), 1, 3, 9)
+    members, offsets = cases.grouping(SIZES)
+    return r.to(device), h.to(device), True, False, members.to(device), offsets, BUDGETS, 13
+
+
+def same_objective(found, device):
+    args = [x.cpu() if isinstance(x, torch.Tensor) else x for x in problem(device)]
+    expected = greedy.facility_location(*args, 1 << 30)
+    torch.testing.assert_close(found[3].cpu(), expected[3], rtol=1e-4, atol=0.0)
+    assert float(found[1].sum()) == sum(SIZES)
+    group_of = torch.empty(sum(SIZES), dtype=torch.int64)
+    group_of[args[4]] = torch.arange(3).repeat_interleave(torch.tensor(SIZES))
+    assert group_of[found[0].cpu()].tolist() == torch.arange(3).repeat_interleave(BUDGETS).tolist()
+    assert len(set(found[0].tolist())) == 13
+
+
+@pytest.mark.parametrize("workspace", [1 << 30, 10_000, 5_000, 1_000, 0], ids="workspace of {} bytes".format)
+def test_any_workspace_gives_the_same_objective(device, workspace):
+    need_triton()
+    same_objective(ops.facility_location(*problem(device), workspace, backend="triton"), device)
+
+
+def test_without_triton_torch_measures(monkeypatch, device):
+    monkeypatch.setattr(ops, "has_triton", lambda: False)
+    assert str(ops.kernels(torch.float32)) == "distances by torch, greedy by torch"
+    for workspace in (1 << 30, 1_000):
+        same_objective(ops.facility_location(*problem(device), workspace), device)
+
+
+def test_what_is_there_decides(monkeypatch):
+    for triton in (False, True):
+        for cuda in (False, True):
+            monkeypatch.setattr(ops, "has_triton", lambda there=triton: there)
+            monkeypatch.setattr(ops, "has_cuda_greedy", lambda there=cuda: there)
+            found = ops.kernels(torch.float32)
+            assert found.distances == ("triton" if triton else "torch")
+            assert found.greedy == ("cuda" if cuda else found.distances)
+            assert ops.kernels(torch.float64).distances == "torch"
+            assert ops.kernels(torch.float32, "triton").greedy == found.distances
+            expected = tuple(name for name, there in (("triton", triton), ("cuda", cuda)) if there)
+            assert ops.automatic("facility_location") == expected
+
+
+def test_out_of_memory_takes_less_at_a_time(monkeypatch, device):
+    need_triton()
+    whole, tried = ops._Problem._solve_dense, []
+
+    def short_of_memory(self, a, b):
+        tried.append((a, b))
+        if b - a > 1 or a == 2:
+            raise torch.OutOfMemoryError("no memory left")
+        return whole(self, a, b)
+
+    monkeypatch.setattr(ops._Problem, "_solve_dense", short_of_memory)
+    same_objective(ops.facility_location(*problem(device), 1 << 30, backend="triton"), device)
+    assert tried == [(0, 3), (0, 1), (1, 3), (1, 2), (2, 3)]
+
+
+def test_greedy_on_any_matrix(device):
+    need_triton()
+    d = torch.rand(30, 30, generator=torch.Generator().manual_seed(0))
+    for found, expected in zip(ops.greedy_on_matrix(d.to(device), 7, "triton"), greedy.greedy(d, 7), strict=True):
+        assert torch.equal(found.cpu(), expected)
+
+
+def test_missing_backends_say_why():
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is there")
+    for name in ("triton", "cuda"):
+        assert "finds no GPU" in (backends.why_missing(name) or "")
+        with pytest.raises(RuntimeError, match=f"backend '{name}' is not available: torch .* finds no GPU"):
+            backends.chosen("greedy", name, torch.device("cpu"))
+
+
+def test_an_explicit_backend_without_the_operator_raises(monkeypatch):
+    monkeypatch.setattr(backends, "why_missing", lambda name: None)
+    with pytest.raises(RuntimeError, match="pairwise_distances has no cuda kernels"):
+        backends.chosen("pairwise_distances", "cuda", torch.device("cuda"))
+    with pytest.raises(ValueError, match="needs tensors on a GPU"):
+        backends.chosen("greedy", "triton", torch.device("cpu"))

@@ -1,0 +1,132 @@
+"""What only a GPU can show: the CPU's picks, equal over repeats, no waiting for the host, memory running out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import acs_fast as acs
+from acs_fast.ops import batched_matching, compiled
+from acs_fast.ops import device as ops
+from acs_fast.ops.packed import packed_greedy, packed_layout
+from tests.gpu import cases
+from tests.gpu.requirements import need, need_gpu, need_triton
+
+SIZES = {
+    "one": ([1], [1]),
+    "small groups": ([20] * 300, [6] * 300),
+    "a few large": ([1500, 700, 900], [200, 100, 90]),
+    "one large": ([4000], [400]),
+    "larger than blocks follow by themselves": ([17000], [40]),
+    "mixed": ([3000, *[50] * 200], [300, *[9] * 200]),
+}
+
+
+@pytest.fixture(autouse=True)
+def cuda_greedy():
+    need_gpu("cuda")
+    need("cuda", ops.has_cuda_greedy(), "the compiled module has no CUDA kernels")
+
+
+def packed(sizes, ties, dtype=torch.float32):
+    layout, elements = packed_layout(torch.tensor([0, *sizes]).cumsum(0))
+    data, largest = torch.full((elements,), torch.nan, dtype=dtype, device="cuda"), []
+    for i, (_, n, start, stride) in enumerate(layout.tolist()):
+        x = torch.randn(n, 4, generator=torch.Generator().manual_seed(i)).cuda().to(dtype)
+        d = torch.cdist(x.round(), x.round()) if ties else torch.cdist(x, x)
+        d = torch.minimum(d, d.T).fill_diagonal_(0.0)
+        data.as_strided((n, n), (stride, 1), start).copy_(d)
+        largest.append(d.max())
+    return data, layout, torch.stack(largest)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("name", SIZES)
+def test_picks_are_the_cpu_s_bit_for_bit(name, ties, dtype):
+    sizes, budgets = SIZES[name]
+    data, layout, largest = packed(sizes, ties, dtype)
+    k = sum(budgets)
+    found = torch.ops.acs_fast.packed_greedy(data, layout, torch.tensor(budgets), k, largest, True)
+    expected = packed_greedy(data.cpu(), layout, torch.tensor(budgets), k, largest.cpu(), True)
+    for part, f, e in zip(("picks", "gains", "weights", "assignment", "objective"), found, expected, strict=True):
+        assert torch.equal(f.cpu(), e), part
+
+
+def test_equal_over_twenty_repeats():
+    sizes, budgets = [1500, 700, 900], torch.tensor([200, 100, 90])
+    data, layout, largest = packed(sizes, True)
+    runs = [torch.ops.acs_fast.packed_greedy(data, layout, budgets, 390, largest, True) for _ in range(20)]
+    assert all(torch.equal(a, b) for run in runs[1:] for a, b in zip(runs[0], run, strict=True))
+
+
+def test_no_waiting_for_the_host(monkeypatch):
+    data, layout, largest = packed([500, 300], False)
+    budgets = torch.tensor([50, 30])
+    torch.ops.acs_fast.packed_greedy(data, layout, budgets, 80, largest, True)
+    search = matching_search()
+    search._round()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        torch.ops.acs_fast.packed_greedy(data, layout, budgets, 80, largest, True)
+        for _ in range(10):
+            search._round()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def matching_search():
+    r, h = cases.factors(300, 1, 10, 16)
+    r, h = r.cuda().double()[None], h.cuda().double()[None]
+    samples = batched_matching.Samples(r, h, True)
+    target = samples.total(torch.ones(1, 300, dtype=torch.float64, device="cuda"))
+    inside = torch.ones(1, 300, dtype=torch.bool, device="cuda")
+    search = batched_matching._Search(samples, inside, torch.tensor([90], device="cuda"), target, 0.0)
+    search._grow(200)
+    return search
+
+
+@pytest.mark.parametrize("backend", ["auto", "cuda", "triton", "reference"])
+def test_every_backend_end_to_end(backend):
+    need_triton()
+    r, h = cases.factors(600, 1, 10, 64)
+    groups = torch.arange(600) % 4
+    expected = acs.facility_location(acs.LastLayerGradients(r[:, 0], h[:, 0]), 0.2, groups=groups, backend="reference")
+    g = acs.LastLayerGradients(r[:, 0].cuda(), h[:, 0].cuda())
+    found = acs.facility_location(g, 0.2, groups=groups.cuda(), backend=backend)
+    assert found.stats["objective"] == pytest.approx(expected.stats["objective"], rel=1e-3)
+    assert found.indices.is_cuda
+
+
+def test_memory_running_out_is_no_exception():
+    need_triton()
+    n = 30000
+    g = acs.LastLayerGradients(torch.randn(n, 4, device="cuda"), torch.randn(n, 8, device="cuda"))
+    free, total = torch.cuda.mem_get_info()
+    torch.cuda.set_per_process_memory_fraction(min(1.0, (total - free + (1 << 30)) / total))
+    try:
+        found = acs.facility_location(g, 20)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert len(found.indices) == 20
+
+
+def test_matching_is_the_reference_s():
+    r, h = cases.factors(400, 1, 10, 32)
+    g = acs.LastLayerGradients(r[:, 0], h[:, 0])
+    expected = acs.gradient_matching(g, 100, backend="reference")
+    found = acs.gradient_matching(g.to("cuda"), 100)
+    error = "relative_gradient_error"
+    assert found.stats[error] <= expected.stats[error] * 1.001 + 1e-9
+
+
+def test_operators_pass_opcheck():
+    need_triton()
+    r, h = (x.cuda() for x in cases.factors(40, 1, 3, 8))
+    for op, args in (
+        ("pairwise_distances", (r, h, True, False)),
+        ("greedy", (torch.rand(30, 30, device="cuda"), 5)),
+        ("cross_entropy_residuals", (r[:, 0], torch.arange(40, device="cuda") % 3)),
+    ):
+        torch.library.opcheck(getattr(torch.ops.acs_fast, op).default, args)
+    assert compiled.MODULE is not None

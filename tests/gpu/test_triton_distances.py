@@ -1,0 +1,82 @@
+"""Distances and norms by Triton against the reference."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from acs_fast.ops import distances as reference
+from tests.gpu import cases
+from tests.gpu.requirements import need_triton
+
+SHAPES = [(1, 1, 3, 5), (2, 1, 1, 1), (63, 1, 10, 17), (130, 2, 7, 33), (40, 3, 5, 6), (70, 1, 130, 40)]
+
+
+@pytest.fixture(autouse=True)
+def triton_distances():
+    need_triton()
+    from acs_fast.ops.triton import distances
+
+    return distances
+
+
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_as_accurate_as_the_reference(triton_distances, device, shape, squared):
+    r, h = cases.factors(*shape)
+    exact = reference.pairwise_distances(r.double(), h.double(), True, squared)
+    expected = reference.pairwise_distances(r, h, True, squared)
+    found = triton_distances.pairwise_distances(r.to(device), h.to(device), True, squared).cpu()
+    error, allowed = (found - exact).abs(), (expected - exact).abs().max() + 1e-5 * exact.max()
+    assert float(error.max()) <= float(allowed)
+    assert torch.equal(found, found.T)
+    assert not found.diagonal().any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_accumulated_in_float32(triton_distances, device, dtype):
+    r, h = cases.factors(40, 1, 5, 18, dtype)
+    exact = reference.pairwise_distances(r.double(), h.double(), False, False)
+    found = triton_distances.pairwise_distances(r.to(device), h.to(device), False, False).cpu()
+    assert found.dtype == torch.float32
+    assert float((found - exact).abs().max()) <= 1e-5 * float(exact.max())
+
+
+def test_identical_samples_are_at_zero_and_close_ones_exact(triton_distances, device):
+    r, h = cases.factors(63, 1, 10, 17)
+    found = triton_distances.pairwise_distances(r.to(device), h.to(device), True, False).cpu()
+    exact = reference.pairwise_distances(r.double(), h.double(), True, False)
+    assert float(found[5, 17]) == 0.0
+    assert float(found[9, 11]) == 0.0
+    assert float(found[3, 4]) == pytest.approx(float(exact[3, 4]), rel=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["ieee", "tf32x3", "tf32", "bf16"])
+def test_precision_is_selectable(triton_distances, device, precision):
+    r, h = cases.factors(40, 1, 10, 20)
+    exact = reference.pairwise_distances(r.double(), h.double(), True, False)
+    found = triton_distances.pairwise_distances(r.to(device), h.to(device), True, False, precision=precision).cpu()
+    bound = {"ieee": 1e-5, "tf32x3": 1e-5, "tf32": 2e-2, "bf16": 1e-1}[precision]
+    assert float((found - exact).abs().max()) <= bound * float(exact.max())
+
+
+@pytest.mark.parametrize("tile", [16, 64])
+def test_groups_in_one_launch(triton_distances, device, tile):
+    sizes = [70, 5, 1, 33]
+    r, h = cases.factors(sum(sizes), 1, 4, 9)
+    members, offsets = cases.grouping(sizes)
+    packed = triton_distances.packed_distances(
+        r.to(device), h.to(device), True, False, members.to(device), offsets, tile=tile
+    )
+    for i, (first, n, start, stride) in enumerate(packed.layout.tolist()):
+        own = members[first : first + n]
+        found = packed.data.as_strided((n, n), (stride, 1), start).cpu()
+        exact = reference.pairwise_distances(r[own].double(), h[own].double(), True, False)
+        assert float((found - exact).abs().max()) <= 1e-5 * max(1.0, float(exact.max()))
+        assert float(packed.largest[i]) == float(found.max())
+
+
+def test_matrices_past_two_to_the_31_elements_are_addressed(triton_distances):
+    layout, elements = triton_distances.packed_layout(torch.tensor([0, 50000, 100000]))
+    assert layout.dtype == torch.int64
+    assert elements == 2 * 50000 * 50016 > 2**31

@@ -1,0 +1,60 @@
+"""Residuals by Triton against the reference, and the reference against autograd."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from acs_fast.ops import residuals as reference
+from tests.gpu.requirements import need_triton
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("batch", "classes"), [(1, 2), (5, 10), (3, 1000), (2, 5000)])
+def test_equal_to_the_reference(device, batch, classes, dtype):
+    need_triton()
+    from acs_fast.ops.triton import residuals
+
+    torch.manual_seed(0)
+    clean, adversarial = (3.0 * torch.randn(2, batch, classes)).to(dtype)
+    y = torch.randint(classes, (batch,))
+    on = [x.to(device) for x in (clean, adversarial, y)]
+    pairs = (
+        (residuals.cross_entropy_residuals(on[0], on[2]), reference.cross_entropy_residuals(clean, y)),
+        (residuals.trades_residuals(*on, 6.0), reference.trades_residuals(clean, adversarial, y, 6.0)),
+    )
+    tolerance = 2.0 * torch.finfo(dtype).eps
+    for found, expected in pairs:
+        for f, e in zip(found, expected, strict=True):
+            assert f.dtype == e.dtype
+            limit = tolerance if e.dtype == dtype else 1e-5
+            assert float((f.cpu().double() - e.double()).abs().max()) <= max(limit, 4e-6) * float(
+                e.double().abs().max()
+            )
+
+
+def test_strided_logits_and_a_given_place(device):
+    need_triton()
+    from acs_fast.ops.triton import residuals
+
+    logits = torch.randn(6, 9).to(device).T  # rows are not contiguous
+    y = torch.arange(9).to(device) % 6
+    container = torch.zeros(12, 6, device=device)
+    residuals.cross_entropy_residuals(logits, y, out=container[2:11])
+    expected = reference.cross_entropy_residuals(logits, y)[0]
+    torch.testing.assert_close(container[2:11], expected)
+    assert not container[:2].any()
+    assert not container[11:].any()
+
+
+def test_reference_is_what_autograd_says():
+    torch.manual_seed(0)
+    clean, adversarial = torch.randn(2, 4, 5, dtype=torch.float64).requires_grad_()
+    y, beta = torch.tensor([0, 1, 2, 3]), 6.0
+    log_p, log_q = clean.log_softmax(1), adversarial.log_softmax(1)
+    loss = (F.nll_loss(log_p, y, reduction="none") + beta * (log_p.exp() * (log_p - log_q)).sum(1)).sum()
+    gradients = torch.autograd.grad(loss, (clean, adversarial))
+    r, norms = reference.trades_residuals(clean.detach(), adversarial.detach(), y, beta)
+    torch.testing.assert_close(r, torch.stack(gradients, 1))
+    torch.testing.assert_close(norms, r.square().sum(2))
