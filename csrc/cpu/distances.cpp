@@ -238,11 +238,12 @@ T Distances<T>::matrix(std::atomic<int64_t>& next, T* out) const {
   TileBuffers<T> buffers(k_.tile, f_.R);
   const int64_t n = f_.n;
   T top = T(0);
-  upper_tiles(next, buffers, [&](int64_t i0, int64_t i1, int64_t j0, int64_t j1, const T* d, int64_t stride, T largest) {
+  const auto write = [&](int64_t i0, int64_t i1, int64_t j0, int64_t j1, const T* d, int64_t stride, T largest) {
     top = std::max(top, largest);
     for (int64_t i = i0; i < i1; ++i) std::memcpy(out + i * n + j0, d + (i - i0) * stride, sizeof(T) * (j1 - j0));
     if (i0 != j0) k_.transpose(d, stride, i1 - i0, j1 - j0, out + j0 * n + i0, n);
-  });
+  };
+  upper_tiles(next, buffers, write);
   return top;
 }
 

@@ -11,7 +11,7 @@
 
 namespace acs_fast {
 
-// n samples with R head passes: residuals [., R, C] and features [., R, D], contiguous; `members` picks and orders them.
+// n samples, `members` of those in contiguous residuals [., R, C] and features [., R, D]; R head passes.
 template <class T>
 struct Factors {
   const T* residuals;
@@ -106,7 +106,7 @@ class Distances {
   // Distances from at most tile_size() rows to samples [j0, j1), at most as many, j0 at the start of a panel; returns
   // the largest
   T tile(const TileRows<T>& rows, int64_t j0, int64_t j1, TileBuffers<T>& buffers, T* out, int64_t stride) const;
-  // Calls visit(i0, i1, j0, j1, d, stride, largest) for the tiles of the upper triangle that this thread takes off the counter
+  // visit(i0, i1, j0, j1, d, stride, largest) for the tiles of the upper triangle that this thread takes off the counter
   template <class Visit>
   void upper_tiles(std::atomic<int64_t>& next, TileBuffers<T>& buffers, const Visit& visit) const;
   // The whole matrix: upper tiles computed, lower ones mirrored; returns the largest entry this thread has seen

@@ -97,9 +97,8 @@ Seconds solve_matrix_free(Team& team, Distances<T>& distances, int64_t budget, G
   team.run([&](int rank) {
     distances.prepare(team, rank);
     T top = T(0);
-    distances.upper_tiles(next, buffers[rank], [&](int64_t, int64_t, int64_t, int64_t, const T*, int64_t, T largest_here) {
-      top = std::max(top, largest_here);
-    });
+    const auto visit = [&](int64_t, int64_t, int64_t, int64_t, const T*, int64_t, T here) { top = std::max(top, here); };
+    distances.upper_tiles(next, buffers[rank], visit);
     largest[rank] = top;
   });
   Greedy<T> greedy(n, double(largest_of(largest)));

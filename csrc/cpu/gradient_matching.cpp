@@ -1,4 +1,4 @@
-// Non-negative orthogonal matching pursuit in Gram space: correlations and Gram columns by all threads, the refit by one.
+// Non-negative orthogonal matching pursuit in Gram space: all threads on correlations and Gram columns, one on the refit.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -36,12 +36,12 @@ class Matcher {
         ridge_(ridge),
         part_(part_of(f.n, team.size())),
         parts_((f.n + part_ - 1) / part_),
+        by_residual_(residual_is_cheaper(f, budget)),
         to_target_(f.n),
         correlation_(f.n),
         open_(f.n, 1),
-        best_(parts_),
         pick_(f.R * (f.C + f.D)),
-        fit_(ridge, [this](int64_t a, int64_t b) { return columns_[std::max(a, b)][picks_[std::min(a, b)]]; }) {}
+        fit_(ridge, [this](int64_t a, int64_t b) { return gram(a, b); }) {}
 
   void run() {
     team_.lead([&] {
@@ -79,6 +79,14 @@ class Matcher {
   const Seconds& seconds() const { return seconds_; }
 
  private:
+  // What is left of the inner products with the target costs either a pass over the Gram columns of all picks, which
+  // are as long as there are samples, or one over the factors with the residual matrix, which keeps no long columns.
+  static bool residual_is_cheaper(const Factors<T>& f, int64_t budget) {
+    constexpr double kMemory = 3.0;  // a product with a number from memory, in products with one from a cache
+    const double n = double(f.n), picks = 0.5 * double(budget), width = double(f.C + f.D) * double(f.R * f.R);
+    const double by_columns = kMemory * picks * n + n * width;
+    return double(f.R * f.C * f.D) * (n + picks) + picks * width < by_columns;
+  }
   static int64_t part_of(int64_t n, int threads) {
     const int64_t steps = (n + kStep - 1) / kStep;
     return std::max<int64_t>(1, (steps + 8 * threads - 1) / (8 * threads)) * kStep;
@@ -101,39 +109,62 @@ class Matcher {
     return sum;
   }
 
+  // Inner product of two atoms
+  double gram(int64_t a, int64_t b) const {
+    const auto& column = columns_[std::max(a, b)];
+    return column[by_residual_ ? std::min(a, b) : picks_[std::min(a, b)]];
+  }
+
+  // The inner products of samples with what is left of the target
+  void correlate() {
+    if (by_residual_) {
+      residual_.assign(target_, target_ + f_.C * width_);
+      subtract_total(used_, residual_.data());
+      share([&](Span own, int64_t) {
+        for (int64_t i = own.begin; i < own.end; ++i) correlation_[i] = correlation(i, residual_.data());
+      });
+      return;
+    }
+    std::vector<const double*> columns;
+    std::vector<double> weights;
+    for (const int64_t a : used_) {
+      columns.push_back(columns_[a].data());
+      weights.push_back(weights_[a]);
+    }
+    share([&](Span own, int64_t) {
+      std::copy(to_target_.begin() + own.begin, to_target_.begin() + own.end, correlation_.begin() + own.begin);
+      double_kernels().subtract(correlation_.data(), columns.data(), weights.data(), int64_t(columns.size()), own.begin,
+                                own.end);
+    });
+  }
+
   // The open sample with the largest inner product with what is left of the target, the lowest among equals; or -1
   int64_t select(double floor) {
-    share([&](Span own, int64_t p) {
-      std::copy(to_target_.begin() + own.begin, to_target_.begin() + own.end, correlation_.begin() + own.begin);
-      double_kernels().subtract(correlation_.data(), used_columns_.data(), used_weights_.data(),
-                                int64_t(used_columns_.size()), own.begin, own.end);
-      int64_t best = -1;
-      for (int64_t i = own.begin; i < own.end; ++i)
-        if (open_[i] && (best < 0 || correlation_[i] > correlation_[best])) best = i;
-      best_[p] = best;
-    });
+    correlate();
     int64_t best = -1;
-    for (const int64_t i : best_)
-      if (i >= 0 && (best < 0 || correlation_[i] > correlation_[best])) best = i;
+    for (int64_t i = 0; i < f_.n; ++i)
+      if (open_[i] && (best < 0 || correlation_[i] > correlation_[best])) best = i;
     return best >= 0 && correlation_[best] > floor ? best : -1;
   }
 
-  // A new atom with its inner products with every sample
+  // A new atom with its inner products: with every sample, or with the atoms
   void add_column(int64_t pick) {
     open_[pick] = 0;
     picks_.push_back(pick);
-    columns_.emplace_back(f_.n);
+    const int64_t length = by_residual_ ? int64_t(picks_.size()) : f_.n;
+    columns_.emplace_back(length);
     double *r = pick_.data(), *h = r + f_.R * f_.C, *out = columns_.back().data();
     std::copy_n(f_.residual(pick, 0), f_.R * f_.C, r);
     std::copy_n(f_.feature(pick, 0), f_.R * f_.D, h);
-    share([&](Span own, int64_t) {
-      for (int64_t i = own.begin; i < own.end; ++i) {
+    team_.share((length + part_ - 1) / part_, [&](int64_t p, int) {
+      for (int64_t at = p * part_; at < std::min(length, (p + 1) * part_); ++at) {
+        const int64_t i = by_residual_ ? picks_[at] : at;
         double sum = 0.0;
         for (int64_t b = 0; b < f_.R; ++b)
           for (int64_t a = 0; a < f_.R; ++a)
             sum += k_.dot(f_.residual(i, b), r + a * f_.C, f_.C) *
                    (k_.dot(f_.feature(i, b), h + a * f_.D, f_.D) + double(f_.bias));
-        out[i] = sum;
+        out[at] = sum;
       }
     });
   }
@@ -151,57 +182,49 @@ class Matcher {
     gains_.push_back(objective_ - objective);
     objective_ = objective;
     weights_ = fit_.weights();
-    used_columns_.clear();
-    used_weights_.clear();
-    for (size_t a = 0; a < weights_.size(); ++a) {
-      if (!(weights_[a] > 0.0)) continue;
-      used_columns_.push_back(columns_[a].data());
-      used_weights_.push_back(weights_[a]);
-    }
+    used_.clear();
+    for (size_t a = 0; a < weights_.size(); ++a)
+      if (weights_[a] > 0.0) used_.push_back(int64_t(a));
     return true;
   }
 
   // One step of iterative refinement with the residual formed from the factors, kept where all weights stay >= 0
   void polish() {
-    if (used_weights_.empty()) return;
-    NonNegativeLeastSquares rebuilt(ridge_, [this](int64_t a, int64_t b) {
-      return columns_[std::max(used_[a], used_[b])][picks_[std::min(used_[a], used_[b])]];
-    });
+    if (used_.empty()) return;
     const bool current = fit_.weights() == weights_;
-    used_ = fit_.passive();
-    if (!current) {
-      used_.clear();
-      for (size_t a = 0; a < weights_.size(); ++a)
-        if (weights_[a] > 0.0) used_.push_back(int64_t(a));
-      for (const int64_t a : used_)
+    const std::vector<int64_t> atoms = current ? fit_.passive() : used_;  // in the order of the factor's rows
+    NonNegativeLeastSquares rebuilt(ridge_, [&](int64_t a, int64_t b) { return gram(atoms[a], atoms[b]); });
+    if (!current)
+      for (const int64_t a : atoms)
         if (!rebuilt.append(to_target_[picks_[a]])) return;
-    }
-    std::vector<double> residual(target_, target_ + f_.C * width_), gradient(used_.size());
-    constexpr int64_t kColumns = 64;
-    team_.share(f_.D / kColumns + 1, [&](int64_t p, int) {
-      subtract_total({p * kColumns, std::min(f_.D, (p + 1) * kColumns)}, p == 0, residual.data());
-    });
-    team_.share(int64_t(used_.size()), [&](int64_t p, int) {
-      gradient[p] = correlation(picks_[used_[p]], residual.data()) - ridge_ * weights_[used_[p]];
+    residual_.assign(target_, target_ + f_.C * width_);
+    subtract_total(atoms, residual_.data());
+    std::vector<double> gradient(atoms.size());
+    team_.share(int64_t(atoms.size()), [&](int64_t p, int) {
+      gradient[p] = correlation(picks_[atoms[p]], residual_.data()) - ridge_ * weights_[atoms[p]];
     });
     std::vector<double> refined = (current ? fit_ : rebuilt).solve_passive(std::move(gradient));
-    for (size_t p = 0; p < used_.size(); ++p) refined[p] += weights_[used_[p]];
+    for (size_t p = 0; p < atoms.size(); ++p) refined[p] += weights_[atoms[p]];
     if (!std::all_of(refined.begin(), refined.end(), [](double w) { return w >= 0.0; })) return;
-    for (size_t p = 0; p < used_.size(); ++p) weights_[used_[p]] = refined[p];
+    for (size_t p = 0; p < atoms.size(); ++p) weights_[atoms[p]] = refined[p];
   }
 
-  // Takes the weighted sum of the gradients off `out` [C, D (+1)], in the columns of this share
-  void subtract_total(Span columns, bool with_bias, double* out) const {
-    for (const int64_t atom : used_)
-      for (int64_t a = 0; a < f_.R; ++a) {
-        const T *r = f_.residual(picks_[atom], a), *h = f_.feature(picks_[atom], a);
-        for (int64_t c = 0; c < f_.C; ++c) {
-          const double factor = weights_[atom] * double(r[c]);
-          double* row = out + c * width_;
-          for (int64_t d = columns.begin; d < columns.end; ++d) row[d] -= factor * double(h[d]);
-          if (with_bias && f_.bias) row[f_.D] -= factor;
+  // Takes the weighted sum of atoms' gradients off `out` [C, D (+1)]; each entry is one chain over the atoms
+  void subtract_total(const std::vector<int64_t>& atoms, double* out) {
+    constexpr int64_t kColumns = 64;
+    team_.share(f_.D / kColumns + 1, [&](int64_t part, int) {
+      const int64_t begin = part * kColumns, end = std::min(f_.D, begin + kColumns);
+      for (const int64_t atom : atoms)
+        for (int64_t a = 0; a < f_.R; ++a) {
+          const T *r = f_.residual(picks_[atom], a), *h = f_.feature(picks_[atom], a);
+          for (int64_t c = 0; c < f_.C; ++c) {
+            const double factor = weights_[atom] * double(r[c]);
+            double* row = out + c * width_;
+            for (int64_t d = begin; d < end; ++d) row[d] -= factor * double(h[d]);
+            if (part == 0 && f_.bias) row[f_.D] -= factor;
+          }
         }
-      }
+    });
   }
 
   Team& team_;
@@ -211,16 +234,15 @@ class Matcher {
   const int64_t width_, budget_;
   const double ridge_;
   const int64_t part_, parts_;  // samples in a part that one member takes at a time; how many parts
-  std::vector<double> to_target_, correlation_;
-  std::vector<char> open_;                 // samples that have not joined
-  std::vector<int64_t> best_;              // of each part
-  std::vector<double> pick_;               // factors of the newest pick
+  const bool by_residual_;
+  std::vector<double> to_target_, correlation_, residual_;
+  std::vector<char> open_;               // samples that have not joined
+  std::vector<double> pick_;             // factors of the newest pick
   NonNegativeLeastSquares fit_;
-  std::vector<int64_t> picks_, used_;      // samples that joined; atoms in use, in the order of the factor
-  std::vector<Buffer<double>> columns_;    // Gram column of each pick
-  std::vector<double> gains_, weights_;    // by pick; of the best solution
-  std::vector<const double*> used_columns_;
-  std::vector<double> used_weights_;
+  std::vector<int64_t> picks_;           // sample of each atom
+  std::vector<Buffer<double>> columns_;  // of each atom: inner products with every sample, or with the atoms before it
+  std::vector<double> gains_, weights_;  // of each atom, in the best solution
+  std::vector<int64_t> used_;            // atoms with a positive weight in it
   double objective_ = 0.0;
   Seconds seconds_;
 };
@@ -260,7 +282,8 @@ Seconds match_all(const FactorTensors& factors, const Problems& problems, const 
     Team side_by_side(count);
     side_by_side.run([&](int rank) {
       Team alone(1);
-      for (size_t i = next.fetch_add(1); i < order.size(); i = next.fetch_add(1)) each[rank].add(match(alone, order[i]), 1);
+      for (size_t i = next.fetch_add(1); i < order.size(); i = next.fetch_add(1))
+        each[rank].add(match(alone, order[i]), 1);
     });
     for (const Seconds& s : each) seconds.add(s, count);
   }
@@ -284,8 +307,8 @@ Tensors4 gradient_matching_cpu(const at::Tensor& residuals, const at::Tensor& fe
   check_same_device(targets, "targets", residuals, "residuals");
   check_floating(targets, "targets");
   const std::vector<int64_t> shape{problems.count(), residuals.size(2), features.size(2) + int64_t(bias)};
-  TORCH_CHECK_VALUE(targets.sizes() == at::IntArrayRef(shape), "targets must be [G, C, D (+1)], ", at::IntArrayRef(shape),
-                    "; got ", targets.sizes());
+  TORCH_CHECK_VALUE(targets.sizes() == at::IntArrayRef(shape), "targets must be [G, C, D (+1)], ",
+                    at::IntArrayRef(shape), "; got ", targets.sizes());
   TORCH_CHECK_VALUE(std::isfinite(ridge) && ridge >= 0.0, "ridge must be finite and >= 0; got ", ridge);
   const at::Tensor goals = targets.detach().to(at::kDouble).contiguous();
   Tensors4 out{at::full({budget}, -1, at::kLong), at::zeros({budget}, at::kDouble), at::zeros({budget}, at::kDouble),

@@ -29,6 +29,8 @@ struct Survey {
   bool valid() const { return !std::signbit(value()) && std::isfinite(value()); }
 };
 
+int64_t block_size(int64_t n, int64_t begin) { return std::min<int64_t>(kCompared, n - begin); }
+
 template <class T>
 Survey<T> survey(Team& team, const T* d, int64_t n) {
   std::vector<Survey<T>> found(team.size());
@@ -37,8 +39,8 @@ Survey<T> survey(Team& team, const T* d, int64_t n) {
     Survey<T> own;
     for (int64_t i = next.fetch_add(kCompared); i < n; i = next.fetch_add(kCompared))
       for (int64_t j = i; j < n; j += kCompared)
-        own.symmetric &= kernels<T>().mirrors(d + i * n + j, d + j * n + i, n, std::min<int64_t>(kCompared, n - i),
-                                              std::min<int64_t>(kCompared, n - j), &own.largest);
+        own.symmetric &= kernels<T>().mirrors(d + i * n + j, d + j * n + i, n, block_size(n, i), block_size(n, j),
+                                              &own.largest);
     found[rank] = own;
   });
   for (const auto& f : found) {
@@ -57,8 +59,7 @@ Buffer<T> columns_of(Team& team, const T* d, int64_t n) {
   team.run([&](int) {
     for (int64_t i = next.fetch_add(kCompared); i < n; i = next.fetch_add(kCompared))
       for (int64_t j = 0; j < n; j += kCompared)
-        kernels<T>().transpose(d + i * n + j, n, std::min<int64_t>(kCompared, n - i), std::min<int64_t>(kCompared, n - j),
-                               mirrored.data() + j * n + i, n);
+        kernels<T>().transpose(d + i * n + j, n, block_size(n, i), block_size(n, j), mirrored.data() + j * n + i, n);
   });
   return mirrored;
 }
@@ -71,7 +72,8 @@ void solve(const at::Tensor& distances, int64_t budget, Tensors3& out) {
   Survey<T> found = survey(team, d, n);
   if (!found.valid()) {  // NaN, infinite, negative, or only a minus zero
     TORCH_CHECK_VALUE(distances.isfinite().all().item<bool>(), "distances must be finite");
-    TORCH_CHECK_VALUE(distances.ge(0).all().item<bool>(), "distances must be >= 0; got ", distances.min().item<double>());
+    TORCH_CHECK_VALUE(distances.ge(0).all().item<bool>(), "distances must be >= 0; got ",
+                      distances.min().item<double>());
     const T top = distances.max().item<T>() + T(0);
     found.largest = 0;
     std::memcpy(&found.largest, &top, sizeof top);

@@ -54,8 +54,8 @@ class Greedy {
     T low[kRowsAtOnce] = {}, high[kRowsAtOnce];
     std::fill_n(high, kRowsAtOnce, d_max_);
     for (int64_t r = 0; r < count; r += kRowsAtOnce)
-      k_.clamp_sum(sums, rows + r, low, high, int(std::min<int64_t>(kRowsAtOnce, count - r)), columns.begin, columns.end,
-                   quantiser_.scale, 0);
+      k_.clamp_sum(sums, rows + r, low, high, int(std::min<int64_t>(kRowsAtOnce, count - r)), columns.begin,
+                   columns.end, quantiser_.scale, 0);
   }
   void set_gains(const uint64_t* sums, Span columns) {
     const uint64_t all = uint64_t(n_) * (uint64_t(quantiser_(d_max_)) + kRoundingMagicBits);
@@ -71,7 +71,10 @@ class Greedy {
     std::vector<std::vector<const T*>> rows(team.size(), std::vector<const T*>(std::min(n_, source.rows_at_once())));
     best_.resize(parts);
     const auto columns_of = [&](int64_t p) { return Span{p * part, std::min(n_, (p + 1) * part)}; };
-    team.share(parts, [&](int64_t p, int) { best_[p] = k_.argmax(gain_.data(), columns_of(p).begin, columns_of(p).end); });
+    const auto find_best = [&](int64_t p) {
+      best_[p] = k_.argmax(gain_.data(), columns_of(p).begin, columns_of(p).end);
+    };
+    team.share(parts, [&](int64_t p, int) { find_best(p); });
     for (int64_t step = 0; step < budget; ++step) {
       int64_t pick = best_[0];
       for (const int64_t j : best_) pick = gain_[j] > gain_[pick] ? j : pick;  // in order: the lowest index first
@@ -87,10 +90,10 @@ class Greedy {
           const Span columns = columns_of(p);
           source.rows(columns, rank, rows[rank].data());
           lower(rows[rank].data(), touched.data() + first, size, column, current.data(), columns);
-          best_[p] = k_.argmax(gain_.data(), columns.begin, columns.end);
+          find_best(p);
         });
       }
-      if (count == 0) best_[pick / part] = k_.argmax(gain_.data(), columns_of(pick / part).begin, columns_of(pick / part).end);
+      if (count == 0) find_best(pick / part);
       for (int64_t t = 0; t < count; ++t) {
         result.assignment[touched[t]] = step;
         current[touched[t]] = column[touched[t]];
