@@ -62,8 +62,9 @@ def check_finite(name: str, *tensors: Tensor) -> None:
 
 
 def _is_finite(x: Tensor) -> bool:
-    """One pass that allocates nothing: NaN spreads to the extremes, infinity is one."""
-    return x.numel() == 0 or all(math.isfinite(float(v)) for v in torch.aminmax(x.detach()))
+    """Passes that allocate nothing: NaN and infinity spread to the sum, and to the extremes where a sum overflows."""
+    x = x.detach()
+    return x.numel() == 0 or math.isfinite(float(x.sum())) or all(math.isfinite(float(v)) for v in torch.aminmax(x))
 
 
 def check_unit_interval(name: str, x: Tensor) -> None:

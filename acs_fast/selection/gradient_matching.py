@@ -99,7 +99,7 @@ def _targets(g: LastLayerGradients, problems: Groups, target: Tensor | None) -> 
     """[G, C, D (+1)] float64, one target a group."""
     c, d = g.residuals.shape[-1], g.features.shape[-1]
     if target is None:
-        return torch.stack([total(g[members]) for members in problems])
+        return torch.stack([total(g) if len(members) == len(g) else total(g[members]) for members in problems])
     matrix = (c, d + int(g.bias))
     target = check_floating("target", target).detach().to(g.device, torch.float64)
     lead = () if len(problems) == 1 and target.dim() < 3 else (len(problems),)

@@ -13,6 +13,7 @@ namespace {
 
 constexpr double kTolerance = 1e-10;  // of an inner product with the residual, relative to the largest with the target
 constexpr int64_t kStep = 64;         // parts of the samples begin at its multiples
+constexpr int64_t kAhead = 4;         // Gram columns taken in one pass: the next picks are mostly among the best now
 
 struct Seconds {
   double correlations = 0.0, refit = 0.0;
@@ -40,8 +41,8 @@ class Matcher {
         to_target_(f.n),
         correlation_(f.n),
         open_(f.n, 1),
-        pick_(f.R * (f.C + f.D)),
-        fit_(ridge, [this](int64_t a, int64_t b) { return gram(a, b); }) {}
+        column_of_(f.n, nullptr),
+        fit_(ridge) {}
 
   void run() {
     team_.lead([&] {
@@ -54,9 +55,9 @@ class Matcher {
       while (int64_t(fit_.passive().size()) < budget_) {
         const int64_t pick = select(kTolerance * top);
         if (pick < 0) break;
-        add_column(pick);
+        const std::vector<double> inner = join(pick);
         seconds_.correlations += watch.lap();
-        const bool go_on = refit();
+        const bool go_on = refit(inner.data());
         seconds_.refit += watch.lap();
         if (!go_on) break;
       }
@@ -109,12 +110,6 @@ class Matcher {
     return sum;
   }
 
-  // Inner product of two atoms
-  double gram(int64_t a, int64_t b) const {
-    const auto& column = columns_[std::max(a, b)];
-    return column[by_residual_ ? std::min(a, b) : picks_[std::min(a, b)]];
-  }
-
   // The inner products of samples with what is left of the target
   void correlate() {
     if (by_residual_) {
@@ -128,7 +123,7 @@ class Matcher {
     std::vector<const double*> columns;
     std::vector<double> weights;
     for (const int64_t a : used_) {
-      columns.push_back(columns_[a].data());
+      columns.push_back(column_of_[picks_[a]]);
       weights.push_back(weights_[a]);
     }
     share([&](Span own, int64_t) {
@@ -147,33 +142,85 @@ class Matcher {
     return best >= 0 && correlation_[best] > floor ? best : -1;
   }
 
-  // A new atom with its inner products: with every sample, or with the atoms
-  void add_column(int64_t pick) {
+  // A new atom; returns its inner products with the atoms before it, then with itself
+  std::vector<double> join(int64_t pick) {
     open_[pick] = 0;
     picks_.push_back(pick);
-    const int64_t length = by_residual_ ? int64_t(picks_.size()) : f_.n;
-    columns_.emplace_back(length);
-    double *r = pick_.data(), *h = r + f_.R * f_.C, *out = columns_.back().data();
-    std::copy_n(f_.residual(pick, 0), f_.R * f_.C, r);
-    std::copy_n(f_.feature(pick, 0), f_.R * f_.D, h);
-    team_.share((length + part_ - 1) / part_, [&](int64_t p, int) {
-      for (int64_t at = p * part_; at < std::min(length, (p + 1) * part_); ++at) {
-        const int64_t i = by_residual_ ? picks_[at] : at;
-        double sum = 0.0;
-        for (int64_t b = 0; b < f_.R; ++b)
-          for (int64_t a = 0; a < f_.R; ++a)
-            sum += k_.dot(f_.residual(i, b), r + a * f_.C, f_.C) *
-                   (k_.dot(f_.feature(i, b), h + a * f_.D, f_.D) + double(f_.bias));
-        out[at] = sum;
+    std::vector<double> inner(picks_.size());
+    if (by_residual_) {
+      gram_columns({pick}, int64_t(picks_.size()), picks_.data(), {inner.data()});
+      return inner;
+    }
+    if (!column_of_[pick]) add_columns(pick);
+    for (size_t a = 0; a < picks_.size(); ++a) inner[a] = column_of_[pick][picks_[a]];
+    return inner;
+  }
+
+  // Inner products with every sample, of the pick and of the open samples that come nearest to it
+  void add_columns(int64_t pick) {
+    std::vector<int64_t> wanted{pick};
+    const int64_t count = std::min(kAhead, budget_ - int64_t(fit_.passive().size()));
+    for (int64_t i = 0; i < f_.n; ++i) {
+      if (!open_[i] || column_of_[i]) continue;
+      if (int64_t(wanted.size()) == count && !(count > 1 && correlation_[i] > correlation_[wanted.back()])) continue;
+      if (int64_t(wanted.size()) == count) wanted.pop_back();
+      wanted.push_back(i);
+      for (size_t at = wanted.size() - 1; at > 1 && correlation_[wanted[at]] > correlation_[wanted[at - 1]]; --at)
+        std::swap(wanted[at], wanted[at - 1]);
+    }
+    std::vector<double*> out;
+    for (const int64_t i : wanted) {
+      columns_.emplace_back(f_.n);
+      out.push_back(column_of_[i] = columns_.back().data());
+    }
+    gram_columns(wanted, f_.n, nullptr, out);
+  }
+
+  // out[p][i] = inner product of samples columns[p] and rows[i], or i
+  void gram_columns(const std::vector<int64_t>& columns, int64_t n, const int64_t* rows, const std::vector<double*>& out) {
+    const int64_t stride = f_.R * (f_.C + f_.D);
+    std::vector<double> factors(columns.size() * stride);  // residuals, then features
+    for (size_t p = 0; p < columns.size(); ++p) {
+      std::copy_n(f_.residual(columns[p], 0), f_.R * f_.C, &factors[p * stride]);
+      std::copy_n(f_.feature(columns[p], 0), f_.R * f_.D, &factors[p * stride + f_.R * f_.C]);
+    }
+    team_.share((n + part_ - 1) / part_, [&](int64_t part, int) {
+      const int64_t end = std::min(n, (part + 1) * part_);
+      for (int64_t i = part * part_; i < end; i += kDotRows) {
+        const int count = int(std::min<int64_t>(kDotRows, end - i));
+        const int64_t samples[kDotRows] = {rows ? rows[i] : i, count < 2 ? 0 : rows ? rows[i + 1] : i + 1};
+        for (size_t p = 0; p < columns.size(); p += kDotColumns)
+          gram_block(samples, count, &factors[p * stride], int(std::min<size_t>(kDotColumns, columns.size() - p)),
+                     out.data() + p, i);
       }
     });
   }
 
+  void gram_block(const int64_t* samples, int rows, const double* factors, int columns, double* const* out, int64_t at) {
+    const int64_t stride = f_.R * (f_.C + f_.D);
+    double sums[kDotRows][kDotColumns] = {}, r[kDotRows][kDotColumns], h[kDotRows][kDotColumns];
+    for (int64_t b = 0; b < f_.R; ++b)
+      for (int64_t a = 0; a < f_.R; ++a) {
+        const T *left_r[kDotRows], *left_h[kDotRows];
+        const double *right_r[kDotColumns], *right_h[kDotColumns];
+        for (int i = 0; i < rows; ++i) left_r[i] = f_.residual(samples[i], b), left_h[i] = f_.feature(samples[i], b);
+        for (int p = 0; p < columns; ++p) {
+          right_r[p] = factors + p * stride + a * f_.C;
+          right_h[p] = factors + p * stride + f_.R * f_.C + a * f_.D;
+        }
+        k_.dots(left_r, rows, right_r, columns, f_.C, r);
+        k_.dots(left_h, rows, right_h, columns, f_.D, h);
+        for (int i = 0; i < rows; ++i)
+          for (int p = 0; p < columns; ++p) sums[i][p] += r[i][p] * (h[i][p] + double(f_.bias));
+      }
+    for (int i = 0; i < rows; ++i)
+      for (int p = 0; p < columns; ++p) out[p][at + i] = sums[i][p];
+  }
+
   // Weights with the newest atom; false when the search is over
-  bool refit() {
-    if (!fit_.append(to_target_[picks_.back()])) {  // depends on the atoms in use: no direction of its own
+  bool refit(const double* inner) {
+    if (!fit_.append(to_target_[picks_.back()], inner)) {  // depends on the atoms in use: no direction of its own
       picks_.pop_back();
-      columns_.pop_back();
       return true;
     }
     fit_.solve();
@@ -193,10 +240,12 @@ class Matcher {
     if (used_.empty()) return;
     const bool current = fit_.weights() == weights_;
     const std::vector<int64_t> atoms = current ? fit_.passive() : used_;  // in the order of the factor's rows
-    NonNegativeLeastSquares rebuilt(ridge_, [&](int64_t a, int64_t b) { return gram(atoms[a], atoms[b]); });
-    if (!current)
-      for (const int64_t a : atoms)
-        if (!rebuilt.append(to_target_[picks_[a]])) return;
+    NonNegativeLeastSquares rebuilt(ridge_);
+    for (size_t p = 0; !current && p < atoms.size(); ++p) {
+      std::vector<double> inner(p + 1);
+      for (size_t q = 0; q <= p; ++q) inner[q] = fit_.gram(atoms[p], atoms[q]);
+      if (!rebuilt.append(to_target_[picks_[atoms[p]]], inner.data())) return;
+    }
     residual_.assign(target_, target_ + f_.C * width_);
     subtract_total(atoms, residual_.data());
     std::vector<double> gradient(atoms.size());
@@ -237,10 +286,10 @@ class Matcher {
   const bool by_residual_;
   std::vector<double> to_target_, correlation_, residual_;
   std::vector<char> open_;               // samples that have not joined
-  std::vector<double> pick_;             // factors of the newest pick
+  std::vector<Buffer<double>> columns_;  // inner products of a sample with every sample
+  std::vector<double*> column_of_;       // by sample; null where there is none yet
   NonNegativeLeastSquares fit_;
   std::vector<int64_t> picks_;           // sample of each atom
-  std::vector<Buffer<double>> columns_;  // of each atom: inner products with every sample, or with the atoms before it
   std::vector<double> gains_, weights_;  // of each atom, in the best solution
   std::vector<int64_t> used_;            // atoms with a positive weight in it
   double objective_ = 0.0;

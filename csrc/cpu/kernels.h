@@ -15,6 +15,7 @@ constexpr uint64_t kRoundingMagicBits = 0x4338000000000000u;
 
 constexpr int kCompared = 64;   // rows and columns of a block that is compared with its mirror image
 constexpr int kRowsAtOnce = 8;  // rows that one clamp_sum reads side by side
+constexpr int kDotRows = 2, kDotColumns = 4;  // inner products that one `dots` takes side by side
 
 // Inner products of samples' deviations with the means of the other factor's pass: v = <q, m>, u = <p, k>.
 template <class T>
@@ -59,6 +60,9 @@ struct Kernels {
   // largest of values[begin, end), the lowest index among equals
   int64_t (*argmax)(const int64_t* values, int64_t begin, int64_t end);
 
+  // out[i][p] = sum_d x[i]_d * y[p]_d in float64, for rows <= kDotRows and count <= kDotColumns; each entry is the same
+  // chain over d, whatever its place
+  void (*dots)(const T* const* x, int rows, const double* const* y, int count, int64_t n, double (*out)[kDotColumns]);
   // sum_d x_d * y_d in float64
   double (*dot)(const T* x, const double* y, int64_t n);
   // sum_d (x_d - y_d) * (u_d - v_d) in float64; y and v may be null
@@ -69,8 +73,8 @@ struct DoubleKernels {
   // out_j -= sum_m weights[m] * columns[m][j] for j in [begin, end)
   void (*subtract)(double* out, const double* const* columns, const double* weights, int64_t count, int64_t begin,
                    int64_t end);
-  // y_j += a * x_j
-  void (*axpy)(double a, const double* x, double* y, int64_t n);
+  // out_j = c * above_j + s * below_j and above_j = c * below_j - s * above_j
+  void (*rotate)(double c, double s, double* above, const double* below, double* out, int64_t n);
 };
 
 enum class Simd { kBaseline, kAvx2, kAvx512 };

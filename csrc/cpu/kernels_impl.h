@@ -62,11 +62,19 @@ inline Vec<double> load_doubles(const float* p) {
   typedef Vector<float> F;
   return __builtin_convertvector(F::half(*reinterpret_cast<const F::loose_half*>(p)), Vec<double>);
 }
-inline double total(Vec<double> v) {
-  double sum = 0.0;
-  for (int l = 0; l < kDoubles; ++l) sum += v[l];
-  return sum;
+// The upper half of the lanes onto the lower, until one is left
+typedef double Pair __attribute__((vector_size(16)));
+inline double total(Pair v) { return v[0] + v[1]; }
+#if ACS_BYTES >= 32
+typedef double Four __attribute__((vector_size(32)));
+inline double total(Four v) { return total(__builtin_shufflevector(v, v, 0, 1) + __builtin_shufflevector(v, v, 2, 3)); }
+#endif
+#if ACS_BYTES >= 64
+typedef double Eight __attribute__((vector_size(64)));
+inline double total(Eight v) {
+  return total(__builtin_shufflevector(v, v, 0, 1, 2, 3) + __builtin_shufflevector(v, v, 4, 5, 6, 7));
 }
+#endif
 
 template <class T>
 void multiply_kernel(const T* a, const T* b, int64_t k, T* out, int64_t stride, bool accumulate) {
@@ -353,26 +361,77 @@ void subtract_kernel(double* out, const double* const* columns, const double* we
   }
 }
 
-void axpy_kernel(double a, const double* x, double* y, int64_t n) {
-  const Vec<double> factor = fill(a);
-  int64_t i = 0;
-  for (; i + kDoubles <= n; i += kDoubles) store(y + i, fused(factor, load(x + i), load(y + i)));
-  for (; i < n; ++i) y[i] += a * x[i];
+void rotate_kernel(double c, double s, double* above, const double* below, double* out, int64_t n) {
+  const Vec<double> cosine = fill(c), sine = fill(s);
+  int64_t j = 0;
+  for (; j + kDoubles <= n; j += kDoubles) {
+    const Vec<double> a = load(above + j), b = load(below + j);
+    store(out + j, fused(cosine, a, sine * b));
+    store(above + j, fused(cosine, b, -(sine * a)));
+  }
+  for (; j < n; ++j) {
+    const double a = above[j], b = below[j];
+    out[j] = c * a + s * b;
+    above[j] = c * b - s * a;
+  }
+}
+
+template <class T, int ROWS, int COUNT>
+inline void dots_block(const T* const* x, const double* const* y, int64_t n, double (*out)[kDotColumns]) {
+  Vec<double> sums[ROWS][COUNT] = {};
+  int64_t d = 0;
+  for (; d + kDoubles <= n; d += kDoubles) {
+    Vec<double> left[ROWS];
+#pragma GCC unroll 4
+    for (int i = 0; i < ROWS; ++i) left[i] = load_doubles(x[i] + d);
+#pragma GCC unroll 4
+    for (int p = 0; p < COUNT; ++p) {
+      const Vec<double> right = load(y[p] + d);
+#pragma GCC unroll 4
+      for (int i = 0; i < ROWS; ++i) sums[i][p] = fused(left[i], right, sums[i][p]);
+    }
+  }
+  for (int i = 0; i < ROWS; ++i)
+    for (int p = 0; p < COUNT; ++p) {
+      double sum = total(sums[i][p]);
+      for (int64_t e = d; e < n; ++e) sum += double(x[i][e]) * y[p][e];
+      out[i][p] = sum;
+    }
+}
+
+template <class T>
+void dots_kernel(const T* const* x, int rows, const double* const* y, int count, int64_t n,
+                 double (*out)[kDotColumns]) {
+  static_assert(kDotRows == 2 && kDotColumns == 4, "the cases below are these");
+  switch (rows * 8 + count) {
+    case 8 + 1: return dots_block<T, 1, 1>(x, y, n, out);
+    case 8 + 2: return dots_block<T, 1, 2>(x, y, n, out);
+    case 8 + 3: return dots_block<T, 1, 3>(x, y, n, out);
+    case 8 + 4: return dots_block<T, 1, 4>(x, y, n, out);
+    case 16 + 1: return dots_block<T, 2, 1>(x, y, n, out);
+    case 16 + 2: return dots_block<T, 2, 2>(x, y, n, out);
+    case 16 + 3: return dots_block<T, 2, 3>(x, y, n, out);
+    case 16 + 4: return dots_block<T, 2, 4>(x, y, n, out);
+    default: return;
+  }
 }
 
 template <class T>
 constexpr Kernels<T> table() {
   constexpr int nr = ACS_NV * kLanes<T>;
   static_assert(ACS_TILE % nr == 0 && ACS_TILE % ACS_MR == 0, "micro-tiles must fill a tile");
-  return {ACS_MR, nr, ACS_TILE, multiply_kernel<T>, combine_kernel<T>, distance_row_kernel<T>, transpose_kernel<T>, mirrors_kernel<T>,
-          clamp_sum_kernel<T>, find_lower_kernel<T>, argmax_kernel, dot_kernel<T>, dot_differences_kernel<T>};
+  return {ACS_MR, nr, ACS_TILE,
+          multiply_kernel<T>, combine_kernel<T>, distance_row_kernel<T>,
+          transpose_kernel<T>, mirrors_kernel<T>,
+          clamp_sum_kernel<T>, find_lower_kernel<T>, argmax_kernel,
+          dots_kernel<T>, dot_kernel<T>, dot_differences_kernel<T>};
 }
 
 }  // namespace
 
 const Kernels<float> kFloat = table<float>();
 const Kernels<double> kDouble = table<double>();
-const DoubleKernels kExtra = {subtract_kernel, axpy_kernel};
+const DoubleKernels kExtra = {subtract_kernel, rotate_kernel};
 
 }  // namespace ACS_NAMESPACE
 }  // namespace acs_fast

@@ -12,8 +12,10 @@ constexpr double kTolerance = 1e-12;  // of the dual, relative to the largest ri
 
 }  // namespace
 
-bool NonNegativeLeastSquares::append(double rhs) {
+bool NonNegativeLeastSquares::append(double rhs, const double* inner) {
   const int64_t atom = size();
+  for (int64_t a = 0; a < atom; ++a) gram_[a].push_back(inner[a]);
+  gram_.emplace_back(inner, inner + atom + 1);
   weights_.push_back(0.0);
   rhs_.push_back(rhs);
   is_passive_.push_back(0);
@@ -21,6 +23,8 @@ bool NonNegativeLeastSquares::append(double rhs) {
     largest_rhs_ = std::max(largest_rhs_, std::abs(rhs));
     return true;
   }
+  gram_.pop_back();
+  for (auto& products : gram_) products.pop_back();
   weights_.pop_back();
   rhs_.pop_back();
   is_passive_.pop_back();
@@ -35,8 +39,7 @@ void NonNegativeLeastSquares::solve() {
     double top = tolerance;
     for (int64_t a = 0; a < size(); ++a) {
       if (is_passive_[a]) continue;
-      double dual = rhs_[a];
-      for (const int64_t p : passive_) dual -= gram_(a, p) * weights_[p];
+      const double dual = rhs_[a] - dot_(gram_[a].data(), weights_.data(), size());
       if (dual > top) top = dual, entering = a;
     }
     if (entering < 0 || !activate(entering)) return;
@@ -71,65 +74,74 @@ void NonNegativeLeastSquares::descend() {
   }
 }
 
+void NonNegativeLeastSquares::grow() {
+  const int64_t m = int64_t(passive_.size()), before = capacity_;
+  const Buffer<double> old = std::move(factor_);
+  capacity_ = std::max<int64_t>(64, before + before / 2);
+  factor_ = Buffer<double>(capacity_ * (capacity_ + 1) / 2);
+  for (int64_t i = 0; i < m; ++i) {
+    const double* from = old.data() + i * before - i * (i + 1) / 2;
+    std::copy(from + i, from + m, row(i) + i);
+  }
+}
+
 bool NonNegativeLeastSquares::activate(int64_t atom) {
   const int64_t m = int64_t(passive_.size());
-  if (int64_t(factor_.size()) == m) {
-    const int64_t capacity = (m + 64) / 64 * 64;
-    factor_.push_back({std::make_unique<double[]>(capacity), capacity});
-  }
-  double* x = row(m);
-  double squares = 0.0;
-  for (int64_t i = 0; i < m; ++i) {
-    x[i] = (gram_(passive_[i], atom) - dot_(row(i), x, i)) / row(i)[i];
-    squares += x[i] * x[i];
-  }
-  const double diagonal = gram_(atom, atom) + ridge_, pivot = diagonal - squares;
+  if (m == capacity_) grow();
+  std::vector<double> x(m);
+  for (int64_t i = 0; i < m; ++i) x[i] = gram_[atom][passive_[i]];
+  forward(x);
+  const double diagonal = gram_[atom][atom] + ridge_, pivot = diagonal - dot_(x.data(), x.data(), m);
   if (!(pivot > kDependent * diagonal)) return false;
-  x[m] = std::sqrt(pivot);
-  y_.push_back((rhs_[atom] - dot_(x, y_.data(), m)) / x[m]);
+  for (int64_t i = 0; i < m; ++i) row(i)[m] = x[i];
+  row(m)[m] = std::sqrt(pivot);
+  y_.push_back((rhs_[atom] - dot_(x.data(), y_.data(), m)) / row(m)[m]);
   passive_.push_back(atom);
   is_passive_[atom] = 1;
   return true;
 }
 
-// The rows below move up with one column too many; rotations of neighbouring columns make them triangular again
+// Without its column the rows from `position` on begin one entry too far left; rotations of neighbours straighten them
 void NonNegativeLeastSquares::drop(int64_t position) {
   const int64_t m = int64_t(passive_.size());
   is_passive_[passive_[position]] = 0;
   passive_.erase(passive_.begin() + position);
-  std::vector<double> cosine, sine;
-  for (int64_t i = position + 1; i < m; ++i) {
-    double *from = row(i), *to = row(i - 1);
-    std::copy(from, from + position, to);
-    double carried = from[position];
-    for (size_t t = 0; t < cosine.size(); ++t) {
-      const double next = from[position + 1 + t];
-      to[position + t] = cosine[t] * carried + sine[t] * next;
-      carried = cosine[t] * next - sine[t] * carried;
-    }
-    const double last = from[i], length = std::hypot(carried, last);
-    cosine.push_back(carried / length);
-    sine.push_back(last / length);
-    to[i - 1] = length;
-  }
-  double carried = y_[position];
-  for (size_t t = 0; t < cosine.size(); ++t) {
-    const double next = y_[position + 1 + t];
-    y_[position + t] = cosine[t] * carried + sine[t] * next;
-    carried = cosine[t] * next - sine[t] * carried;
+  for (int64_t i = 0; i < position; ++i) std::copy(row(i) + position + 1, row(i) + m, row(i) + position);
+  std::vector<double> carried(row(position) + position + 1, row(position) + m);
+  for (int64_t i = position; i + 1 < m; ++i) {
+    double* above = carried.data() + (i - position);
+    const double* below = row(i + 1) + i + 1;
+    const double length = std::hypot(above[0], below[0]), c = above[0] / length, s = below[0] / length;
+    extra_.rotate(c, s, above, below, row(i) + i, m - 1 - i);
+    const double y = y_[i];
+    y_[i] = c * y + s * y_[i + 1];
+    y_[i + 1] = c * y_[i + 1] - s * y;
   }
   y_.pop_back();
 }
 
-void NonNegativeLeastSquares::backward(std::vector<double>& z) const {
-  for (int64_t i = int64_t(z.size()) - 1; i >= 0; --i) {
-    z[i] /= row(i)[i];
-    axpy_(-z[i], row(i), z.data(), i);
+void NonNegativeLeastSquares::forward(std::vector<double>& x) const {
+  constexpr int64_t kRows = 8;  // subtracted in one pass
+  const int64_t m = int64_t(x.size());
+  for (int64_t begin = 0; begin < m; begin += kRows) {
+    const int64_t end = std::min(m, begin + kRows);
+    const double* rows[kRows];
+    for (int64_t i = begin; i < end; ++i) {
+      rows[i - begin] = row(i);
+      x[i] /= row(i)[i];
+      for (int64_t j = i + 1; j < end; ++j) x[j] -= row(i)[j] * x[i];
+    }
+    extra_.subtract(x.data(), rows, x.data() + begin, end - begin, end, m);
   }
 }
 
+void NonNegativeLeastSquares::backward(std::vector<double>& z) const {
+  const int64_t m = int64_t(z.size());
+  for (int64_t i = m - 1; i >= 0; --i) z[i] = (z[i] - dot_(row(i) + i + 1, z.data() + i + 1, m - 1 - i)) / row(i)[i];
+}
+
 std::vector<double> NonNegativeLeastSquares::solve_passive(std::vector<double> b) const {
-  for (int64_t i = 0; i < int64_t(b.size()); ++i) b[i] = (b[i] - dot_(row(i), b.data(), i)) / row(i)[i];
+  forward(b);
   backward(b);
   return b;
 }
