@@ -37,7 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
     device = device_of(arguments.device)
     restored = restore(arguments.checkpoint, device)
     plan = _plan(arguments, restored)
-    splits = load(arguments.data or restored.config.data)
+    config = restored.config
+    splits = load(config.data, config.limit) if arguments.data is None else load(arguments.data)
     check_fits(restored, splits)
     folder: Path = arguments.output or restored.path.parent
     folder.mkdir(parents=True, exist_ok=True)

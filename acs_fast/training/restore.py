@@ -95,7 +95,8 @@ def _weights(path: Path, state: dict[str, Any]) -> dict[str, Tensor]:
     weights = state["model"]
     if "average" in state and isinstance(state["average"], dict):
         weights = {k.removeprefix(AVERAGED): v for k, v in state["average"].items() if k.startswith(AVERAGED)}
-    if not isinstance(weights, dict) or not weights or not all(isinstance(w, Tensor) for w in weights.values()):
+    named = isinstance(weights, dict) and all(isinstance(k, str) and isinstance(w, Tensor) for k, w in weights.items())
+    if not named or not weights:
         raise CheckpointError(f"{path}: holds no weights of a model")
     return weights
 
