@@ -286,10 +286,12 @@ def test_real_autoattack_agrees_with_the_exact_figure(monkeypatch):
         (0.10, 0.00, 0.40, False),
         (0.90, 0.00, 0.00, False),  # never was robust
         (0.90, 0.00, -1.0, False),  # the first epoch
+        (0.20, 0.02, 0.10, False),  # the best was one class for every image
+        (0.20, 0.02, 0.16, True),
     ],
 )
 def test_rule_of_catastrophic_overfitting(fgsm, robust, best, fires):
-    assert overfits_catastrophically(fgsm, robust, best) is fires
+    assert overfits_catastrophically(fgsm, robust, best, chance=0.1) is fires
 
 
 def test_a_model_that_defeats_one_step_only_is_told_from_a_robust_one():
@@ -299,8 +301,8 @@ def test_a_model_that_defeats_one_step_only_is_told_from_a_robust_one():
     waves = Images(flat(values), torch.zeros(20, dtype=torch.long))
     scores = [robust_accuracy(Waves(0.1), waves, attack, CPU) for attack in (one_step, many)]
     assert scores[0] == 1.0
-    assert overfits_catastrophically(*scores, best_robust=0.6)
+    assert overfits_catastrophically(*scores, best_robust=0.6, chance=0.5)
     far = thresholded([0.5 + s * 0.02 * (i + 1) for i in range(10) for s in (-1, 1)])
     scores = [robust_accuracy(Threshold(), far, attack, CPU) for attack in (one_step, many)]
     assert scores[0] == pytest.approx(scores[1], abs=0.1)
-    assert not overfits_catastrophically(*scores, best_robust=0.6)
+    assert not overfits_catastrophically(*scores, best_robust=0.6, chance=0.5)

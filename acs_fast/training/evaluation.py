@@ -13,6 +13,7 @@ from acs_fast.progress import progress
 from acs_fast.training.data import Images
 
 BATCH = 512
+ABOVE_CHANCE = 0.05  # by how much accuracy under PGD has to exceed guessing before its loss means anything
 
 
 @torch.no_grad()
@@ -75,20 +76,22 @@ def standing(
     return result
 
 
-def overfits_catastrophically(fgsm: float, robust: float, best_robust: float) -> bool:
+def overfits_catastrophically(fgsm: float, robust: float, best_robust: float, chance: float) -> bool:
     """Has training learnt to defeat the one-step attack only?
 
     True when robust accuracy under PGD is below half its best so far while FGSM accuracy lies above it by more than
-    that half. A healthy model keeps the two close, and one that merely diverges loses both.
+    that half. A healthy model keeps the two close, and one that merely diverges loses both. Nothing fires as long as
+    the best is that of a model which names one class whatever it sees, and which no attack changes.
 
     Args:
         fgsm, robust: accuracy under FGSM and under PGD on the same images, in [0, 1].
         best_robust: the highest accuracy under PGD of the epochs before.
+        chance: share of the most frequent class.
 
     Source: the phenomenon: Wong, Rice, Kolter, "Fast is better than free", ICLR 2020, section 5; the rule is our own.
     """
     half = best_robust / 2.0
-    return robust < half and fgsm - robust > half
+    return best_robust > chance + ABOVE_CHANCE and robust < half and fgsm - robust > half
 
 
 def _batches(images: Images, device: torch.device) -> list[tuple[Tensor, Tensor]]:

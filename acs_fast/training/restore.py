@@ -92,7 +92,7 @@ def _config(path: Path, saved: Any) -> RunConfig:
 
 
 def _weights(path: Path, state: dict[str, Any]) -> dict[str, Tensor]:
-    weights = state["model"]
+    weights: dict[str, Tensor] = state["model"]
     if "average" in state and isinstance(state["average"], dict):
         weights = {k.removeprefix(AVERAGED): v for k, v in state["average"].items() if k.startswith(AVERAGED)}
     named = isinstance(weights, dict) and all(isinstance(k, str) and isinstance(w, Tensor) for k, w in weights.items())

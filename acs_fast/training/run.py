@@ -181,11 +181,13 @@ class Run:
         """Has the training attack stopped to mean anything? Warned of once in a run."""
         if "fgsm" not in scores:
             return False
-        fires = overfits_catastrophically(scores["fgsm"], scores["robust"], self.best["robust"])
+        labels = self.splits.validation.y
+        chance = float(labels.bincount().max()) / len(labels)
+        fires = overfits_catastrophically(scores["fgsm"], scores["robust"], self.best["robust"], chance)
         if fires and self._overfitted_epoch() is None:
             logger.warning(
                 "catastrophic overfitting in epoch %d: validation accuracy is %.1f %% under PGD (best %.1f %%) but "
-                "%.1f %% under FGSM; train with more --steps or a smaller --eps. best.pt keeps epoch %d",
+                "%.1f %% under FGSM; try --objective pgd, more --steps or a smaller --eps. best.pt keeps epoch %d",
                 epoch, 100 * scores["robust"], 100 * self.best["robust"], 100 * scores["fgsm"], self.best["epoch"],
             )  # fmt: skip
         return fires
