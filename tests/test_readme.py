@@ -56,9 +56,12 @@ def test_named_api_exists():
 def test_commands_parse(capsys):
     """Every option of the command lines shown exists."""
     helped = []
-    for command in ("train", "doctor"):
+    for command in ("train", "evaluate", "doctor"):
         with pytest.raises(SystemExit, match="0"):
             main([command, "--help"])
         helped.append(capsys.readouterr().out)
     for option in re.findall(r"acs-fast train.*?(--[a-z-]+)", README):
         assert option in helped[0]
+    for line in re.findall(r"^acs-fast evaluate.*", README, re.MULTILINE):
+        for option in re.findall(r"--[a-z-]+", line):
+            assert option in helped[1]

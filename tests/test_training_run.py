@@ -52,7 +52,7 @@ def test_one_run_writes_everything(tmp_path, capsys):
     assert selected == [1, 3, 5]
     for entry in log:
         assert {"attack", "step", "selection", "validation"} <= entry["seconds"].keys()
-        assert {"clean", "robust"} == entry["validation"].keys()
+        assert {"clean", "fgsm", "robust"} == entry["validation"].keys()
     assert "gradmatch" in capsys.readouterr().out
 
 

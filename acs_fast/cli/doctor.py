@@ -13,7 +13,7 @@ import acs_fast
 from acs_fast.ops import backends, compiled
 from acs_fast.ops.schemas import SCHEMAS
 
-OPTIONAL = ("triton", "scikit-learn", "matplotlib", "torchvision", "scipy")
+OPTIONAL = ("triton", "scikit-learn", "matplotlib", "torchvision", "scipy", "pyautoattack")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

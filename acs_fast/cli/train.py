@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from acs_fast.cli.devices import device_of
 from acs_fast.ops import backends
 from acs_fast.selectors import GRANULARITIES, SELECTORS
 from acs_fast.training import checkpoint, models, report
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     start = time.perf_counter()
     folder, job, splits = _resumed(arguments) if arguments.resume else _new(arguments)
     config = RunConfig(**job["config"])
-    device = _device(arguments.device)
+    device = device_of(arguments.device)
     _announce(config, job, splits, device)
     try:
         if job["methods"] is None:
@@ -100,7 +101,7 @@ def _new(arguments: argparse.Namespace) -> tuple[Path, dict[str, Any], Splits]:
     splits = load(arguments.data, arguments.limit)
     config = _config(arguments, splits)
     models.build(config.model, splits.train.x[:2], splits.classes, config.width)
-    backends.chosen("facility_location", config.backend, _device(arguments.device))
+    backends.chosen("facility_location", config.backend, device_of(arguments.device))
     job = {
         "config": config.as_dict(), "seeds": arguments.seeds,
         "methods": None if methods is None else list(methods or DEFAULT_COMPARISON),
@@ -151,15 +152,6 @@ def _config(arguments: argparse.Namespace, splits: Splits) -> RunConfig:
         learning_rate=arguments.lr, ema=arguments.ema, seed=arguments.seed, backend=arguments.backend,
         evaluate_last=arguments.evaluate_last, test_limit=arguments.test_limit,
     )  # fmt: skip
-
-
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError(f"--device {name}: torch sees no CUDA device here")
-    return device
 
 
 def _announce(config: RunConfig, job: dict[str, Any], splits: Splits, device: torch.device) -> None:

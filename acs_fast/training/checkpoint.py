@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +52,9 @@ def load(path: Path, config: dict[str, Any] | None = None) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no checkpoint") from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path}: cannot be read as a checkpoint ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # a broken archive or pickle raises anything
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"{path}: cannot be read as a checkpoint ({reason})") from error
     if not isinstance(state, dict) or not {"model", "config", "epoch"} <= state.keys():
         raise CheckpointError(f"{path}: is no checkpoint of acs-fast train")
     if config is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,7 @@ from acs_fast.progress import progress
 from acs_fast.training.data import Images
 
 BATCH = 512
+ABOVE_CHANCE = 0.05  # by how much accuracy under PGD has to exceed guessing before its loss means anything
 
 
 @torch.no_grad()
@@ -37,22 +40,58 @@ def robust_accuracy(
     restarts: int = 1,
     show_progress: bool = False,
 ) -> float:
-    """Share of images that stay correct as they are and under every restart of an attack, in [0, 1].
+    """Share of images that stay correct as they are and under every restart of an attack, in [0, 1]."""
+    return float(standing(model, images, attack, device, restarts, show_progress).sum()) / len(images)
+
+
+def standing(
+    model: nn.Module,
+    images: Images,
+    attack: PGD,
+    device: torch.device,
+    restarts: int = 1,
+    show_progress: bool = False,
+    among: Tensor | None = None,
+) -> Tensor:
+    """[N] bool on the CPU: which images stay correct as they are and under every restart of an attack?
 
     Each restart attacks only the images that are still standing, from another random point of the ball.
+
+    Args:
+        among: [N] bool, which images to look at (by default all); the others do not stand and are not attacked.
     """
-    standing = 0
+    chosen = torch.arange(len(images)) if among is None else among.nonzero().flatten()
+    result = torch.zeros(len(images), dtype=torch.bool)
     with untouched(model):
-        batches = list(_batches(images, device))
-        for x, y in progress(batches, f"PGD-{attack.steps} x {restarts}", enabled=show_progress):
-            alive = correct(model, x, y)
-            for _ in range(restarts):
-                i = alive.nonzero().flatten()
-                if not len(i):
-                    break
-                alive[i] = correct(model, attack.perturb(model, x[i], y[i]), y[i])
-            standing += int(alive.sum())
-    return standing / len(images)
+        batches = _batches(images[chosen], device) if len(chosen) else []
+        alive = [correct(model, x, y) for x, y in batches]
+        rounds = list(itertools.product(range(len(batches)), range(restarts)))
+        for b, _ in progress(rounds, f"PGD-{attack.steps}, eps {attack.eps:.4g}", enabled=show_progress):
+            i = alive[b].nonzero().flatten()
+            if len(i):
+                x, y = batches[b]
+                alive[b][i] = correct(model, attack.perturb(model, x[i], y[i]), y[i])
+    if batches:
+        result[chosen] = torch.cat(alive).cpu()
+    return result
+
+
+def overfits_catastrophically(fgsm: float, robust: float, best_robust: float, chance: float) -> bool:
+    """Has training learnt to defeat the one-step attack only?
+
+    True when robust accuracy under PGD is below half its best so far while FGSM accuracy lies above it by more than
+    that half. A healthy model keeps the two close, and one that merely diverges loses both. Nothing fires as long as
+    the best is that of a model which names one class whatever it sees, and which no attack changes.
+
+    Args:
+        fgsm, robust: accuracy under FGSM and under PGD on the same images, in [0, 1].
+        best_robust: the highest accuracy under PGD of the epochs before.
+        chance: share of the most frequent class.
+
+    Source: the phenomenon: Wong, Rice, Kolter, "Fast is better than free", ICLR 2020, section 5; the rule is our own.
+    """
+    half = best_robust / 2.0
+    return best_robust > chance + ABOVE_CHANCE and robust < half and fgsm - robust > half
 
 
 def _batches(images: Images, device: torch.device) -> list[tuple[Tensor, Tensor]]:

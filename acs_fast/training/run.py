@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from pathlib import Path
@@ -21,11 +22,12 @@ from acs_fast.stopwatch import Stopwatch
 from acs_fast.training import checkpoint, models
 from acs_fast.training.config import RunConfig
 from acs_fast.training.data import Splits, loader_arguments
-from acs_fast.training.evaluation import accuracy, robust_accuracy
+from acs_fast.training.evaluation import accuracy, overfits_catastrophically, robust_accuracy
 from acs_fast.weighting import weighted_mean
 
 VALIDATION_STEPS = 10
 FINAL_STEPS, FINAL_RESTARTS = 50, 10
+logger = logging.getLogger("acs_fast")
 
 
 class Run:
@@ -63,6 +65,7 @@ class Run:
         )
         sampler: Any = self.coreset.batch_sampler
         self.loader = DataLoader(self.coreset.dataset, sampler=sampler, **loader_arguments(device))
+        self.image_size = list(splits.train.x.shape[2:])
         self.epoch = -1  # the last one finished
         self.best: dict[str, float] = {"robust": -1.0, "epoch": -1}
         self.log: list[dict[str, Any]] = []
@@ -86,7 +89,7 @@ class Run:
             "config": self.config.as_dict(), "epoch": self.epoch, "model": self.model.state_dict(),
             "average": self.average.state_dict(), "optimizer": self.optimizer.state_dict(),
             "coreset": self.coreset.state_dict(), "random": {"cpu": torch.get_rng_state(), "cuda": cuda},
-            "best": self.best, "log": self.log,
+            "best": self.best, "log": self.log, "image_size": self.image_size,
         }  # fmt: skip
         checkpoint.save(self.folder / "checkpoint.pt", state)
 
@@ -139,10 +142,11 @@ class Run:
         start = time.perf_counter()
         scores = self._validate(epoch)
         entry["seconds"]["validation"] = time.perf_counter() - start
+        entry["catastrophic_overfitting"] = self._overfits(epoch, scores)
         if scores["robust"] > self.best["robust"]:
             self.best = {"robust": scores["robust"], "epoch": epoch}
             weights = {"model": self.average.module.state_dict(), "config": self.config.as_dict(), "epoch": epoch}
-            checkpoint.save(self.folder / "best.pt", weights)
+            checkpoint.save(self.folder / "best.pt", {**weights, "image_size": self.image_size})
         kind = self.coreset.schedule.kind(epoch)
         entry = {"epoch": epoch, "kind": kind, "lr": self.learning_rate(epoch), **entry, "validation": scores}
         self.log.append(entry)
@@ -167,7 +171,30 @@ class Run:
             return {"clean": 0.0, "robust": float(epoch)}  # nothing to choose by: the last epoch is the best
         attack = self._attack(VALIDATION_STEPS, derived_seed("validation", self.config.seed, epoch))
         robust = robust_accuracy(model, images, attack, self.device)
-        return {"clean": accuracy(model, images, self.device), "robust": robust}
+        scores = {"clean": accuracy(model, images, self.device), "robust": robust}
+        if self.config.objective != "vanilla":
+            one_step = PGD(self.config.eps, self.config.eps, 1, self.config.norm, random_start=False)
+            scores["fgsm"] = robust_accuracy(model, images, one_step, self.device)
+        return scores
+
+    def _overfits(self, epoch: int, scores: dict[str, float]) -> bool:
+        """Has the training attack stopped to mean anything? Warned of once in a run."""
+        if "fgsm" not in scores:
+            return False
+        labels = self.splits.validation.y
+        chance = float(labels.bincount().max()) / len(labels)
+        fires = overfits_catastrophically(scores["fgsm"], scores["robust"], self.best["robust"], chance)
+        if fires and self._overfitted_epoch() is None:
+            logger.warning(
+                "catastrophic overfitting in epoch %d: validation accuracy is %.1f %% under PGD (best %.1f %%) but "
+                "%.1f %% under FGSM; try --objective pgd, more --steps or a smaller --eps. best.pt keeps epoch %d",
+                epoch, 100 * scores["robust"], 100 * self.best["robust"], 100 * scores["fgsm"], self.best["epoch"],
+            )  # fmt: skip
+        return fires
+
+    def _overfitted_epoch(self) -> int | None:
+        """The first epoch with catastrophic overfitting."""
+        return next((e["epoch"] for e in self.log if e.get("catastrophic_overfitting")), None)
 
     def _result(self) -> dict[str, Any]:
         """Test accuracy of the best and the last weights, and where the seconds went."""
@@ -181,6 +208,7 @@ class Run:
             "config": self.config.as_dict(),
             "test": {name: self._test(model) for name, model in weights.items()},
             "best_epoch": self.best["epoch"],
+            "catastrophic_overfitting_epoch": self._overfitted_epoch(),
             "seconds": {**seconds, "training": seconds["attack"] + seconds["step"]},
             "gradient_error": sum(errors) / len(errors) if errors else None,
             "samples_visited": sum(e["samples"] for e in self.log),
