@@ -4,9 +4,10 @@ TORCH ?= torch==2.13.0
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-# `make gpu`, on a machine with a GPU, torch, Triton and nvcc, offline: build, tests, sanitizer, benchmarks
+# `make gpu`, on a machine with a GPU, torch, Triton, pytest and nvcc, offline: build, tests, measurements, sanitizer, in
+# less than ten minutes; results go to OUT, and `python -m benchmarks.gpu.report [OUT]` puts them into the README
 GPU_PYTHON ?= python3
-OUT ?= benchmarks/results
+OUT ?= benchmarks/results/gpu
 
 .PHONY: setup demo test lint bench sanitize gpu clean
 
@@ -45,15 +46,8 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks $(BENCH)
 	$(BIN)/python -m benchmarks.report
 
-gpu: SHELL = /bin/bash
-gpu: .SHELLFLAGS = -o pipefail -ec
 gpu:
-	mkdir -p $(OUT)
-	ACS_FAST_BUILD=cuda MAX_JOBS=$${MAX_JOBS:-8} timeout 240 $(GPU_PYTHON) setup.py build_ext --inplace 2>&1 | tee $(OUT)/gpu-build.log
-	ACS_FAST_REQUIRE=cuda,triton timeout 300 $(GPU_PYTHON) -m pytest tests/gpu 2>&1 | tee $(OUT)/gpu-tests.log
-	for tool in memcheck racecheck; do timeout 150 compute-sanitizer --tool $$tool --error-exitcode 1 \
-	    $(GPU_PYTHON) -m benchmarks.gpu.sanitized 2>&1 | tee $(OUT)/gpu-$$tool.log || exit 1; done
-	timeout 240 $(GPU_PYTHON) -m benchmarks.gpu.measure --output $(OUT)/gpu.json
+	$(GPU_PYTHON) -m benchmarks.gpu.campaign $(OUT)
 
 # the operator tests with AddressSanitizer and UndefinedBehaviorSanitizer, in a build of their own
 SANITIZED = build/sanitize/lib

@@ -103,10 +103,11 @@ def extract(
     watch = Stopwatch(device)
     with preserved_random_state(), untouched(model, keep_buffers=True):
         for batch in progress(batches, "gradients", enabled=show_progress):
-            x, y = (torch.as_tensor(t).to(device, non_blocking=True) for t in adapt(batch))
+            given = [torch.as_tensor(t) for t in adapt(batch)]
+            x, y = (t.to(device, non_blocking=True) for t in given)
             if not len(x):
                 continue
-            reader.prepare(x, y)
+            reader.prepare(x, given[1])
             watch.start()
             x_adv = objective.perturb(model, x, y).detach()
             watch.lap("attack")
@@ -116,6 +117,7 @@ def extract(
     if not parts:
         raise ValueError("batches must yield at least one sample; got none")
     residuals, features = (torch.cat(x) for x in zip(*parts, strict=True))
+    check_labels(torch.cat(labels), residuals.shape[-1], len(residuals))
     check_finite("gradients", residuals, features)
     return Extraction(LastLayerGradients(residuals, features, reader.bias), torch.cat(labels), watch.seconds())
 
@@ -164,10 +166,11 @@ class _HeadReader:
         return self.head is not None and self.head.bias is not None
 
     def prepare(self, x: Tensor, y: Tensor) -> None:
-        """Before the attack: find the head on the first batch, and check the labels."""
+        """Before the attack: find the head on the first batch, and check the labels as they came."""
         if self.head is None:
             self.head = self._find(x)
-        check_labels(y, self.head.out_features, len(x))
+        if y.device.type == "cpu":  # elsewhere the check would wait for the device; all are checked at the end
+            check_labels(y, self.head.out_features, len(x))
 
     def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         if self.head is None:
@@ -210,9 +213,10 @@ class _FunctionReader:
         self.model, self.objective, self.features_fn = model, objective, features_fn
 
     def prepare(self, x: Tensor, y: Tensor) -> None:
-        """Before the attack: check the labels."""
-        with torch.no_grad():
-            check_labels(y, self.features_fn(self.model, x[:1])[1].shape[-1], len(x))
+        """Before the attack: check the labels as they came."""
+        if y.device.type == "cpu":  # elsewhere the check would wait for the device; all are checked at the end
+            with torch.no_grad():
+                check_labels(y, self.features_fn(self.model, x[:1])[1].shape[-1], len(x))
 
     def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():

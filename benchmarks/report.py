@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import bars, data, machine, plots, results_file
+from benchmarks.gpu import report as gpu_report
 from benchmarks.results_file import Row, Run
 
 README = machine.ROOT / "README.md"
@@ -34,6 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
             found += 1
             images = plots.draw(runs, args.results, device)
             publish(args.readme, device, section(runs, images, args.readme.resolve().parent))
+    text = gpu_report.section(args.results / "gpu")
+    if text is not None:
+        found += 1
+        publish(args.readme, "gpu", text)
     if not found:
         print(f"no results files in {args.results}: run `acs-fast bench` first", file=sys.stderr)
     return 0 if found else 1

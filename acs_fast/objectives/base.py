@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from acs_fast.checks import check_labels, check_unit_interval
 from acs_fast.objectives.model_state import logits_of, without_ddp
 from acs_fast.randomness import derived_seed
+from acs_fast.residuals import cross_entropy_residuals
 
 
 class Objective:
@@ -111,7 +112,7 @@ def _depth(objective: Objective, name: str) -> int:
 
 def cross_entropy_residual(logits: Tensor, y: Tensor) -> Tensor:
     """[B, C] = softmax(z) - onehot(y)."""
-    return _widened(logits).softmax(-1) - F.one_hot(y, logits.shape[-1])
+    return cross_entropy_residuals(logits, y)[0]
 
 
 def _widened(z: Tensor) -> Tensor:

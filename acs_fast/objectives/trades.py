@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from acs_fast.checks import check_count, check_number
 from acs_fast.objectives.ascent import ascend
 from acs_fast.objectives.balls import ball
-from acs_fast.objectives.base import Objective, cross_entropy_residual
+from acs_fast.objectives.base import Objective
 from acs_fast.objectives.model_state import logits_of, untouched
+from acs_fast.residuals import trades_residuals
 
 START_NOISE = 1e-3  # standard deviation of the start, in pixels: at x itself the KL divergence has no slope
 
@@ -71,11 +72,7 @@ class TRADES(Objective):
         return F.nll_loss(clean, y, reduction="none") + self.beta * _divergence(clean, adversarial)
 
     def residuals(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        log_p, log_q = (z.to(torch.promote_types(z.dtype, torch.float32)).log_softmax(-1) for z in logits)
-        p, q = log_p.exp(), log_q.exp()
-        surplus = log_p - log_q - _divergence(log_p, log_q)[:, None]
-        clean = cross_entropy_residual(logits[0], y) + self.beta * p * surplus
-        return torch.stack([clean, self.beta * (q - p)], 1)
+        return trades_residuals(*logits, y, self.beta)[0]
 
 
 def _divergence(log_p: Tensor, log_q: Tensor) -> Tensor:

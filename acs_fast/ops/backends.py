@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,7 +14,7 @@ from acs_fast.ops.schemas import LIBRARY, REFERENCE
 
 BACKENDS = ("auto", "reference", "cpu", "triton", "cuda")
 ON_GPU = {  # what each GPU backend has its own kernels for
-    "triton": ("pairwise_distances", "greedy", "facility_location", "cross_entropy_residuals", "trades_residuals"),
+    "triton": ("pairwise_distances", "greedy", "facility_location"),
     "cuda": ("greedy", "facility_location", "gradient_matching"),
 }
 
@@ -34,6 +36,8 @@ def why_missing(backend: str) -> str | None:
         return f"torch {torch.__version__} finds no GPU"
     if backend == "triton" and not device.has_triton():
         return "triton is not installed; pip install triton"
+    if backend == "cuda" and torch.version.hip:
+        return f"torch {torch.__version__} is built for AMD GPUs and the CUDA kernels are for NVIDIA's; use triton"
     if backend == "cuda" and not device.has_cuda_greedy():
         return (
             "acs_fast was installed without CUDA kernels; reinstall on a machine with a CUDA toolkit and "
@@ -75,26 +79,53 @@ def _automatic(op: str, where: torch.device) -> str:
 
 def explain(op: str, name: str, where: torch.device, dtype: torch.dtype = torch.float32) -> str:
     """One line on what `name`, as `chosen` has returned it, runs for `op`, and what is missing for more."""
-    if where.type != "cuda" or name == "reference" or op not in ("greedy", "facility_location"):
+    if where.type != "cuda" or name == "reference":
         return name
+    if op == "gradient_matching":
+        return "matching by torch, all groups together"
     missing = [f"{b}: {why}" for b in ON_GPU if (why := why_missing(b)) is not None]
     return "; ".join([str(device.kernels(dtype, name)), *missing])
 
 
-def run(op: str, backend: str, *args: Any, seconds: dict[str, float] | None = None) -> Any:
-    """Run an operator on a backend that `chosen` has returned, and add its seconds by stage to `seconds`."""
+def run(
+    op: str, backend: str, *args: Any, seconds: dict[str, float] | None = None, paths: set[str] | None = None
+) -> Any:
+    """Run an operator on a backend that `chosen` has returned.
+
+    Args:
+        seconds: takes its seconds by stage, added to what is there.
+        paths: takes the ways that it says it went, "dense" or "matrix-free".
+    """
     if backend == "reference":
         implementation = REFERENCE[op]
     else:
         implementation = device.IMPLEMENTATIONS.get(op, {}).get(backend, getattr(torch.ops.acs_fast, op))
     where = next(x.device.type for x in args if isinstance(x, torch.Tensor))
     _take_seconds()
-    with torch.autocast(where, enabled=False):  # distances in bfloat16 are not the same distances
+    stages.take_paths()
+    with torch.autocast(where, enabled=False), _full_products(where):  # rounded distances are not the same distances
         result = implementation(*args)
     for stage, spent in _take_seconds().items():
         if seconds is not None:
             seconds[stage] = seconds.get(stage, 0.0) + spent
+    if paths is not None:
+        paths.update(stages.take_paths())
     return result
+
+
+@contextmanager
+def _full_products(where: str) -> Iterator[None]:
+    """Products of float32 matrices in float32 also where the user has allowed TF32."""
+    settings = torch.backends.cuda.matmul
+    before = settings.fp32_precision
+    if where != "cuda" or before in ("ieee", "none"):
+        yield
+        return
+    settings.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        settings.fp32_precision = before
 
 
 def _take_seconds() -> dict[str, float]:

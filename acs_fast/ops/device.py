@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from acs_fast.ops import batched_matching, compiled, distances, greedy
-from acs_fast.ops import residuals as reference_residuals
 from acs_fast.ops.packed import packed_greedy, packed_layout
+from acs_fast.ops.stages import note_path, stage
 
 LOGGER = logging.getLogger("acs_fast")
 Result = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -68,7 +68,8 @@ def pairwise_distances(residuals: Tensor, features: Tensor, bias: bool, squared:
         return distances.pairwise_distances(residuals, features, bias, squared)
     from acs_fast.ops.triton import distances as triton_distances
 
-    return triton_distances.pairwise_distances(residuals, features, bias, squared)
+    with torch.cuda.device_of(residuals), stage("distances", residuals.device):
+        return triton_distances.pairwise_distances(residuals, features, bias, squared)
 
 
 def greedy_on_matrix(matrix: Tensor, budget: int, backend: str = "auto") -> tuple[Tensor, Tensor, Tensor]:
@@ -77,7 +78,8 @@ def greedy_on_matrix(matrix: Tensor, budget: int, backend: str = "auto") -> tupl
     layout, budgets = torch.tensor([[0, n, 0, n]]), torch.tensor([budget])
     flat = matrix.contiguous().view(-1)
     by = kernels(matrix.dtype, backend).greedy
-    picks, gains, _, assignment, _ = _solve_packed(flat, layout, budgets, budget, flat.amax()[None], False, by)
+    with torch.cuda.device_of(matrix):
+        picks, gains, _, assignment, _ = _solve_packed(flat, layout, budgets, budget, flat.amax()[None], False, by)
     return picks, gains, assignment
 
 
@@ -98,27 +100,10 @@ def facility_location(
         residuals.contiguous(), features.contiguous(), bias, squared, members.to(residuals.device), offsets.cpu(),
         budgets.cpu(), kernels(residuals.dtype, backend),
     )  # fmt: skip
-    parts = [problem.solve(a, b, dense) for a, b, dense in problem.waves(workspace_bytes)]
+    with torch.cuda.device_of(residuals):  # Triton launches on the current device
+        parts = [problem.solve(a, b, dense) for a, b, dense in problem.waves(workspace_bytes)]
     indices, weights, gains, objectives = (torch.cat(x) for x in zip(*parts, strict=True))
     return indices, weights, gains, objectives
-
-
-def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """As the reference, in one launch; float64 is left to torch."""
-    if not has_triton() or logits.dtype == torch.float64:
-        return reference_residuals.cross_entropy_residuals(logits, labels)
-    from acs_fast.ops.triton import residuals as triton_residuals
-
-    return triton_residuals.cross_entropy_residuals(logits, labels)
-
-
-def trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """As the reference, in one launch; float64 is left to torch."""
-    if not has_triton() or clean.dtype == torch.float64:
-        return reference_residuals.trades_residuals(clean, adversarial, labels, beta)
-    from acs_fast.ops.triton import residuals as triton_residuals
-
-    return triton_residuals.trades_residuals(clean, adversarial, labels, beta)
 
 
 @dataclass(frozen=True)
@@ -136,7 +121,9 @@ class _Problem:
         """First and last group (exclusive), and whether their matrices are formed."""
         sizes = self.offsets.diff()
         strides = packed_layout(self.offsets)[0][:, 3]
-        needed = (sizes * strides * torch.promote_types(self.r.dtype, torch.float32).itemsize).tolist()
+        factors = self.r[:1].nbytes + self.h[:1].nbytes  # a copy of them is centred
+        matrices = sizes * strides * torch.promote_types(self.r.dtype, torch.float32).itemsize
+        needed = (matrices + sizes * factors).tolist()
         start, planned = 0, 0
         for i, bytes_ in enumerate(needed):
             alone = not greedy.is_dense(int(sizes[i]), self.r.dtype, workspace_bytes)
@@ -156,7 +143,9 @@ class _Problem:
         if not dense:
             return self._solve_free(a, b)
         try:
-            return self._solve_dense(a, b)
+            found = self._solve_dense(a, b)
+            note_path("dense")
+            return found
         except torch.OutOfMemoryError:
             LOGGER.info("out of memory for the distances of %d groups: taking less at a time", b - a)
         if b - a == 1:
@@ -174,14 +163,16 @@ class _Problem:
         members, offsets, budgets = self._span(a, b)
         flat, layout, largest = self._packed(members, offsets)
         k = int(budgets.sum())
-        picks, gains, weights, _, objective = _solve_packed(flat, layout, budgets, k, largest, True, self.by.greedy)
+        with stage("greedy", flat.device):
+            picks, gains, weights, _, objective = _solve_packed(flat, layout, budgets, k, largest, True, self.by.greedy)
         return _members_of(picks, members, offsets, budgets), weights, gains, objective
 
     def _packed(self, members: Tensor, offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         if self.by.distances == "triton":
             from acs_fast.ops.triton.distances import packed_distances
 
-            found = packed_distances(self.r, self.h, self.bias, self.squared, members, offsets)
+            with stage("distances", self.r.device):
+                found = packed_distances(self.r, self.h, self.bias, self.squared, members, offsets)
             return found.data, found.layout, found.largest
         layout, elements = packed_layout(offsets)
         data = torch.empty(elements, dtype=torch.promote_types(self.r.dtype, torch.float32), device=self.r.device)
@@ -200,12 +191,16 @@ class _Problem:
                 self.r, self.h, self.bias, self.squared, self.members, self.offsets[a : b + 1], self.budgets[a:b],
                 int(self.budgets[a:b].sum()), 0,
             )  # fmt: skip
+        from acs_fast.ops.triton import centred
         from acs_fast.ops.triton import greedy as triton_greedy
 
         members, offsets, budgets = self._span(a, b)
         layout = packed_layout(offsets)[0]
-        factors = triton_greedy.Factors(self.r, self.h, self.bias, self.squared, members)
-        picks, gains, assignment, objective = triton_greedy.greedy(layout, budgets, factors=factors)
+        factors = centred.Factors.of(self.r, self.h, self.bias, members, layout)
+        source = triton_greedy.Source.of_factors(factors, self.squared)
+        note_path("matrix-free")
+        with stage("greedy", self.r.device):
+            picks, gains, assignment, objective = triton_greedy.greedy(layout, budgets, source=source)
         weights = _weights(assignment, layout, budgets)
         return _members_of(picks, members, offsets, budgets), weights, gains, objective
 
@@ -248,8 +243,6 @@ IMPLEMENTATIONS: dict[str, dict[str, Callable[..., Any]]] = {
     "greedy": {name: partial(greedy_on_matrix, backend=name) for name in ("triton", "cuda")},
     "facility_location": {name: partial(facility_location, backend=name) for name in ("triton", "cuda")},
     "gradient_matching": {"cuda": batched_matching.gradient_matching},
-    "cross_entropy_residuals": {"triton": cross_entropy_residuals},
-    "trades_residuals": {"triton": trades_residuals},
 }
 
 
@@ -261,5 +254,3 @@ def register(library: torch.library.Library) -> None:
     library.impl("pairwise_distances", pairwise_distances, "CUDA")
     library.impl("greedy", greedy_on_matrix, "CUDA")
     library.impl("facility_location", facility_location, "CUDA")
-    library.impl("cross_entropy_residuals", cross_entropy_residuals, "CUDA")
-    library.impl("trades_residuals", trades_residuals, "CUDA")

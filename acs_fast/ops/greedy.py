@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from acs_fast.ops.distances import Centred, pairwise_distances, to_accumulable
-from acs_fast.ops.stages import stage
+from acs_fast.ops.stages import note_path, stage
 
 ENTRIES_AT_ONCE = 1 << 23  # distances quantised together
 MAX_BITS = 50  # of one quantised distance: float64 arithmetic on them stays exact
@@ -96,7 +96,9 @@ def facility_location(
     for a, b, k in zip(bounds[:-1], bounds[1:], budgets.tolist(), strict=True):
         group = members[a:b]
         r, h = residuals[group], features[group]
-        if is_dense((b - a), r.dtype, workspace_bytes):
+        dense = is_dense(b - a, r.dtype, workspace_bytes)
+        note_path("dense" if dense else "matrix-free")
+        if dense:
             source = Distances.of_matrix(pairwise_distances(r, h, bias, squared))
         else:
             source = Distances.of_gradients(r, h, bias, squared)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acs_fast.ops import distances, greedy, matching, packed, residuals
+from acs_fast.ops import distances, greedy, matching, packed
 
 LIBRARY = torch.library.Library("acs_fast", "DEF")
 
@@ -29,8 +29,6 @@ SCHEMAS = {
         "(Tensor distances, Tensor layout, Tensor budgets, int budget, Tensor largest, bool symmetric) "
         "-> (Tensor, Tensor, Tensor, Tensor, Tensor)"
     ),
-    "cross_entropy_residuals": "(Tensor logits, Tensor labels) -> (Tensor, Tensor)",
-    "trades_residuals": "(Tensor clean, Tensor adversarial, Tensor labels, float beta) -> (Tensor, Tensor)",
 }
 
 REFERENCE: dict[str, Callable[..., Any]] = {
@@ -39,8 +37,6 @@ REFERENCE: dict[str, Callable[..., Any]] = {
     "facility_location": greedy.facility_location,
     "gradient_matching": matching.gradient_matching,
     "packed_greedy": packed.packed_greedy,
-    "cross_entropy_residuals": residuals.cross_entropy_residuals,
-    "trades_residuals": residuals.trades_residuals,
 }
 
 
@@ -109,25 +105,12 @@ def _fake_packed_greedy(
     )
 
 
-def _fake_cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    norms = torch.promote_types(logits.dtype, torch.float32)
-    return torch.empty_like(logits, memory_format=torch.contiguous_format), logits.new_empty(len(logits), dtype=norms)
-
-
-def _fake_trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    norms = torch.promote_types(clean.dtype, torch.float32)
-    samples, classes = clean.shape
-    return clean.new_empty(samples, 2, classes), clean.new_empty(samples, 2, dtype=norms)
-
-
 _FAKE: dict[str, Callable[..., Any]] = {
     "pairwise_distances": _fake_pairwise_distances,
     "greedy": _fake_greedy,
     "facility_location": _fake_facility_location,
     "gradient_matching": _fake_gradient_matching,
     "packed_greedy": _fake_packed_greedy,
-    "cross_entropy_residuals": _fake_cross_entropy_residuals,
-    "trades_residuals": _fake_trades_residuals,
 }
 
 for _name, _schema in SCHEMAS.items():

@@ -1,4 +1,4 @@
-"""Seconds by stage inside an operator: no outputs of it, but a note that `backends.run` takes after each call."""
+"""Seconds by stage and paths taken inside an operator: no outputs of it, but notes that `backends.run` takes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,18 @@ def stage(name: str, device: torch.device) -> Iterator[None]:
     seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - start
 
 
+def note_path(name: str) -> None:
+    """Say that a part of the work went the "dense" or the "matrix-free" way, where only running it can tell."""
+    _paths().add(name)
+
+
+def take_paths() -> set[str]:
+    """What this thread has noted since the last call."""
+    taken = set(_paths())
+    _paths().clear()
+    return taken
+
+
 def take_seconds() -> dict[str, float]:
     """What this thread has counted since the last call."""
     taken = dict(_seconds())
@@ -35,3 +47,10 @@ def _seconds() -> dict[str, float]:
         _local.seconds = {}
     seconds: dict[str, float] = _local.seconds
     return seconds
+
+
+def _paths() -> set[str]:
+    if not hasattr(_local, "paths"):
+        _local.paths = set()
+    paths: set[str] = _local.paths
+    return paths

@@ -97,11 +97,11 @@ def facility_location(
     budgets = problems.share(k)
     name = backends.chosen("facility_location", backend, g.device)
     stages, memory = Stages(g.device), workspace_bytes(g.device)
-    squared = metric == "sqeuclidean"
+    squared, paths = metric == "sqeuclidean", set[str]()
     with stages("select"), peak_memory(g.device) as peak:
         indices, weights, gains, objective = backends.run(
             "facility_location", name, g.residuals, g.features, g.bias, squared,
-            problems.members, problems.offsets, budgets, k, memory, seconds=stages.seconds,
+            problems.members, problems.offsets, budgets, k, memory, seconds=stages.seconds, paths=paths,
         )  # fmt: skip
     largest = int(problems.sizes.max())
     dense = is_dense(largest, g.dtype, memory)
@@ -109,7 +109,7 @@ def facility_location(
     return finish(
         g, indices, weights, gains, stages, objective=float(objective.sum()), backend=name, budget=k,
         kernels=backends.explain("facility_location", name, g.device, g.dtype),
-        path="dense" if dense else "matrix-free", peak_bytes=peak.get("bytes", planned),
+        path=" and ".join(sorted(paths)) or ("dense" if dense else "matrix-free"), peak_bytes=peak.get("bytes", planned),
     ).check(len(g), k, weight_sum=len(g))  # fmt: skip
 
 

@@ -88,6 +88,7 @@ def gradient_matching(
     planned = 8 * int(budgets.max()) * (largest + 2 * int(budgets.max()))  # Gram columns, Gram matrix, factor
     coreset = finish(
         g, indices, weights, gains, stages, target=targets.sum(0), backend=name, budget=k, path="dense",
+        kernels=backends.explain("gradient_matching", name, g.device),
         peak_bytes=peak.get("bytes", planned), filled=len(indices) - int(counts.sum()),
         stopped=int((counts < budgets.to(counts)).sum()),
     )  # fmt: skip

@@ -1,15 +1,19 @@
 """Measure the GPU bars on this machine: medians beside floors from rates that are measured in the same run.
 
-`python -m benchmarks.gpu.measure [--repeat N] [--case NAME] [--output FILE]` writes FILE (JSON) and FILE.md.
+`python -m benchmarks.gpu.measure [--repeat N] [--case NAME] [--seconds S] [--output FILE]` writes FILE (JSON) after each
+case, and begins none after S seconds.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import platform
 import statistics
 import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +23,7 @@ import torch
 
 import acs_fast
 from acs_fast.ops import device as ops
-from benchmarks.gpu import floors
+from benchmarks.gpu import campaign, floors, report
 
 PRECISIONS = {"tf32x3": torch.float32, "bf16": torch.bfloat16, "float64": torch.float32}
 
@@ -104,8 +108,7 @@ def craig(case: floors.Case, p: dict[str, Any], repeat: int) -> dict[str, Any]:
         repeat,
     )
     rows["plain products"] = seconds(lambda: plain_products(case, p), repeat)
-    rows["peak_bytes"] = {"bytes": peak}
-    return rows
+    return {"times": rows, "peak_bytes": peak}
 
 
 def plain_products(case: floors.Case, p: dict[str, Any]) -> None:
@@ -119,12 +122,10 @@ def plain_products(case: floors.Case, p: dict[str, Any]) -> None:
 
 
 def torch_recipe(case: floors.Case, p: dict[str, Any]) -> None:
-    """The same job in torch operators: dense gradients, cdist, greedy by the reference."""
-    for i in range(case.groups):
-        own = slice(i * case.size, (i + 1) * case.size)
-        g = acs_fast.LastLayerGradients(p["r"][own, 0], p["h"][own, 0])
-        dense = g.dense()
-        ops.greedy.greedy(torch.cdist(dense, dense), case.picks)
+    """One group of the case in torch operators: dense gradients, cdist, greedy by the reference."""
+    own = slice(0, case.size)
+    dense = acs_fast.LastLayerGradients(p["r"][own, 0], p["h"][own, 0]).dense()
+    ops.greedy.greedy(torch.cdist(dense, dense), case.picks)
 
 
 def gradmatch(case: floors.Case, p: dict[str, Any], repeat: int) -> dict[str, Any]:
@@ -138,65 +139,60 @@ def gradmatch(case: floors.Case, p: dict[str, Any], repeat: int) -> dict[str, An
 
     torch.cuda.reset_peak_memory_stats()
     rows: dict[str, Any] = {"all": seconds(whole, max(1, repeat // 4), warm_up=1)}
-    return {**rows, "peak_bytes": {"bytes": torch.cuda.max_memory_allocated()}}
+    return {"times": rows, "peak_bytes": torch.cuda.max_memory_allocated()}
 
 
 def row(case: floors.Case, rates: floors.Rates, repeat: int) -> dict[str, Any]:
-    """Times of a case; out of memory is a row too."""
+    """Times of a case; out of memory and what else goes wrong is a row too."""
     try:
-        p = problem(case)
-        times = (gradmatch if case.algorithm == "gradmatch" else craig)(case, p, repeat)
-        if case.name == "craig-cifar10":
-            times["torch recipe"] = seconds(lambda: torch_recipe(case, p), 1, warm_up=0)
-    except torch.OutOfMemoryError as error:
-        return {"case": asdict(case), "error": str(error)}
-    return {"case": asdict(case), "times": times, "floor_s": floors.floor_seconds(case, rates)}
+        found = (gradmatch if case.algorithm == "gradmatch" else craig)(case, problem(case), repeat)
+    except torch.OutOfMemoryError:
+        return {"case": asdict(case), "error": "out of memory"}
+    except Exception as error:  # the other cases are still wanted
+        return {"case": asdict(case), "error": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
+    return {"case": asdict(case), "floor_s": floors.floor_seconds(case, rates), **found}
 
 
-def markdown(result: dict[str, Any]) -> str:
-    """Floors and times side by side."""
-    lines = [
-        "| case | stage | floor, ms | median, ms | p20 to p80, ms | times the floor | bar, ms |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for r in result["rows"]:
-        if "error" in r:
-            lines.append(f"| {r['case']['name']} | out of memory | | | | | |")
-            continue
-        bounds = {**r["floor_s"], "all": sum(r["floor_s"].values())}
-        for stage, t in r["times"].items():
-            if "median_s" not in t:
-                continue
-            low, ms = bounds.get(stage), 1e3 * t["median_s"]
-            floor, ratio = ("", "") if low is None else (f"{1e3 * low:.2f}", f"{ms / 1e3 / low:.1f}")
-            bar = f"{1e3 * r['case']['bar_seconds']:.0f}" if stage == "all" else ""
-            spread = f"{1e3 * t['p20_s']:.2f} to {1e3 * t['p80_s']:.2f}"
-            lines.append(f"| {r['case']['name']} | {stage} | {floor} | {ms:.2f} | {spread} | {ratio} | {bar} |")
-    return "\n".join(lines)
+def machine() -> dict[str, Any]:
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    triton = importlib.metadata.version("triton") if ops.has_triton() else "none"
+    return {
+        "device": torch.cuda.get_device_name(), "torch": torch.__version__, "triton": triton,
+        "cuda": torch.version.cuda, "python": platform.python_version(), "commit": commit or "unknown",
+        "kernels": str(ops.kernels(torch.float32)),
+    }  # fmt: skip
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=9)
     parser.add_argument("--case", action="append", choices=[c.name for c in floors.CASES])
-    parser.add_argument("--output", type=Path, default=floors.RESULTS / "gpu.json")
+    parser.add_argument("--seconds", type=float, default=140.0)
+    parser.add_argument("--output", type=Path, default=campaign.FOLDER / "gpu.json")
     args = parser.parse_args()
+    deadline = time.monotonic() + args.seconds
     rates = measured_rates()
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    result: dict[str, Any] = {
-        "device": torch.cuda.get_device_name(), "torch": torch.__version__, "cuda": torch.version.cuda,
-        "python": platform.python_version(), "commit": commit, "kernels": str(ops.kernels(torch.float32)),
-        "rates": asdict(rates), "rows": [],
-    }  # fmt: skip
+    result: dict[str, Any] = {**machine(), "rates": asdict(rates), "rows": []}
     args.output.parent.mkdir(parents=True, exist_ok=True)
     for case in floors.CASES:
-        if args.case is None or case.name in args.case:
+        if args.case is not None and case.name not in args.case:
+            continue
+        if time.monotonic() > deadline:
+            result["rows"].append({"case": asdict(case), "error": "not begun: no time left"})
+        else:
             result["rows"].append(row(case, rates, args.repeat))
             torch.cuda.empty_cache()
-            args.output.write_text(json.dumps(result, indent=1) + "\n")
-    args.output.with_suffix(".md").write_text(f"# {result['device']}\n\n{markdown(result)}\n")
-    print(args.output.with_suffix(".md").read_text())
+        args.output.write_text(json.dumps(result, indent=1) + "\n")
+        print(report.table({"rows": result["rows"][-1:]}), flush=True)
+    first = result["rows"][0]
+    if "error" not in first and first["case"]["algorithm"] == "craig" and time.monotonic() < deadline:
+        case = floors.Case(**first["case"])
+        p = problem(case)
+        first["times"]["one group by torch operators"] = seconds(lambda: torch_recipe(case, p), 1, warm_up=0)
+        args.output.write_text(json.dumps(result, indent=1) + "\n")
+    print(report.table(result))
+    return 1 if any("error" in r for r in result["rows"]) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

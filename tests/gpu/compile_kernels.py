@@ -17,7 +17,8 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from acs_fast.ops.triton import distances, factors, greedy, residuals
+from acs_fast.ops.triton import centred, distances, greedy
+from acs_fast.residuals import kernels as residuals
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 TYPES = {
@@ -25,21 +26,33 @@ TYPES = {
     "largest_ptr": "*i32", "close_ptr": "*i32", "labels_ptr": "*i64", "scale_ptr": "*fp64", "found_ptr": "*i32",
     "row_ptr": "*i32", "before_ptr": "*i64", "after_ptr": "*i64", "gain_ptr": "*i64", "best_ptr": "*i64",
     "picks_ptr": "*i64", "first_pick_ptr": "*i64", "budgets_ptr": "*i64", "gains_ptr": "*fp64", "level_ptr": "*i64",
-    "assignment_ptr": "*i64", "out_ptr": "*fp32",
+    "assignment_ptr": "*i64", "out_ptr": "*fp32", "own_ptr": "*fp32", "means_ptr": "*fp32", "group_of_ptr": "*i64",
+    "mean_r_ptr": "*fp32", "mean_h_ptr": "*fp32",
     "bias": "fp32", "threshold": "fp32", "beta": "fp32",
 }  # fmt: skip
 BLOCKS = {"R": 1, "BC": 16, "BD": 32}
 STEP = {**BLOCKS, "SQUARED": False}
-TILE = {**STEP, "BM": greedy.ROWS, "BN": greedy.COLUMNS, "PRECISION": "ieee"}
+PAIRS = {**STEP, "B": 64, "CENTRED": True, "PRECISION": "tf32x3"}
+TILE = {**STEP, "BM": greedy.ROWS, "BN": greedy.COLUMNS, "CENTRED": True, "PRECISION": "tf32x3"}
+HALF = {"BD": 64, "CENTRED": False}
 KERNELS: list[tuple[str, Any, str, dict[str, Any], int]] = [
-    ("distances, float32", distances.distances_kernel, "fp32", {**STEP, "B": 64, "PRECISION": "tf32x3"}, 4),
-    ("distances, bfloat16", distances.distances_kernel, "bf16", {**STEP, "BD": 64, "B": 128, "PRECISION": "tf32x3"}, 8),
-    ("distances, R = 2", distances.distances_kernel, "fp32", {**STEP, "R": 2, "B": 64, "PRECISION": "tf32x3"}, 4),
+    ("distances, float32", distances.distances_kernel, "fp32", PAIRS, distances.warps_for(64, 1)),
+    ("distances, bfloat16", distances.distances_kernel, "bf16", {**PAIRS, **HALF, "B": 128}, distances.warps_for(128, 1)),
+    ("distances, R = 2", distances.distances_kernel, "fp32", {**PAIRS, "R": 2}, distances.warps_for(64, 2)),
+    ("distances, R = 2, bfloat16", distances.distances_kernel, "bf16", {**PAIRS, **HALF, "R": 2}, distances.warps_for(64, 2)),
+    ("distances, ieee", distances.distances_kernel, "fp32", {**PAIRS, "PRECISION": "ieee"}, distances.warps_for(64, 1)),
+    ("distances, tf32", distances.distances_kernel, "fp32", {**PAIRS, "PRECISION": "tf32"}, distances.warps_for(64, 1)),
+    ("distances, bf16", distances.distances_kernel, "fp32", {**PAIRS, "PRECISION": "bf16"}, distances.warps_for(64, 1)),
     ("close pairs", distances.close_pairs_kernel, "fp32", {**STEP, "B": 64, "ROWS": distances.STRIP}, 4),
-    ("squared norms", factors.squared_norms_kernel, "fp32", {**BLOCKS, "BN": 32}, 4),
+    ("means", centred.means_kernel, "fp32", {"BN": 2 * centred.ROWS, "BK": 32}, 4),
+    ("centring", centred.centre_kernel, "fp32", {"BN": centred.ROWS, "BK": 32}, 4),
+    ("moments", centred.moments_kernel, "fp32", {**BLOCKS, "BN": centred.ROWS, "CENTRED": True}, 4),
+    ("moments, R = 2", centred.moments_kernel, "fp32", {**BLOCKS, "R": 2, "BN": centred.ROWS, "CENTRED": True}, 4),
+    ("moments, bfloat16", centred.moments_kernel, "bf16", {**BLOCKS, **HALF, "BN": centred.ROWS}, 4),
     ("largest distance", greedy.largest_kernel, "fp32", TILE, 4),
     ("gains, dense", greedy.gains_kernel, "fp32", {**TILE, "DENSE": True}, 4),
     ("gains, matrix-free", greedy.gains_kernel, "fp32", {**TILE, "DENSE": False}, 4),
+    ("gains, matrix-free, R = 2", greedy.gains_kernel, "fp32", {**TILE, "R": 2, "DENSE": False}, 4),
     ("pick", greedy.pick_kernel, "fp32", {"BN": greedy.COLUMNS, "BLOCK": 256}, 4),
     ("touched, dense", greedy.touched_kernel, "fp32", {**STEP, "BLOCK": 1024, "DENSE": True, "SYMMETRIC": True}, 4),
     ("touched, free", greedy.touched_kernel, "fp32", {**STEP, "BLOCK": 64, "DENSE": False, "SYMMETRIC": True}, 4),
@@ -51,10 +64,8 @@ KERNELS: list[tuple[str, Any, str, dict[str, Any], int]] = [
 def compile_kernel(kernel: Any, element: str, constants: dict[str, Any], warps: int, arch: int) -> dict[str, int]:
     """Registers and stack bytes of one cubin."""
     names = kernel.arg_names
-    default = {"r_ptr": f"*{element}", "h_ptr": f"*{element}"}
-    types = {**TYPES, **default, **({"out_ptr": f"*{element}"} if "labels_ptr" in names else {})}
     signature = {
-        n: "constexpr" if n in constants else types.get(n, f"*{element}" if "_ptr" in n else "i32") for n in names
+        n: "constexpr" if n in constants else TYPES.get(n, f"*{element}" if "_ptr" in n else "i32") for n in names
     }
     aligned = [n for n in names if signature[n].startswith("*") or n == "D"]
     attributes = {(names.index(n),): [["tt.divisibility", 16]] for n in aligned}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from acs_fast.ops.greedy import facility_location, greedy
-from acs_fast.ops.packed import packed_greedy
+from acs_fast.ops.packed import packed_greedy, packed_layout
 from tests.gpu import cases
 from tests.gpu.requirements import need_triton
 
@@ -22,7 +22,6 @@ def triton_greedy():
 
 
 def packed(sizes, device, ties: bool, dtype=torch.float32):
-    from acs_fast.ops.packed import packed_layout
     from acs_fast.ops.triton.distances import Packed
 
     layout, elements = packed_layout(torch.tensor([0, *sizes]).cumsum(0))
@@ -65,11 +64,10 @@ def test_without_a_matrix(triton_greedy, device, squared):
     sizes, budgets = [40, 70], torch.tensor([5, 9])
     r, h = cases.factors(sum(sizes), 1, 3, 9)
     members, offsets = cases.grouping(sizes)
-    source = triton_greedy.Factors(r.to(device), h.to(device), True, squared, members.to(device))
-    layout = triton_greedy.Packed(
-        torch.empty(0), torch.tensor([[0, 40, 0, 40], [40, 70, 0, 70]]), torch.empty(0)
-    ).layout
-    picks, _, assignment, objective = triton_greedy.greedy(layout, budgets, factors=source)
+    layout = packed_layout(offsets)[0]
+    factors = triton_greedy.Factors.of(r.to(device), h.to(device), True, members.to(device), layout)
+    source = triton_greedy.Source.of_factors(factors, squared)
+    picks, _, assignment, objective = triton_greedy.greedy(layout, budgets, source=source)
     expected = facility_location(r, h, True, squared, members, offsets, budgets, 14, 1 << 30)
     torch.testing.assert_close(objective.cpu(), expected[3], rtol=1e-5, atol=0.0)
     assert len(set(picks[:5].tolist())) == 5

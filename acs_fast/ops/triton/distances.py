@@ -11,7 +11,8 @@ import triton.language as tl
 from torch import Tensor
 
 from acs_fast.ops.packed import ROW_ALIGNMENT, packed_layout
-from acs_fast.ops.triton.factors import inner_product_tile, squared_distance_row, squared_norms_kernel
+from acs_fast.ops.triton.centred import Factors, block_sizes
+from acs_fast.ops.triton.factors import inner_product_tile, load_group, squared_distance_row
 
 STRIP = 16  # rows of a tile that one program of the second pass looks at
 EPSILON = {"ieee": 2.0**-23, "tf32x3": 2.0**-23, "tf32": 2.0**-11, "bf16": 2.0**-8}
@@ -29,8 +30,9 @@ def store_symmetric(out_ptr, d, i, j, n, stride, BM: tl.constexpr, BN: tl.conste
 
 @triton.jit
 def distances_kernel(
-    r_ptr, h_ptr, norms_ptr, members_ptr, groups_ptr, tiles_ptr, out_ptr, largest_ptr, close_ptr, C, D, bias, threshold,
-    R: tl.constexpr, B: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
+    q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, groups_ptr, tiles_ptr, out_ptr, largest_ptr, close_ptr, C, D, bias,
+    threshold,
+    R: tl.constexpr, B: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr, CENTRED: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
     """One tile on or above the diagonal of one group's matrix.
@@ -43,10 +45,12 @@ def distances_kernel(
     first, n, matrix, stride = load_group(groups_ptr, group)
     i = tl.load(tiles_ptr + tile * 3 + 1).to(tl.int64) * B + tl.arange(0, B)
     j = tl.load(tiles_ptr + tile * 3 + 2).to(tl.int64) * B + tl.arange(0, B)
-    sample_i = tl.load(members_ptr + first + tl.minimum(i, n - 1))
-    sample_j = tl.load(members_ptr + first + tl.minimum(j, n - 1))
-    inner = inner_product_tile(r_ptr, h_ptr, sample_i, sample_j, C, D, bias, R, B, B, BC, BD, PRECISION)
-    scale = tl.load(norms_ptr + sample_i)[:, None] + tl.load(norms_ptr + sample_j)[None, :]
+    member_i = first + tl.minimum(i, n - 1)
+    member_j = first + tl.minimum(j, n - 1)
+    inner = inner_product_tile(
+        q_ptr, p_ptr, own_ptr, means_ptr, group, member_i, member_j, C, D, bias, R, B, B, BC, BD, CENTRED, PRECISION
+    )
+    scale = tl.load(norms_ptr + member_i)[:, None] + tl.load(norms_ptr + member_j)[None, :]
     squared = tl.maximum(scale - 2.0 * inner, 0.0)
     above = (i[:, None] < j[None, :]) & (j[None, :] < n)
     close = above & (squared <= threshold * scale) & (scale > 0.0)
@@ -57,13 +61,6 @@ def distances_kernel(
     d = tl.where(close, -1.0, d)
     store_symmetric(out_ptr + matrix, d, i, j, n, stride, B, B)
     tl.store(out_ptr + matrix + i * stride + i, tl.zeros((B,), dtype=tl.float32), mask=(i == j) & (i < n))
-
-
-@triton.jit
-def load_group(groups_ptr, group):
-    """First member, size, first element of the matrix, row stride."""
-    row = groups_ptr + group * 4
-    return tl.load(row), tl.load(row + 1), tl.load(row + 2), tl.load(row + 3)
 
 
 @triton.jit
@@ -131,30 +128,41 @@ def packed_distances(
         precision: of products of float32 factors: "ieee", "tf32x3" (as accurate), "tf32" or "bf16".
         tile: rows and columns of a tile, a power of two; by default what the registers hold.
     """
-    tile = tile or (128 if residuals.dtype != torch.float32 and features.shape[-1] % 16 == 0 else 64)
-    r, h, device = residuals.contiguous(), features.contiguous(), residuals.device
+    half = residuals.dtype != torch.float32
+    tile = tile or tile_size(residuals, features)
     layout, elements = packed_layout(offsets, alignment)
+    device = residuals.device
     data = torch.empty(elements, dtype=torch.float32, device=device)
     largest = torch.zeros(len(layout), dtype=torch.float32, device=device)
-    if not len(r):
+    if not len(members):
         return Packed(data, layout, largest)
+    factors = Factors.of(residuals, features, bias, members, layout)
     groups, tiles = layout.to(device, non_blocking=True), upper_tiles(layout[:, 1], tile).to(device, non_blocking=True)
     close = torch.empty(len(tiles), dtype=torch.int32, device=device)
-    passes, blocks = r.shape[1], block_sizes(r, h)
-    c, d = r.shape[2], h.shape[2]
+    passes, (c_block, d_block) = residuals.shape[1], block_sizes(residuals, features)
     bits = largest.view(torch.int32)
-    warps = 8 if tile >= 128 else 4
-    half = r.dtype != torch.float32
     distances_kernel[(len(tiles),)](
-        r, h, squared_norms(r, h, bias), members, groups, tiles, data, bits, close, c, d, float(bias),
+        *factors.moved(), groups, tiles, data, bits, close, *factors.sizes(),
         close_threshold("ieee" if half and precision != "bf16" else precision),
-        R=passes, B=tile, BC=blocks[0], BD=blocks[1], SQUARED=squared, PRECISION=precision, num_warps=warps,
+        R=passes, B=tile, BC=c_block, BD=d_block, SQUARED=squared, CENTRED=factors.centred, PRECISION=precision,
+        num_warps=warps_for(tile, passes),
     )  # fmt: skip
     close_pairs_kernel[(len(tiles), tile // STRIP)](
-        r, h, members, groups, tiles, data, bits, close, c, d, float(bias),
-        R=passes, B=tile, BC=min(blocks[0], 32), BD=32, ROWS=STRIP, SQUARED=squared, num_warps=4,
+        factors.r, factors.h, members, groups, tiles, data, bits, close, *factors.sizes(),
+        R=passes, B=tile, BC=min(c_block, 32), BD=32, ROWS=STRIP, SQUARED=squared, num_warps=4,
     )  # fmt: skip
     return Packed(data, layout, largest)
+
+
+def tile_size(residuals: Tensor, features: Tensor) -> int:
+    """Rows and columns of a tile that the registers hold without spilling."""
+    whole = residuals.dtype != torch.float32 and residuals.shape[1] == 1 and features.shape[-1] % 16 == 0
+    return 128 if whole else 64
+
+
+def warps_for(tile: int, passes: int) -> int:
+    """Warps that share the sums of a tile: one more sum is kept where there are several head passes."""
+    return (16 if tile >= 128 else 8) if tile >= 128 or passes > 1 else 4
 
 
 def pairwise_distances(
@@ -165,26 +173,6 @@ def pairwise_distances(
     members, offsets = torch.arange(n, device=residuals.device), torch.tensor([0, n])
     packed = packed_distances(residuals, features, bias, squared, members, offsets, precision=precision, alignment=1)
     return packed.data.view(n, n)
-
-
-def squared_norms(r: Tensor, h: Tensor, bias: bool) -> Tensor:
-    """[N] float32 squared norms of contiguous factors."""
-    out = torch.empty(len(r), dtype=torch.float32, device=r.device)
-    rows, (c_block, d_block) = 32, block_sizes(r, h)
-    squared_norms_kernel[(triton.cdiv(len(r), rows),)](
-        r, h, out, len(r), r.shape[2], h.shape[2], float(bias), R=r.shape[1], BN=rows, BC=c_block, BD=d_block
-    )
-    return out
-
-
-def block_sizes(r: Tensor, h: Tensor) -> tuple[int, int]:
-    """How much of C and D one step of a product takes."""
-    widest = 32 if r.dtype == torch.float32 else 64
-
-    def block(length: int) -> int:
-        return min(widest, max(16, triton.next_power_of_2(length)))
-
-    return block(r.shape[2]), block(h.shape[2])
 
 
 def close_threshold(precision: str) -> float:

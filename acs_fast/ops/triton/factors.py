@@ -7,6 +7,13 @@ import triton.language as tl
 
 
 @triton.jit
+def load_group(groups_ptr, group):
+    """First member, size, first element of the matrix, row stride."""
+    row = groups_ptr + group * 4
+    return tl.load(row), tl.load(row + 1), tl.load(row + 2), tl.load(row + 3)
+
+
+@triton.jit
 def gram_tile(x_ptr, rows, columns, K, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PRECISION: tl.constexpr):
     """[BM, BN] inner products of vectors of length K that begin at elements `rows` [BM] and `columns` [BN] of x."""
     total = tl.zeros((BM, BN), dtype=tl.float32)
@@ -25,16 +32,27 @@ def gram_tile(x_ptr, rows, columns, K, BM: tl.constexpr, BN: tl.constexpr, BK: t
 
 @triton.jit
 def inner_product_tile(
-    r_ptr, h_ptr, i, j, C, D, bias,
-    R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, PRECISION: tl.constexpr,
+    q_ptr, p_ptr, own_ptr, means_ptr, group, i, j, C, D, bias,
+    R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, CENTRED: tl.constexpr,
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """[BM, BN] inner products of the gradients of samples i [BM] and j [BN], both int64."""
+    """[BM, BN] inner products of the moved gradients of members i [BM] and j [BN], both int64, of one group.
+
+    q, p, own [n, 2, R, R] (u and v) and means [G, 2, R, R] (mm and kk) as in `acs_fast.ops.distances.Centred`.
+    """
     total = tl.zeros((BM, BN), dtype=tl.float32)
-    for a in tl.static_range(R):
-        for b in tl.static_range(R):
-            classes = gram_tile(r_ptr, (i * R + a) * C, (j * R + b) * C, C, BM, BN, BC, PRECISION)
-            features = gram_tile(h_ptr, (i * R + a) * D, (j * R + b) * D, D, BM, BN, BD, PRECISION)
-            total = classes * (features + bias) if a + b == 0 else total + classes * (features + bias)
+    for pair in range(0, R * R):  # no static_range: unrolled, it spills registers
+        a, b = pair // R, pair % R
+        qq = gram_tile(q_ptr, (i * R + a) * C, (j * R + b) * C, C, BM, BN, BC, PRECISION)
+        pp = gram_tile(p_ptr, (i * R + a) * D, (j * R + b) * D, D, BM, BN, BD, PRECISION)
+        if CENTRED:
+            table = means_ptr + group.to(tl.int64) * (2 * R * R) + a * R + b
+            of_i, of_j = own_ptr + i * (2 * R * R) + a * R + b, own_ptr + j * (2 * R * R) + b * R + a
+            u, v = tl.load(of_i)[:, None], tl.load(of_i + R * R)[:, None]
+            u_, v_ = tl.load(of_j)[None, :], tl.load(of_j + R * R)[None, :]
+            total += (qq + (v + v_ + tl.load(table))) * pp + qq * (u + u_ + tl.load(table + R * R)) + v * u_ + v_ * u
+        else:
+            total += qq * (pp + bias)
     return total
 
 
@@ -88,28 +106,12 @@ def squared_distance_row(
 
 
 @triton.jit
-def squared_norms_kernel(
-    r_ptr, h_ptr, out_ptr, N, C, D, bias, R: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr
-):
-    """out [N] float32: the squared norm of every gradient."""
-    i = tl.program_id(0).to(tl.int64) * BN + tl.arange(0, BN)
-    sample = tl.minimum(i, N - 1)
-    total = tl.zeros((BN,), dtype=tl.float32)
-    for a in tl.static_range(R):
-        for b in tl.static_range(R):
-            classes = row_products(r_ptr, (sample * R + a) * C, (sample * R + b) * C, C, BN, BC)
-            features = row_products(h_ptr, (sample * R + a) * D, (sample * R + b) * D, D, BN, BD)
-            total += classes * (features + bias)
-    tl.store(out_ptr + i, total, mask=i < N)
-
-
-@triton.jit
-def row_products(x_ptr, left, right, K, BN: tl.constexpr, BK: tl.constexpr):
-    """[BN] inner products of vectors of length K that begin at elements left [BN] and right [BN] of x."""
+def row_products(x_ptr, left, y_ptr, right, K, BN: tl.constexpr, BK: tl.constexpr):
+    """[BN] inner products of vectors of length K that begin at elements left [BN] of x and right [BN] of y."""
     total = tl.zeros((BN, BK), dtype=tl.float32)
     for start in range(0, K, BK):
         k = start + tl.arange(0, BK)
         x = tl.load(x_ptr + left[:, None] + k[None, :], mask=k[None, :] < K, other=0.0).to(tl.float32)
-        y = tl.load(x_ptr + right[:, None] + k[None, :], mask=k[None, :] < K, other=0.0).to(tl.float32)
+        y = tl.load(y_ptr + right[:, None] + k[None, :], mask=k[None, :] < K, other=0.0).to(tl.float32)
         total += x * y
     return tl.sum(total, 1)

@@ -15,8 +15,9 @@ import triton.language as tl
 from torch import Tensor
 
 from acs_fast.ops.greedy import MAX_BITS
-from acs_fast.ops.triton.distances import Packed, block_sizes, close_threshold, load_group, squared_norms
-from acs_fast.ops.triton.factors import inner_product_tile, squared_distance_row
+from acs_fast.ops.triton.centred import Factors, block_sizes
+from acs_fast.ops.triton.distances import DEFAULT_PRECISION, Packed, close_threshold
+from acs_fast.ops.triton.factors import inner_product_tile, load_group, squared_distance_row
 
 ROWS, COLUMNS = 32, 64  # of a tile of touched rows and candidates
 SCAN = 1024  # rows that one program compares with a new pick
@@ -31,16 +32,20 @@ def quantised(d, scale):
 
 @triton.jit
 def measured_tile(
-    r_ptr, h_ptr, norms_ptr, i, j, sample_i, sample_j, n, C, D, bias, threshold,
+    q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, r_ptr, h_ptr, members_ptr, group, first, n, i, j, C, D, bias, threshold,
     R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
-    PRECISION: tl.constexpr,
+    CENTRED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """[BM, BN] distances from the factors between members i and j of a group; close pairs from their difference."""
-    inner = inner_product_tile(r_ptr, h_ptr, sample_i, sample_j, C, D, bias, R, BM, BN, BC, BD, PRECISION)
-    scale = tl.load(norms_ptr + sample_i)[:, None] + tl.load(norms_ptr + sample_j)[None, :]
+    member_i, member_j = first + tl.minimum(i, n - 1), first + tl.minimum(j, n - 1)
+    inner = inner_product_tile(
+        q_ptr, p_ptr, own_ptr, means_ptr, group, member_i, member_j, C, D, bias, R, BM, BN, BC, BD, CENTRED, PRECISION
+    )
+    scale = tl.load(norms_ptr + member_i)[:, None] + tl.load(norms_ptr + member_j)[None, :]
     d = tl.maximum(scale - 2.0 * inner, 0.0)
     close = (d <= threshold * scale) & (scale > 0.0) & (i[:, None] != j[None, :]) & (i < n)[:, None] & (j < n)[None, :]
     if tl.max(tl.max(close.to(tl.int32), 1), 0) > 0:
+        sample_i, sample_j = tl.load(members_ptr + member_i), tl.load(members_ptr + member_j)
         for row in range(BM):
             here = tl.arange(0, BM) == row
             if tl.max(tl.max((close & here[:, None]).to(tl.int32), 1), 0) > 0:
@@ -53,9 +58,10 @@ def measured_tile(
 
 @triton.jit
 def largest_kernel(
-    data_ptr, r_ptr, h_ptr, norms_ptr, members_ptr, groups_ptr, largest_ptr, C, D, bias, threshold,
+    q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, r_ptr, h_ptr, members_ptr, groups_ptr, largest_ptr, C, D, bias,
+    threshold,
     R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
-    PRECISION: tl.constexpr,
+    CENTRED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """The largest distance of a group, without its matrix: one program per group and BN columns."""
     group = tl.program_id(0)
@@ -63,26 +69,25 @@ def largest_kernel(
     j = tl.program_id(1).to(tl.int64) * BN + tl.arange(0, BN)
     if tl.program_id(1).to(tl.int64) * BN >= n:
         return
-    sample_j = tl.load(members_ptr + first + tl.minimum(j, n - 1))
     largest = 0.0
     for start in range(0, n, BM):
         i = start + tl.arange(0, BM).to(tl.int64)
-        sample_i = tl.load(members_ptr + first + tl.minimum(i, n - 1))
         d = measured_tile(
-            r_ptr, h_ptr, norms_ptr, i, j, sample_i, sample_j, n, C, D, bias, threshold,
-            R, BM, BN, BC, BD, SQUARED, PRECISION,
+            q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, r_ptr, h_ptr, members_ptr, group, first, n, i, j, C, D, bias,
+            threshold, R, BM, BN, BC, BD, SQUARED, CENTRED, PRECISION,
         )  # fmt: skip
         inside = (i < n)[:, None] & (j < n)[None, :]
         largest = tl.maximum(largest, tl.max(tl.max(tl.where(inside, d, 0.0), 1), 0))
     tl.atomic_max(largest_ptr + group, largest.to(tl.int32, bitcast=True))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["step"])
 def gains_kernel(
-    data_ptr, r_ptr, h_ptr, norms_ptr, members_ptr, groups_ptr, scale_ptr, found_ptr, row_ptr, before_ptr, after_ptr,
-    gain_ptr, best_ptr, picks_ptr, first_pick_ptr, budgets_ptr, step, C, D, bias, threshold, tiles,
+    data_ptr, q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, r_ptr, h_ptr, members_ptr, groups_ptr, scale_ptr, found_ptr,
+    row_ptr, before_ptr, after_ptr, gain_ptr, best_ptr, picks_ptr, first_pick_ptr, budgets_ptr, step, tiles, C, D, bias,
+    threshold,
     R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
-    PRECISION: tl.constexpr, DENSE: tl.constexpr,
+    CENTRED: tl.constexpr, PRECISION: tl.constexpr, DENSE: tl.constexpr,
 ):  # fmt: skip
     """Bring the gains of BN candidates up to date with the touched rows; best [G, tiles, 2] gets gain and candidate."""
     group = tl.program_id(0)
@@ -90,7 +95,6 @@ def gains_kernel(
     j = tl.program_id(1).to(tl.int64) * BN + tl.arange(0, BN)
     if (tl.program_id(1).to(tl.int64) * BN >= n) | (step >= tl.load(budgets_ptr + group)):
         return
-    sample_j = tl.load(members_ptr + first + tl.minimum(j, n - 1))
     scale = tl.load(scale_ptr + group)
     gain = tl.load(gain_ptr + first + j, mask=j < n, other=-1)
     found = tl.load(found_ptr + group)
@@ -105,10 +109,9 @@ def gains_kernel(
             places = data_ptr + matrix + i[:, None] * stride + j[None, :]
             d = tl.load(places, mask=listed[:, None] & (j < n)[None, :], other=0.0)
         else:
-            sample_i = tl.load(members_ptr + first + i)
             d = measured_tile(
-                r_ptr, h_ptr, norms_ptr, i, j, sample_i, sample_j, n, C, D, bias, threshold,
-                R, BM, BN, BC, BD, SQUARED, PRECISION,
+                q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, r_ptr, h_ptr, members_ptr, group, first, n, i, j, C, D,
+                bias, threshold, R, BM, BN, BC, BD, SQUARED, CENTRED, PRECISION,
             )  # fmt: skip
         q = quantised(d, scale)
         zero = tl.zeros_like(q)
@@ -124,7 +127,7 @@ def gains_kernel(
     tl.store(place + 1, column)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["step"])
 def pick_kernel(
     best_ptr, groups_ptr, scale_ptr, budgets_ptr, first_pick_ptr, found_ptr, picks_ptr, gains_ptr, step, tiles,
     BN: tl.constexpr, BLOCK: tl.constexpr,
@@ -151,9 +154,9 @@ def pick_kernel(
     tl.store(gains_ptr + at, best.to(tl.float64) / tl.load(scale_ptr + group))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["step"])
 def touched_kernel(
-    data_ptr, r_ptr, h_ptr, norms_ptr, members_ptr, groups_ptr, scale_ptr, budgets_ptr, first_pick_ptr, picks_ptr,
+    data_ptr, r_ptr, h_ptr, members_ptr, groups_ptr, scale_ptr, budgets_ptr, first_pick_ptr, picks_ptr,
     found_ptr, row_ptr, before_ptr, after_ptr, level_ptr, assignment_ptr, step, C, D, bias,
     R: tl.constexpr, BLOCK: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
     DENSE: tl.constexpr, SYMMETRIC: tl.constexpr,
@@ -189,48 +192,48 @@ def touched_kernel(
 
 
 @dataclass(frozen=True)
-class Factors:
-    """What a matrix-free greedy measures with: contiguous factors [N, R, C], [N, R, D] and the group's members."""
+class Source:
+    """What the kernels are given to read distances with: packed matrices, or the factors where there is no room.
 
-    r: Tensor
-    h: Tensor
-    bias: bool
-    squared: bool
-    members: Tensor
-    precision: str = "ieee"
+    data: the matrices; where there are none, any tensor.
+    factors: what to measure with; None with matrices.
+    scan: rows that one program compares with a pick.
+    """
 
+    data: Tensor
+    factors: Factors | None
+    squared: bool = False
+    precision: str = DEFAULT_PRECISION
+    scan: int = SCAN
 
-@dataclass(frozen=True)
-class _Source:
-    """What the kernels are given to read distances with."""
+    @classmethod
+    def of_factors(cls, factors: Factors, squared: bool, precision: str = DEFAULT_PRECISION) -> Source:
+        return cls(factors.norms, factors, squared, precision, scan=64)
 
-    pointers: tuple[Tensor, ...]  # matrices, residuals, features, norms, members
-    numbers: tuple[Any, ...]  # C, D, bias, threshold
-    scan: int  # rows that one program compares with a pick
-    options: dict[str, Any]
-    precision: str
+    def measuring(self) -> tuple[Tensor, ...]:
+        """Pointers of `measured_tile`."""
+        f = self.factors
+        return (self.data,) * 8 if f is None else (*f.moved(), f.r, f.h, f.members)
 
-    def read(self, groups: Tensor) -> tuple[Tensor, ...]:
-        return (*self.pointers, groups)
+    def numbers(self) -> tuple[Any, ...]:
+        """C, D and the bias."""
+        return (0, 0, 0.0) if self.factors is None else self.factors.sizes()
+
+    def threshold(self) -> float:
+        half = self.factors is not None and not self.factors.centred
+        return close_threshold("ieee" if half else self.precision)
+
+    def options(self) -> dict[str, Any]:
+        f = self.factors
+        passes, (c_block, d_block) = (1, (16, 16)) if f is None else (f.r.shape[1], block_sizes(f.r, f.h))
+        return {"R": passes, "BC": min(32, c_block), "BD": min(32, d_block), "SQUARED": self.squared}
 
     def tile(self) -> dict[str, Any]:
-        return {**self.options, "BM": ROWS, "BN": COLUMNS, "PRECISION": self.precision, "num_warps": 4}
-
-
-def _source(matrices: Packed | None, factors: Factors | None) -> _Source:
-    if matrices is not None:
-        none = matrices.data
-        options = {"R": 1, "BC": 16, "BD": 16, "SQUARED": False}
-        return _Source((none, none, none, none, none), (0, 0, 0.0, 0.0), SCAN, options, "ieee")
-    if factors is None:
-        raise ValueError("matrices or factors must be given")
-    r, h = factors.r, factors.h
-    blocks = block_sizes(r, h)
-    norms = squared_norms(r, h, factors.bias)
-    threshold = close_threshold("ieee" if r.dtype != torch.float32 else factors.precision)
-    options = {"R": r.shape[1], "BC": min(32, blocks[0]), "BD": min(32, blocks[1]), "SQUARED": factors.squared}
-    numbers = (r.shape[2], h.shape[2], float(factors.bias), threshold)
-    return _Source((norms, r, h, norms, factors.members), numbers, 64, options, factors.precision)
+        f = self.factors
+        return {
+            **self.options(), "BM": ROWS, "BN": COLUMNS, "CENTRED": f is not None and f.centred,
+            "PRECISION": self.precision, "num_warps": 4,
+        }  # fmt: skip
 
 
 def scale_factors(largest: Tensor, sizes: Tensor) -> Tensor:
@@ -247,7 +250,7 @@ def greedy(
     budgets: Tensor,
     *,
     matrices: Packed | None = None,
-    factors: Factors | None = None,
+    source: Source | None = None,
     symmetric: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Greedy within each group of `layout` (as in `Packed`), on matrices or straight from the factors.
@@ -255,15 +258,19 @@ def greedy(
     Returns:
         picks [k] (numbers within their group), gains [k] float64, assignment [N] to steps, objective [G] float64.
     """
-    source = _source(matrices, factors)
-    device, sizes, n = source.pointers[0].device, layout[:, 1], int(layout[:, 1].sum())
+    if (matrices is None) == (source is None):
+        raise ValueError("either matrices or source must be given, not both")
+    dense = matrices is not None
+    source = source or Source(matrices.data, None)  # type: ignore[union-attr]
+    device, sizes, n = source.data.device, layout[:, 1], int(layout[:, 1].sum())
     groups, each, spent = layout.to(device), sizes.to(device), budgets.to(device)
     first_pick = spent.cumsum(0) - spent
     tiles = triton.cdiv(int(sizes.max()), COLUMNS)
     grid = (len(layout), tiles)
+    measuring, numbers, threshold, tile = source.measuring(), source.numbers(), source.threshold(), source.tile()
     if matrices is None:
         largest = torch.zeros(len(layout), dtype=torch.float32, device=device)
-        largest_kernel[grid](*source.read(groups), largest.view(torch.int32), *source.numbers, **source.tile())
+        largest_kernel[grid](*measuring, groups, largest.view(torch.int32), *numbers, threshold, **tile)
     else:
         largest = matrices.largest
     scale = scale_factors(largest, sizes)
@@ -282,13 +289,12 @@ def greedy(
                 best, groups, scale, spent, first_pick, found, picks, gains, step, tiles, BN=COLUMNS, BLOCK=256
             )
             touched_kernel[scan](
-                *source.read(groups), scale, spent, first_pick, picks, found, *listed, level, assignment, step,
-                *source.numbers[:3], **source.options, BLOCK=source.scan, DENSE=matrices is not None,
-                SYMMETRIC=symmetric,
+                source.data, *measuring[5:], groups, scale, spent, first_pick, picks, found, *listed, level, assignment,
+                step, *numbers, **source.options(), BLOCK=source.scan, DENSE=dense, SYMMETRIC=symmetric,
             )  # fmt: skip
         gains_kernel[grid](
-            *source.read(groups), scale, found, *listed, gain, best, picks, first_pick, spent, step, *source.numbers,
-            tiles, **source.tile(), DENSE=matrices is not None,
+            source.data, *measuring, groups, scale, found, *listed, gain, best, picks, first_pick, spent, step, tiles,
+            *numbers, threshold, **tile, DENSE=dense,
         )  # fmt: skip
     group_of = torch.arange(len(layout), device=device).repeat_interleave(each, output_size=n)
     objective = torch.zeros(len(layout), dtype=torch.int64, device=device).index_add_(0, group_of, level)

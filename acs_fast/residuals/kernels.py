@@ -25,7 +25,7 @@ def log_normaliser(x_ptr, C, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def cross_entropy_kernel(logits_ptr, labels_ptr, out_ptr, norms_ptr, row_stride, out_stride, C, BLOCK: tl.constexpr):
+def cross_entropy_kernel(logits_ptr, labels_ptr, out_ptr, norms_ptr, row_stride, C, BLOCK: tl.constexpr):
     """One sample: out = softmax(logits) - onehot(label), and its squared norm."""
     sample = tl.program_id(0).to(tl.int64)
     row = logits_ptr + sample * row_stride
@@ -37,7 +37,7 @@ def cross_entropy_kernel(logits_ptr, labels_ptr, out_ptr, norms_ptr, row_stride,
         x = tl.load(row + c, mask=c < C, other=-float("inf")).to(tl.float32)
         r = tl.exp(x - normaliser) - tl.where(c == label, 1.0, 0.0)
         norm += tl.sum(tl.where(c < C, r * r, 0.0), 0)
-        tl.store(out_ptr + sample * out_stride + c, r.to(out_ptr.dtype.element_ty), mask=c < C)
+        tl.store(out_ptr + sample * C + c, r, mask=c < C)
     tl.store(norms_ptr + sample, norm)
 
 
@@ -70,30 +70,28 @@ def trades_kernel(
         s = beta * (tl.exp(log_q) - p)
         first += tl.sum(tl.where(c < C, r * r, 0.0), 0)
         second += tl.sum(tl.where(c < C, s * s, 0.0), 0)
-        tl.store(out + c, r.to(out_ptr.dtype.element_ty), mask=c < C)
-        tl.store(out + C + c, s.to(out_ptr.dtype.element_ty), mask=c < C)
+        tl.store(out + c, r, mask=c < C)
+        tl.store(out + C + c, s, mask=c < C)
     tl.store(norms_ptr + sample * 2, first)
     tl.store(norms_ptr + sample * 2 + 1, second)
 
 
-def cross_entropy_residuals(logits: Tensor, labels: Tensor, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """As `acs_fast.ops.residuals.cross_entropy_residuals`; `out` [B, C], rows contiguous, takes the residuals."""
+def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """As `acs_fast.residuals.reference.cross_entropy_residuals`."""
     x = logits if logits.stride(-1) == 1 else logits.contiguous()
-    out = torch.empty_like(x, memory_format=torch.contiguous_format) if out is None else out
+    out = torch.empty(x.shape, dtype=torch.float32, device=x.device)
     norms = torch.empty(len(x), dtype=torch.float32, device=x.device)
     if len(x):
         block = min(WIDEST, triton.next_power_of_2(x.shape[1]))
-        cross_entropy_kernel[(len(x),)](
-            x, labels.contiguous(), out, norms, x.stride(0), out.stride(0), x.shape[1], BLOCK=block
-        )
+        cross_entropy_kernel[(len(x),)](x, labels.contiguous(), out, norms, x.stride(0), x.shape[1], BLOCK=block)
     return out, norms
 
 
 def trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """As `acs_fast.ops.residuals.trades_residuals`."""
+    """As `acs_fast.residuals.reference.trades_residuals`."""
     p, q = (x if x.stride(-1) == 1 else x.contiguous() for x in (clean, adversarial))
     samples, classes = p.shape
-    out = torch.empty(samples, 2, classes, dtype=p.dtype, device=p.device)
+    out = torch.empty(samples, 2, classes, dtype=torch.float32, device=p.device)
     norms = torch.empty(samples, 2, dtype=torch.float32, device=p.device)
     if samples:
         block = min(WIDEST, triton.next_power_of_2(classes))

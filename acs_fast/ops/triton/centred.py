@@ -1,0 +1,160 @@
+"""Factors as deviations from the means of their group, in the order of the members: what the tiles are made of.
+
+As `acs_fast.ops.distances.Centred`, for all groups at once. Half-precision factors stay as they are: their products are
+exact in float32, those of rounded deviations would not be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from acs_fast.ops.triton.factors import load_group, row_products
+
+ROWS = 32  # members that one program takes at once
+
+
+@triton.jit
+def means_kernel(x_ptr, members_ptr, groups_ptr, out_ptr, K, BN: tl.constexpr, BK: tl.constexpr):
+    """out [G, K] float32: the mean of x [N, K] over the members of each group, always summed in the same order."""
+    group = tl.program_id(0)
+    first, n, _matrix, _stride = load_group(groups_ptr, group)
+    k = tl.program_id(1) * BK + tl.arange(0, BK)
+    total = tl.zeros((BN, BK), dtype=tl.float32)
+    for start in range(0, n, BN):
+        i = start + tl.arange(0, BN).to(tl.int64)
+        sample = tl.load(members_ptr + first + i, mask=i < n, other=0)
+        total += tl.load(x_ptr + sample[:, None] * K + k[None, :], mask=(i < n)[:, None] & (k < K)[None, :], other=0.0)
+    tl.store(out_ptr + group.to(tl.int64) * K + k, tl.sum(total, 0) / n.to(tl.float32), mask=k < K)
+
+
+@triton.jit
+def centre_kernel(
+    x_ptr, members_ptr, group_of_ptr, means_ptr, out_ptr, N, K, BN: tl.constexpr, BK: tl.constexpr
+):
+    """out [n, K] float32: x [N, K] of every member, less the mean of its group."""
+    i = tl.program_id(0).to(tl.int64) * BN + tl.arange(0, BN)
+    k = tl.program_id(1) * BK + tl.arange(0, BK)
+    there = (i < N)[:, None] & (k < K)[None, :]
+    sample = tl.load(members_ptr + i, mask=i < N, other=0)
+    group = tl.load(group_of_ptr + i, mask=i < N, other=0)
+    x = tl.load(x_ptr + sample[:, None] * K + k[None, :], mask=there, other=0.0)
+    mean = tl.load(means_ptr + group[:, None] * K + k[None, :], mask=there, other=0.0)
+    tl.store(out_ptr + i[:, None] * K + k[None, :], x - mean, mask=there)
+
+
+@triton.jit
+def moments_kernel(
+    q_ptr, p_ptr, mean_r_ptr, mean_h_ptr, group_of_ptr, means_ptr, own_ptr, norms_ptr, N, C, D, bias,
+    R: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, CENTRED: tl.constexpr,
+):  # fmt: skip
+    """norms [n]: the squared norm of every moved gradient; own [n, 2, R, R]: its u and v."""
+    i = tl.program_id(0).to(tl.int64) * BN + tl.arange(0, BN)
+    member = tl.minimum(i, N - 1)
+    group = tl.load(group_of_ptr + member)
+    total = tl.zeros((BN,), dtype=tl.float32)
+    for a in tl.static_range(R):
+        for b in tl.static_range(R):
+            qq = row_products(q_ptr, (member * R + a) * C, q_ptr, (member * R + b) * C, C, BN, BC)
+            pp = row_products(p_ptr, (member * R + a) * D, p_ptr, (member * R + b) * D, D, BN, BD)
+            if CENTRED:
+                v = row_products(q_ptr, (member * R + a) * C, mean_r_ptr, (group * R + b) * C, C, BN, BC)
+                u = row_products(p_ptr, (member * R + a) * D, mean_h_ptr, (group * R + b) * D, D, BN, BD)
+                v_ = row_products(q_ptr, (member * R + b) * C, mean_r_ptr, (group * R + a) * C, C, BN, BC)
+                u_ = row_products(p_ptr, (member * R + b) * D, mean_h_ptr, (group * R + a) * D, D, BN, BD)
+                table = means_ptr + group * (2 * R * R) + a * R + b
+                total += (qq + v + v_ + tl.load(table)) * pp + qq * (u + u_ + tl.load(table + R * R)) + 2.0 * v * u_
+                place = own_ptr + i * (2 * R * R) + a * R + b
+                tl.store(place, u, mask=i < N)
+                tl.store(place + R * R, v, mask=i < N)
+            else:
+                total += qq * (pp + bias)
+    tl.store(norms_ptr + i, tl.maximum(total, 0.0), mask=i < N)
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What distances are measured with.
+
+    r, h: [N, R, C] and [N, R, D], contiguous, as they came; members: [n].
+    q, p: [n, R, C] and [n, R, D] in the order of the members, centred by group when `centred`.
+    own, means, norms: [n, 2, R, R], [G, 2, R, R] and [n] float32, as in `inner_product_tile`.
+    """
+
+    r: Tensor
+    h: Tensor
+    bias: bool
+    members: Tensor
+    q: Tensor
+    p: Tensor
+    own: Tensor
+    means: Tensor
+    norms: Tensor
+    centred: bool
+
+    @classmethod
+    def of(cls, r: Tensor, h: Tensor, bias: bool, members: Tensor, layout: Tensor) -> Factors:
+        """From factors, members and the [G, 4] layout of the groups on the CPU, as `packed_layout` returns it."""
+        r, h = r.contiguous(), h.contiguous()
+        n, passes, device, moved = len(members), r.shape[1], r.device, r.dtype == torch.float32
+        groups = layout.to(device, non_blocking=True)
+        group_of = torch.arange(len(layout), device=device).repeat_interleave(groups[:, 1], output_size=n)
+        if moved:
+            (m, q), (k, p) = (_centred(x, members, groups, group_of) for x in (r, h))
+            means = torch.stack([_products(m), _products(k) + float(bias)], 1)
+        else:
+            q, p = r.index_select(0, members), h.index_select(0, members)
+            m, k, means = q, p, torch.zeros(0, device=device)
+        own = torch.empty(n if moved else 0, 2, passes, passes, dtype=torch.float32, device=device)
+        norms = torch.empty(n, dtype=torch.float32, device=device)
+        c_block, d_block = block_sizes(r, h)
+        if n:
+            moments_kernel[(triton.cdiv(n, ROWS),)](
+                q, p, m, k, group_of, means, own, norms, n, r.shape[2], h.shape[2], float(bias),
+                R=passes, BN=ROWS, BC=c_block, BD=d_block, CENTRED=moved,
+            )  # fmt: skip
+        return cls(r, h, bias, members, q, p, own, means, norms, moved)
+
+    def moved(self) -> tuple[Tensor, ...]:
+        """Pointers of `inner_product_tile`, and the norms."""
+        return self.q, self.p, self.own, self.means, self.norms
+
+    def sizes(self) -> tuple[Any, ...]:
+        """C, D and the bias."""
+        return self.r.shape[2], self.h.shape[2], float(self.bias)
+
+
+def _centred(x: Tensor, members: Tensor, groups: Tensor, group_of: Tensor) -> tuple[Tensor, Tensor]:
+    """Means [G, R, K] of the groups, and the members' deviations from them [n, R, K]."""
+    passes, width = x.shape[1:]
+    length, n = passes * width, len(members)
+    means = torch.empty(len(groups), passes, width, dtype=torch.float32, device=x.device)
+    moved = torch.empty(n, passes, width, dtype=torch.float32, device=x.device)
+    block = min(32, max(16, triton.next_power_of_2(length)))
+    if n and length:
+        across = triton.cdiv(length, block)
+        means_kernel[(len(groups), across)](x, members, groups, means, length, BN=2 * ROWS, BK=block)
+        centre_kernel[(triton.cdiv(n, ROWS), across)](
+            x, members, group_of, means, moved, n, length, BN=ROWS, BK=block
+        )
+    return means, moved
+
+
+def _products(means: Tensor) -> Tensor:
+    """[G, R, R] inner products of the means [G, R, K], in full precision whatever torch is told about products."""
+    return (means[:, :, None] * means[:, None]).sum(3)
+
+
+def block_sizes(r: Tensor, h: Tensor) -> tuple[int, int]:
+    """How much of C and D one step of a product takes."""
+    widest = 32 if r.dtype == torch.float32 else 64
+
+    def block(length: int) -> int:
+        return min(widest, max(16, triton.next_power_of_2(length)))
+
+    return block(r.shape[2]), block(h.shape[2])

@@ -1,0 +1,46 @@
+"""Gradients of the loss at the logits, as operators: the torch dispatcher takes the kernels of the logits' device."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from acs_fast.residuals import registration
+
+__all__ = ["cross_entropy_residuals", "registration", "trades_residuals"]
+
+
+def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Residuals of the cross-entropy, softmax(z) - onehot(y), and their squared norms.
+
+    Args:
+        logits: [B, C], any floating dtype.
+        labels: [B] int64 in [0, C).
+
+    Returns:
+        [B, C] and [B], float32 or wider; constants for autograd.
+
+    Example:
+        >>> cross_entropy_residuals(torch.zeros(1, 2), torch.tensor([1]))
+        (tensor([[ 0.5000, -0.5000]]), tensor([0.5000]))
+    """
+    found: tuple[Tensor, Tensor] = torch.ops.acs_fast.cross_entropy_residuals(logits.detach(), labels)
+    return found
+
+
+def trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    r"""Residuals of CE(clean, y) + beta KL(p || q) at both logits, and their squared norms.
+
+    .. math:: r^1 = p - y + \beta\, p\, (\log p - \log q - KL(p \| q)), \qquad r^2 = \beta\, (q - p)
+
+    Args:
+        clean, adversarial: [B, C], any floating dtype; p and q are their softmax.
+        labels: [B] int64 in [0, C).
+
+    Returns:
+        [B, 2, C] and [B, 2], float32 or wider; constants for autograd.
+    """
+    found: tuple[Tensor, Tensor] = torch.ops.acs_fast.trades_residuals(
+        clean.detach(), adversarial.detach(), labels, beta
+    )
+    return found

@@ -1,0 +1,75 @@
+"""The GPU campaign: what happens to the other steps when one fails, hangs or cannot begin; the table of its results."""
+
+import json
+import sys
+import time
+
+from benchmarks.gpu import campaign, floors, report
+from benchmarks.report import replace_section
+
+
+def step(name, code, limit_s=20.0):
+    return campaign.Step(name, [sys.executable, "-c", code], limit_s)
+
+
+def test_one_step_s_failure_loses_none_of_the_others(tmp_path):
+    plan = [
+        step("bad", "print('why'); raise SystemExit(3)"),
+        campaign.Step("absent", ["/nonexistent/tool"], 5.0),
+        step("good", "print('fine')"),
+    ]
+    outcomes = campaign.run(plan, tmp_path)
+    assert [(o.name, o.status) for o in outcomes] == [("bad", "failed"), ("absent", "failed"), ("good", "ok")]
+    assert (tmp_path / "gpu-bad.log").read_text() == "why\n"
+    assert "No such file" in (tmp_path / "gpu-absent.log").read_text()
+    assert [s["status"] for s in json.loads((tmp_path / "gpu-steps.json").read_text())] == ["failed", "failed", "ok"]
+
+
+def test_time_is_kept(tmp_path):
+    hanging = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    start = time.monotonic()
+    outcomes = campaign.run([step("slow", hanging, 1.0), step("late", "pass")], tmp_path, whole_s=2.0)
+    assert [o.status for o in outcomes] == ["over time", "not begun"]
+    assert time.monotonic() - start < 20.0
+
+
+def test_status_says_that_a_step_failed(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["campaign", str(tmp_path)])
+    for code, expected in (("pass", 0), ("raise SystemExit(1)", 1)):
+        monkeypatch.setattr(campaign, "steps", lambda folder, code=code: [step("one", code), step("two", "pass")])
+        assert campaign.main() == expected
+
+
+def test_the_steps_are_in_order_and_most_of_them_fit(tmp_path):
+    plan = campaign.steps(tmp_path)
+    assert [s.name for s in plan] == ["build", "tests", "measure", "memcheck", "racecheck"]
+    assert plan[0].environment["ACS_FAST_BUILD"] == "cuda"
+    assert plan[1].environment["ACS_FAST_REQUIRE"] == "cuda,triton"
+    assert campaign.WHOLE_SECONDS < 600
+    for path in campaign.ON_THE_HOST:
+        assert (campaign.ROOT / path).exists()
+
+
+def result():
+    time_s = {"median_s": 0.01, "p20_s": 0.009, "p80_s": 0.012, "repeats": 9}
+    case = vars(floors.CASES[0])
+    return {
+        "device": "GPU", "torch": "2.11", "triton": "3.6", "cuda": "13.0", "commit": "abc", "kernels": "both",
+        "rows": [
+            {"case": case, "times": {"all": time_s, "greedy": time_s}, "floor_s": {"greedy": 0.005},
+             "peak_bytes": 1 << 30},
+            {"case": vars(floors.CASES[1]), "error": "out of memory"},
+        ],
+    }  # fmt: skip
+
+
+def test_the_table_is_what_the_results_say(tmp_path):
+    assert report.section(tmp_path) is None
+    (tmp_path / "gpu.json").write_text(json.dumps(result()))
+    (tmp_path / "gpu-steps.json").write_text(json.dumps([{"name": "tests", "status": "failed", "seconds": 1.0}]))
+    text = report.section(tmp_path)
+    assert "| craig-cifar10 | all | 5.00 | 10.00 | 9.00 to 12.00 | 2.0 | 25 | yes |" in text
+    assert "| craig-imagenet | out of memory |" in text
+    assert "tests failed" in text
+    readme = (campaign.ROOT / "README.md").read_text()
+    assert text in (replace_section(readme, "gpu", text) or "")
