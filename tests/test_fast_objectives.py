@@ -87,7 +87,9 @@ def test_first_prior_guided_attack_starts_at_random_and_the_next_where_it_ended(
     torch.testing.assert_close(objective.views(x, x_adv)[0], start, rtol=0, atol=1e-12)
     other = x.flip(0).clone()
     x_adv = objective.perturb(model, other[:5], y[:5])  # the last batch of an epoch is smaller
-    torch.testing.assert_close(objective.views(other[:5], x_adv)[0], (other + end - x).clamp(0, 1)[:5], rtol=0, atol=1e-12)
+    torch.testing.assert_close(
+        objective.views(other[:5], x_adv)[0], (other + end - x).clamp(0, 1)[:5], rtol=0, atol=1e-12
+    )
     objective.perturb(model, x, y)
     torch.testing.assert_close(objective.views(x, x)[0][5:], end[5:], rtol=0, atol=1e-12)  # places not used since
 
@@ -144,5 +146,7 @@ def test_images_of_another_size_are_named_or_begin_anew():
     for size in (8, 9):
         objective.perturb(flat, torch.rand(2, 1, size, size), y)
     objective.perturb(flat, torch.rand(2, 1, 8, 8), y, index=torch.arange(2))
-    with pytest.raises(ValueError, match=r"index must number images of one shape: \[1, 8, 8\] is remembered, \[1, 9, 9\]"):
+    with pytest.raises(
+        ValueError, match=r"index must number images of one shape: \[1, 8, 8\] is remembered, \[1, 9, 9\]"
+    ):
         objective.perturb(flat, torch.rand(2, 1, 9, 9), y, index=torch.arange(2))

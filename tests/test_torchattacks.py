@@ -20,17 +20,23 @@ def close(a, b):
     torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
 
-def started(objective, seed):
-    """The objective's random numbers set to those that torch.manual_seed(seed) gives the other side."""
+def started(objective, seed, skipped=None):
+    """The objective's random numbers set to those that torch.manual_seed(seed) gives the other side.
+
+    skipped: like what the other side draws first and overwrites.
+    """
     torch.manual_seed(seed)
-    objective.load_state_dict({"cpu": torch.Generator().manual_seed(seed).get_state()})
+    generator = torch.Generator().manual_seed(seed)
+    if skipped is not None:
+        torch.empty_like(skipped).normal_(generator=generator)
+    objective.load_state_dict({"cpu": generator.get_state()})
     return objective
 
 
 def test_fgsm(case):
     model, x, y = case
     close(acs.PGD(0.1, 0.1, 1, random_start=False).perturb(model, x, y), torchattacks.FGSM(model, eps=0.1)(x, y))
-    ours = started(acs.FGSM(0.1), 5).perturb(model, x, y)
+    ours = started(acs.FGSM(0.1), 5, skipped=x).perturb(model, x, y)
     close(ours, torchattacks.FFGSM(model, eps=0.1, alpha=0.125)(x, y))
 
 

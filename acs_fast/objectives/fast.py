@@ -35,7 +35,13 @@ class NFGSM(CrossEntropy):
     """
 
     def __init__(
-        self, eps: float, alpha: float | None = None, k: float = 2.0, *, train_mode: bool = False, seed: int | None = None
+        self,
+        eps: float,
+        alpha: float | None = None,
+        k: float = 2.0,
+        *,
+        train_mode: bool = False,
+        seed: int | None = None,
     ) -> None:
         super().__init__(seed)
         self.eps = ball("linf", eps).eps

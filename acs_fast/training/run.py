@@ -63,7 +63,12 @@ class Run:
         self.objective = config.build_objective()
         data = TensorDataset(splits.train.x, splits.train.y)
         self.coreset = AdversarialCoreset(
-            self.runnable, data, self.objective, report_error=report_error, show_progress=show_progress, **config.selection
+            self.runnable,
+            data,
+            self.objective,
+            report_error=report_error,
+            show_progress=show_progress,
+            **config.selection,
         )
         sampler: Any = self.coreset.batch_sampler
         self.loader = DataLoader(self.coreset.dataset, sampler=sampler, **loader_arguments(device))
@@ -179,8 +184,9 @@ class Run:
     def _result(self) -> dict[str, Any]:
         """Test accuracy of the best and the last weights, and where the seconds went."""
         best = models.build(self.config.model, self.splits.train.x, self.splits.classes, self.config.width)
+        best = self.engine.laid_out(best)
         best.load_state_dict(checkpoint.load(self.folder / "best.pt", self.config.as_dict())["model"])
-        weights = {"best": self.engine.laid_out(best.to(self.device))} | ({"last": self.model} if self.config.evaluate_last else {})
+        weights = {"best": best.to(self.device)} | ({"last": self.model} if self.config.evaluate_last else {})
         seconds = {k: sum(e["seconds"][k] for e in self.log) for k in ("attack", "step", "selection", "validation")}
         errors = [e["coreset"]["relative_gradient_error"] for e in self.log if e["coreset"] is not None]
         errors = [e for e in errors if e is not None]
