@@ -45,7 +45,7 @@ def versions() -> dict[str, Any]:
     found = {name: version(name) for name in ("numpy", "scipy", "triton", *names)}
     return {
         "acs_fast": acs_fast.__version__,
-        "python": platform.pythonversion(),
+        "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
         **{name: version for name, version in found.items() if version},

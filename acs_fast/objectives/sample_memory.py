@@ -20,14 +20,14 @@ class SampleMemory:
             ValueError: the rows remembered have another shape.
         """
         self._make_room(index, otherwise)
-        index = index.to(otherwise.device)
+        index = index.to(otherwise.device, non_blocking=True)
         known = self.known[index].view(-1, *(1,) * (otherwise.dim() - 1))
         return torch.where(known, self.rows[index], otherwise)
 
     def write(self, index: Tensor, values: Tensor) -> None:
         """Remember `values` [B, ...] as the rows of `index` [B]."""
         self._make_room(index, values)
-        index = index.to(values.device)
+        index = index.to(values.device, non_blocking=True)
         self.rows[index] = values
         self.known[index] = True
 
