@@ -30,8 +30,7 @@ class MART(PGD):
         ValueError: beta, eps or alpha < 0, eps > 1 for linf, steps < 1, unknown norm; from the loss, logits of fewer
             than two classes.
 
-    Source: Wang et al., "Improving Adversarial Robustness Requires Revisiting Misclassified Examples", ICLR 2020,
-    Eqs. 7 and 11.
+    Source: Wang et al., "Improving Adversarial Robustness Requires Revisiting Misclassified Examples", ICLR 2020.
     """
 
     def __init__(

@@ -46,7 +46,7 @@ class PerceptualDistance:
         torch.Size([2])
 
     Source: Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", CVPR 2018;
-    Laidlaw, Singla, Feizi, "Perceptual Adversarial Robustness", ICLR 2021, Eq. 1.
+    Laidlaw, Singla, Feizi, "Perceptual Adversarial Robustness", ICLR 2021.
     """
 
     def __init__(self, network: nn.Module, layers: Sequence[str] | None = None) -> None:
@@ -102,7 +102,7 @@ class PerceptualAT(CrossEntropy):
         TypeError: the distance is not callable.
 
     Source: Laidlaw, Singla, Feizi, "Perceptual Adversarial Robustness: Defense Against Unseen Threat Models", ICLR
-    2021, Algorithm 3.
+    2021, Fast-LPA.
     """
 
     def __init__(

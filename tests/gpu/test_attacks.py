@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import acs_fast as acs
+from tests.gpu.requirements import need_gpu
 from tests.helpers import ConvNet, images
 
 OBJECTIVES = {
@@ -20,8 +21,7 @@ OBJECTIVES = {
 
 @pytest.fixture(autouse=True)
 def _needs_cuda():
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
+    need_gpu("cuda")
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def test_the_host_does_not_wait(case, name):
 def test_bad_pixels_are_named_a_few_batches_late(case):
     model, x, y = case
     objective = acs.FGSM(0.1)
-    with pytest.raises(ValueError, match=r"got values in \[-1, 1\]"):
-        objective.perturb(model, (2 * x - 1).clamp_(-1, 1).index_fill(0, torch.tensor([0], device="cuda"), -1.0), y)
+    with pytest.raises(ValueError, match=r"got values in \[-"):
+        objective.perturb(model, 2 * x - 1, y)
     objective.perturb(model, x, y)
     objective.perturb(model, x + 1, y)
     torch.cuda.synchronize()
