@@ -11,6 +11,11 @@ HEADER = (
     "| | step, s (p20 to p80) | steps | speed-up | memory, MiB | loss added by the attack |\n|---|---|---|---|---|---|"
 )
 
+NOTES = (
+    "Speed-up: the published loop's median step over this one's. Memory: peak of a step above what is there between "
+    "steps. Source: `python -m benchmarks.engine`, `benchmarks/results/engine`."
+)
+
 
 @dataclass(frozen=True)
 class Bar:

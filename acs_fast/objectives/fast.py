@@ -120,7 +120,8 @@ def _unit(rows: Tensor, zero: Tensor) -> Tensor:
     """Rows of length 1; those marked as zero become constants, through which no gradient flows."""
     rows = torch.where(zero[:, None], 1.0, rows)
     rows = rows / rows.detach().abs().amax(1, keepdim=True)  # so that no square underflows
-    return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return rows / norms
 
 
 def _slope(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:

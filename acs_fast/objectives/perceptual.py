@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from acs_fast.checks import check_count, check_number
 from acs_fast.objectives.ascent import input_gradient
+from acs_fast.objectives.balls import unfilled
 from acs_fast.objectives.base import CrossEntropy, widened
 from acs_fast.objectives.mart import runner_up
 from acs_fast.objectives.model_state import logits_of, uncompiled, untouched
@@ -116,20 +118,20 @@ class PerceptualAT(CrossEntropy):
         self._distance = distance
 
     def attack(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        noise = torch.empty_like(x).normal_(0.0, START_NOISE, generator=self.generator(x.device))
+        noise = unfilled(x).normal_(0.0, START_NOISE, generator=self.generator(x.device))
         with untouched(model), _frozen(self._distance), torch.inference_mode(False), torch.no_grad():
             x = x.clone() if x.is_inference() else x
             moved = (x + noise).clamp_(0.0, 1.0)
             space = _OwnActivations(model, x) if self._distance is None else _Given(model, x, self._distance)
             for t in range(1, self.steps + 1):
                 weight, length = 10.0 ** (t / self.steps), self.bound * 0.1 ** (t / self.steps)
-                direction = _unit(input_gradient(lambda v, w=weight: self._climbed(space, v, y, w), moved))
+                direction = _unit(input_gradient(partial(self._climbed, space, y, weight), moved))
                 speed = space.between(moved, moved + PROBE * direction) / PROBE
                 far = length / speed.clamp_min(torch.finfo(speed.dtype).tiny)
                 moved = (moved + _per_image(far, x) * direction).clamp_(0.0, 1.0)
         return moved
 
-    def _climbed(self, space: _Space, moved: Tensor, y: Tensor, weight: float) -> Tensor:
+    def _climbed(self, space: _Space, y: Tensor, weight: float, moved: Tensor) -> Tensor:
         logits, distance = space.evaluate(moved)
         best, right = (logits.gather(1, k[:, None])[:, 0] for k in (runner_up(logits, y), y))
         return (best - right - weight * (distance - self.bound).clamp_min(0.0)).sum()
@@ -217,9 +219,10 @@ def _keeping(found: dict[Any, Tensor], key: str | None) -> Callable[[nn.Module, 
 def _normalised(activations: Tensor) -> Tensor:
     """[B, P]: length 1 over the channels of [B, C, ...], divided by the root of the number of positions."""
     a = widened(activations)
-    norms = torch.linalg.vector_norm(a, dim=1, keepdim=True).clamp_min(torch.finfo(a.dtype).tiny)
+    norms: Tensor = torch.linalg.vector_norm(a, dim=1, keepdim=True).clamp_min(torch.finfo(a.dtype).tiny)
     positions = max(1, a[0, 0].numel())
-    return (a / norms / positions**0.5).flatten(1)
+    normalised: Tensor = a / norms / positions**0.5
+    return normalised.flatten(1)
 
 
 def _between(phi: Tensor, other: Tensor) -> Tensor:
@@ -231,7 +234,7 @@ def _unit(gradient: Tensor) -> Tensor:
     """Each image's gradient at length 1, or 0 where it is 0."""
     flat = gradient.flatten(1)
     flat = flat / flat.abs().amax(1).clamp_min(torch.finfo(flat.dtype).tiny)[:, None]  # no square underflows
-    norms = torch.linalg.vector_norm(flat, dim=1).clamp_min(torch.finfo(flat.dtype).tiny)
+    norms: Tensor = torch.linalg.vector_norm(flat, dim=1).clamp_min(torch.finfo(flat.dtype).tiny)
     return (flat / norms[:, None]).view_as(gradient)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from acs_fast.checks import check_count, check_number
 from acs_fast.objectives.ascent import ascend
-from acs_fast.objectives.balls import ball
+from acs_fast.objectives.balls import ball, unfilled
 from acs_fast.objectives.base import Objective, cross_entropy_residual, widened
 from acs_fast.objectives.model_state import logits_of, untouched
 
@@ -53,7 +53,7 @@ class TRADES(Objective):
         self.train_mode = train_mode
 
     def attack(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        noise = torch.empty_like(x).normal_(0.0, START_NOISE, generator=self.generator(x.device))
+        noise = unfilled(x).normal_(0.0, START_NOISE, generator=self.generator(x.device))
         start = self._ball.project(x + noise, x)
         with untouched(model, self.train_mode):
             with torch.inference_mode(False), torch.no_grad():

@@ -51,6 +51,6 @@ class Engine:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device has units for bfloat16 products and does not imitate them."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return device.type == "cpu" and any(getattr(torch.cpu, name, bool)() for name in probes)
