@@ -70,13 +70,13 @@ def tests_pass(tests: str, device: str) -> str | None:
     require = [o.options["backend"] for o in OPPONENTS.values() if o.kind == "ours" and o.missing(device) is None]
     wanted = ",".join(name for name in require if name != "reference")
     environment = {**os.environ, "ACS_FAST_REQUIRE": wanted} if wanted else dict(os.environ)
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(folder)]
+    command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", str(folder)]
     done = subprocess.run(command, cwd=machine.ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         print(done.stdout[-4000:] + done.stderr[-2000:], file=sys.stderr)
         print("the operators' tests failed: no benchmark was run", file=sys.stderr)
         return None
-    return f"{tests}: {(done.stdout.strip().splitlines() or ['passed'])[-1]}"
+    return f"{tests}: {(done.stdout.strip().splitlines() or ['passed'])[-1].strip('= ')}"
 
 
 def execute(cases: tuple[Case, ...], device: str, repeat: int, quick: bool, tests: str, path: Path) -> Run:

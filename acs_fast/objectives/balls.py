@@ -35,14 +35,14 @@ class LinfBall:
     eps: float
 
     def random(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        noise = torch.empty_like(x).uniform_(-self.eps, self.eps, generator=generator)
+        noise = unfilled(x).uniform_(-self.eps, self.eps, generator=generator)
         return (x + noise).clamp_(0.0, 1.0)
 
     def step(self, x: Tensor, gradient: Tensor, alpha: float) -> Tensor:
-        return x + alpha * gradient.sign()
+        return torch.add(x, gradient.sign(), alpha=alpha)
 
     def project(self, moved: Tensor, x: Tensor) -> Tensor:
-        return torch.minimum(torch.maximum(moved, x - self.eps), x + self.eps).clamp_(0.0, 1.0)
+        return torch.clamp(moved, x - self.eps, x + self.eps).clamp_(0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class L2Ball:
     eps: float
 
     def random(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        noise = torch.empty_like(x).normal_(generator=generator)
+        noise = unfilled(x).normal_(generator=generator)
         u = torch.empty(len(x), dtype=x.dtype, device=x.device).uniform_(generator=generator)
         radius = self.eps * u ** (1.0 / max(1, x[0].numel() if len(x) else 1))
         return (x + noise * _per_image(radius / _norms(noise), x)).clamp_(0.0, 1.0)
@@ -64,6 +64,11 @@ class L2Ball:
         delta = moved - x
         shrink = (self.eps / _norms(delta)).clamp(max=1.0)
         return (x + delta * _per_image(shrink, x)).clamp_(0.0, 1.0)
+
+
+def unfilled(x: Tensor) -> Tensor:
+    """A tensor like x to fill with random numbers: in one order of its entries, whatever the memory format of x."""
+    return torch.empty(x.shape, dtype=x.dtype, device=x.device)
 
 
 def ball(norm: str, eps: float) -> Ball:

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from acs_fast.checks import check_count, check_number
 from acs_fast.objectives.ascent import ascend
-from acs_fast.objectives.balls import ball
-from acs_fast.objectives.base import Objective
+from acs_fast.objectives.balls import ball, unfilled
+from acs_fast.objectives.base import Objective, widened
 from acs_fast.objectives.model_state import logits_of, untouched
 from acs_fast.residuals import trades_residuals
 
@@ -54,13 +54,14 @@ class TRADES(Objective):
         self.train_mode = train_mode
 
     def attack(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        noise = torch.empty_like(x).normal_(0.0, START_NOISE, generator=self.generator(x.device))
+        noise = unfilled(x).normal_(0.0, START_NOISE, generator=self.generator(x.device))
         start = self._ball.project(x + noise, x)
         with untouched(model, self.train_mode):
-            with torch.no_grad():
-                clean = logits_of(model, x).log_softmax(-1)
+            with torch.inference_mode(False), torch.no_grad():
+                probabilities = widened(logits_of(model, x)).softmax(-1)
+            # KL less the entropy of the clean prediction, which has no slope
             return ascend(
-                lambda v: _divergence(clean, logits_of(model, v).log_softmax(-1)).sum(),
+                lambda v: -(probabilities * widened(logits_of(model, v)).log_softmax(-1)).sum(),
                 x, start, self._ball, self.alpha, self.steps,
             )  # fmt: skip
 
@@ -69,12 +70,13 @@ class TRADES(Objective):
 
     def loss_from_logits(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
         clean, adversarial = (z.log_softmax(-1) for z in logits)
-        return F.nll_loss(clean, y, reduction="none") + self.beta * _divergence(clean, adversarial)
+        return F.nll_loss(clean, y, reduction="none") + self.beta * divergence(clean, adversarial)
 
     def residuals(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        return trades_residuals(*logits, y, self.beta)[0]
+        clean, adversarial = logits
+        return trades_residuals(clean, adversarial, y, self.beta)[0]
 
 
-def _divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
     """[B] = KL(p || q) from log-probabilities [B, C]."""
     return (log_p.exp() * (log_p - log_q)).sum(-1)
