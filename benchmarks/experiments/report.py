@@ -58,7 +58,12 @@ def _figure(results: Results, stem: str, folder: Path, readme: Path) -> None:
 
 def section(results: Results) -> str:
     """What stands between the markers, without the pictures."""
-    parts = [f"**{results.title}.** {results.question}", bars(results), table(results), *notes(results)]
+    parts = [
+        f"**{results.experiment}: {results.title}.** {results.question}",
+        bars(results),
+        table(results),
+        *notes(results),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -148,6 +153,6 @@ def footer(results: Results) -> str:
     partial = "" if results.complete else " Not all runs have finished; what there is, is shown."
     return (
         f"Measured {results.date[:10]} at commit {c['sha']}{' with local changes' if c['dirty'] else ''} on "
-        f"{m['cpu']}, {m['cores']} cores, {results.processes} runs at a time with {results.threads_per_process} thread each, "
-        f"methods interleaved. Versions: {named}.{partial}"
+        f"{m['cpu']}, {m['cores']} cores, {results.processes} runs at a time with "
+        f"{results.threads_per_process} thread each, methods interleaved. Versions: {named}.{partial}"
     )
