@@ -22,6 +22,7 @@ from benchmarks.experiments.results import (
     read,
     robust,
     seconds,
+    variance,
 )
 from benchmarks.experiments.verdicts import verdicts
 
@@ -83,6 +84,14 @@ def table(results: Results) -> str:
             lines.append(f"| *{group}* |" + " |" * 9)
         lines += rows
     return "\n".join([HEADER, *lines])
+
+
+def variances(results: Results) -> str:
+    """Gradient variance of every selector where an experiment measured it; else ""."""
+    names = list(dict.fromkeys(n for r in results.runs if r.result for n in r.result.get("variances", ())))
+    lines = [f"| {name} | {_cell(mean(results.runs, variance(name)), '.2e')} |" for name in names]
+    header = "| selector | relative squared error of its gradient, mean over draws |\n|---|---|"
+    return "\n".join([header, *lines]) if lines else ""
 
 
 def _line(results: Results, label: str, group: str) -> str:

@@ -103,6 +103,11 @@ def error(result: dict[str, Any]) -> float | None:
     return None if value is None else float(value)
 
 
+def variance(selector: str) -> Measure:
+    """Relative squared error of a selector's gradient, where a run measured it."""
+    return lambda result: result.get("variances", {}).get(selector)
+
+
 def seconds(result: dict[str, Any]) -> float:
     return cost(result)
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from torch.utils.data import DataLoader, Dataset
-
-from acs_fast.extraction import Extraction, extract
-from acs_fast.objectives import Objective
+from acs_fast.extraction import Extraction
 from acs_fast.randomness import derived_seed
 from acs_fast.selection import gradient_error
 from acs_fast.selectors import SELECTORS, Pool, selector

@@ -7,15 +7,18 @@ import pytest
 import torch
 
 from acs_fast import LastLayerGradients, gradient_error
+from acs_fast.extraction import Extraction
 from acs_fast.selectors import Craig, Pool
+from benchmarks import results_file
 from benchmarks.experiments import __main__ as command
-from benchmarks.experiments import code_version, data, report
+from benchmarks.experiments import code_version, data, engine, report
 from benchmarks.experiments import results as files
 from benchmarks.experiments.faults import CancelledWeights, ShuffledRows, shuffled_within
 from benchmarks.experiments.plan import Experiment, Plan, SameSeconds, Variant
 from benchmarks.experiments.results import Record, Results
 from benchmarks.experiments.statistics import interval
 from benchmarks.experiments.table import EXPERIMENTS
+from benchmarks.experiments.variance import gradient_variances
 from benchmarks.experiments.verdicts import verdicts
 
 BASE = {
@@ -82,7 +85,7 @@ def test_experiment_from_end_to_end_and_again(tmp_path, monkeypatch, capsys):
     wanted = max(1, round(6 * spent["CRAIG"] / spent["full"]))
     assert by_label["short"].result["config"]["epochs"] == wanted
     text = (tmp_path / "README.md").read_text()
-    assert "| CRAIG | " in text
+    assert "\n| CRAIG" in text
     assert "none (half): selector must be one of" in text
     assert (tmp_path / "results" / "E1-digits.png").read_bytes()[:4] == b"\x89PNG"
     assert (tmp_path / "results" / "E4-digits.png").exists()
@@ -240,3 +243,26 @@ def test_code_version_ignores_prose_only(tmp_path):
         path.write_text(text)
         trees.append(code_version._without_prose(path))
     assert trees[0] == trees[1] != trees[2]
+
+
+def test_engine_ratio_comes_from_its_results_file(tmp_path):
+    assert "was not timed" in engine.sentence(tmp_path / "nothing")
+    case = {"name": "engine-pgd", "size": "ResNet-18"}
+    run = results_file.Run("cpu", "2026-01-02", False, 1, {}, {}, {}, [case])
+    for name, seconds in (("published", [2.0, 3.0, 4.0]), ("ours-channels-last", [1.5, 1.5, 9.0])):
+        run.rows.append(results_file.Row("engine-pgd", name, name, "ours", "ok", seconds=seconds))
+    run.write(tmp_path / "one.json")
+    assert "takes 2.00 times as long as one of this engine (ResNet-18," in engine.sentence(tmp_path)
+
+
+def test_variances_vanish_for_everything_and_follow_the_fraction(tmp_path):
+    g, y = gradients()
+    taken = Extraction(g, y)
+    everything = gradient_variances(taken, 1.0, 2, seed=0)
+    assert everything["random"] == pytest.approx(0.0, abs=1e-10)
+    small, large = (gradient_variances(taken, f, 30, seed=0)["random"] for f in (0.2, 0.8))
+    norms, total = g.squared_norms().double(), g.total().double().square().sum()
+    spread = float(60 * norms.sum() / total - 1.0)  # of a single draw's relative squared error, N g against the sum
+    for found, fraction in ((small, 0.2), (large, 0.8)):
+        k = int(60 * fraction)
+        assert found == pytest.approx(spread / k * (60 - k) / 59, rel=0.5)  # without replacement
