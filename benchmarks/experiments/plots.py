@@ -10,7 +10,6 @@ from benchmarks.experiments.results import Interval, Results, error, mean, robus
 
 COLOURS = ("#c1121f", "#e85d04", "#7b2cbf", "#2a9d8f", "#1d3557", "#6c584c", "#8d99ae", "#588157", "#b5179e", "#000000")
 MARKERS = "os^DvPX<>*"
-OF_INTEREST = ("E1",)
 
 
 def draw(results: Results, stem: str, folder: Path) -> list[Path]:
@@ -18,7 +17,7 @@ def draw(results: Results, stem: str, folder: Path) -> list[Path]:
     if not any(r.result for r in results.runs):
         return []
     path = folder / f"{stem}.png"
-    if results.experiment in OF_INTEREST:
+    if results.experiment == "E1":
         return [_scatter(results, path, seconds, "seconds of attacks, steps and selections", robust_percent)]
     return [_panels(results, path)]
 
@@ -58,10 +57,7 @@ def _scatter(
         x, y = [p[0] for p in points], [p[1].mean for p in points]
         style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "capsize": 3}
         axes.errorbar(x, y, yerr=[p[1].bar for p in points], linewidth=1.3, markersize=6, label=method, **style)
-    level = mean(results.reference(results.full, ""), up)
-    if level is not None:
-        axes.axhline(level.mean, color="grey", linewidth=0.8)
-        axes.axhspan(level.mean - level.bar, level.mean + level.bar, color="grey", alpha=0.12)
+    _level(axes, mean(results.reference(results.full, ""), up))
     axes.set(xscale="log", xlabel=label, ylabel=up.__doc__)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}")
@@ -88,13 +84,14 @@ def _series(
 
 
 def _panels(results: Results, path: Path) -> Path:
-    """A panel per group: robust accuracy above, gradient error below where it is known."""
+    """A panel per group: robust accuracy above, with full training as a level, and gradient error below."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     groups = [g for g in results.groups if any(results.of(label, g) for label in results.labels(g))]
+    groups = [g for g in groups if g] or groups
     figure, grid = plt.subplots(
         2, len(groups), figsize=(max(6.0, 3.4 * len(groups)), 6.4), layout="constrained", squeeze=False, sharex="col"
     )
@@ -105,11 +102,19 @@ def _panels(results: Results, path: Path) -> Path:
             _points(panel, results, group, labels, measure)
             panel.grid(alpha=0.3)
             panel.set_ylabel(name if not column else "")
+        _level(grid[0][column], mean(results.reference(results.full, group), robust()))
         grid[0][column].set_title(group or "all", fontsize=10)
     figure.suptitle(_title(results), fontsize=10)
     figure.savefig(path, dpi=130)
     plt.close(figure)
     return path
+
+
+def _level(panel: Any, level: Interval | None) -> None:
+    """Full training as a grey line with its interval."""
+    if level is not None:
+        panel.axhline(level.mean, color="grey", linewidth=0.8)
+        panel.axhspan(level.mean - level.bar, level.mean + level.bar, color="grey", alpha=0.12)
 
 
 def _points(panel: Any, results: Results, group: str, labels: list[str], measure: Any) -> None:
@@ -130,4 +135,4 @@ def _points(panel: Any, results: Results, group: str, labels: list[str], measure
 
 def _title(results: Results) -> str:
     seeds = sorted({r.seed for r in results.runs if r.result is not None})
-    return f"{results.experiment}: {results.title}\n{results.data}, {len(seeds)} seeds, bars: 95 % confidence intervals"
+    return f"{results.experiment}: {results.title}\n{results.data}, {len(seeds)} seeds, bars: 95 % confidence intervals; grey: full training"
