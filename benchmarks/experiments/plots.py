@@ -61,7 +61,7 @@ def _scatter(
     axes.set(xscale="log", xlabel=label, ylabel=up.__doc__)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}")
-    axes.set_title(_title(results), fontsize=10)
+    axes.set_title(_title(results, path.stem.partition("-")[0]), fontsize=10)
     axes.grid(alpha=0.3, which="both")
     figure.legend(loc="outside right upper", fontsize=8, frameon=False)
     figure.savefig(path, dpi=130)
@@ -93,7 +93,13 @@ def _panels(results: Results, path: Path) -> Path:
     groups = [g for g in results.groups if any(results.of(label, g) for label in results.labels(g))]
     groups = [g for g in groups if g] or groups
     figure, grid = plt.subplots(
-        2, len(groups), figsize=(max(6.0, 3.4 * len(groups)), 6.4), layout="constrained", squeeze=False, sharex="col"
+        2,
+        len(groups),
+        figsize=(max(6.0, 3.4 * len(groups)), 6.4),
+        layout="constrained",
+        squeeze=False,
+        sharex="col",
+        sharey="row",
     )
     for column, group in enumerate(groups):
         labels = [label for label in results.labels(group) if results.of(label, group)]
@@ -104,7 +110,7 @@ def _panels(results: Results, path: Path) -> Path:
             panel.set_ylabel(name if not column else "")
         _level(grid[0][column], mean(results.reference(results.full, group), robust()))
         grid[0][column].set_title(group or "all", fontsize=10)
-    figure.suptitle(_title(results), fontsize=10)
+    figure.suptitle(_title(results, results.experiment), fontsize=10)
     figure.savefig(path, dpi=130)
     plt.close(figure)
     return path
@@ -130,9 +136,11 @@ def _points(panel: Any, results: Results, group: str, labels: list[str], measure
             colour = COLOURS[i % len(COLOURS)] if x is None else COLOURS[0]
             panel.errorbar(at, found.mean, yerr=found.bar, fmt="o", capsize=4, color=colour)
     by_name = all(placed[label] is None for label in labels)
-    panel.set_xticks([t for t, _ in ticks], [name for _, name in ticks], rotation=60 if by_name else 0, fontsize=8)
+    turned = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"} if by_name else {}
+    panel.set_xticks([t for t, _ in ticks], [name for _, name in ticks], fontsize=8, **turned)
 
 
-def _title(results: Results) -> str:
+def _title(results: Results, name: str) -> str:
     seeds = sorted({r.seed for r in results.runs if r.result is not None})
-    return f"{results.experiment}: {results.title}\n{results.data}, {len(seeds)} seeds, bars: 95 % confidence intervals; grey: full training"
+    what = "bars: 95 % confidence intervals; grey: full training"
+    return f"{name}: {results.title}\n{results.data}, {len(seeds)} seeds, {what}"
