@@ -92,15 +92,8 @@ def _panels(results: Results, path: Path) -> Path:
 
     groups = [g for g in results.groups if any(results.of(label, g) for label in results.labels(g))]
     groups = [g for g in groups if g] or groups
-    figure, grid = plt.subplots(
-        2,
-        len(groups),
-        figsize=(max(6.0, 3.4 * len(groups)), 6.4),
-        layout="constrained",
-        squeeze=False,
-        sharex="col",
-        sharey="row",
-    )
+    size = (max(6.0, 3.4 * len(groups)), 6.4)
+    figure, grid = plt.subplots(2, len(groups), figsize=size, layout="constrained", squeeze=False, sharex="col")
     for column, group in enumerate(groups):
         labels = [label for label in results.labels(group) if results.of(label, group)]
         for row, (measure, name) in enumerate(((robust(), "robust accuracy, %"), (error, "gradient error"))):
