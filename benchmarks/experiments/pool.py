@@ -25,33 +25,20 @@ class Task:
 
 
 class Pool:
-    """`jobs` processes; give them tasks while `free`, and take (task, result, error) as they finish."""
+    """At most `jobs` processes; give them tasks while `free`, and take (task, result, error) as they finish."""
 
     def __init__(self, jobs: int) -> None:
-        for name in THREADS:
-            os.environ[name] = "1"
-        context = mp.get_context("spawn")
+        self._jobs = jobs
         self._idle: list[Connection] = []
         self._busy: dict[Connection, Task] = {}
-        self._processes = []
-        for _ in range(jobs):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_work, args=(theirs,), daemon=True)
-            process.start()
-            theirs.close()
-            self._idle.append(ours)
-            self._processes.append(process)
+        self._processes: list[Any] = []
 
     @property
     def free(self) -> bool:
-        return bool(self._idle)
-
-    @property
-    def running(self) -> list[Task]:
-        return list(self._busy.values())
+        return len(self._busy) < self._jobs
 
     def submit(self, task: Task) -> None:
-        connection = self._idle.pop()
+        connection = self._idle.pop() if self._idle else self._start()
         connection.send(task)
         self._busy[connection] = task
 
@@ -69,6 +56,17 @@ class Pool:
                 raise RuntimeError(f"the worker process of run {task.key} died") from None
             self._idle.append(connection)
             yield task, result, error
+
+    def _start(self) -> Connection:
+        for name in THREADS:
+            os.environ[name] = "1"
+        context = mp.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs,), daemon=True)
+        process.start()
+        theirs.close()
+        self._processes.append(process)
+        return ours
 
     def close(self) -> None:
         for process in self._processes:

@@ -167,9 +167,12 @@ def test_a_failed_anchor_is_named():
 
 
 def gradients(n=60, classes=3):
+    """Of very different sizes, so that it matters which sample gets which weight."""
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(n) % classes
-    return LastLayerGradients(torch.randn(n, classes, generator=generator), torch.randn(n, 5, generator=generator)), y
+    sizes = torch.randn(n, 1, generator=generator).mul(2.0).exp()
+    residuals = sizes * torch.randn(n, classes, generator=generator)
+    return LastLayerGradients(residuals, torch.randn(n, 5, generator=generator)), y
 
 
 def test_shuffled_rows_keep_sizes_and_weights_but_not_samples():
