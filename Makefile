@@ -21,6 +21,7 @@ $(VENV)/.torch:
 
 $(VENV)/.ready: $(VENV)/.torch pyproject.toml setup.py $(wildcard csrc/*.h csrc/*/*)
 	$(BIN)/pip install --quiet --no-build-isolation --editable '.[test]'
+	$(BIN)/pip install --quiet --no-deps torchattacks  # an oracle of the attacks; the torchvision that it asks for is not used
 	@touch $@
 
 demo: setup

@@ -4,20 +4,40 @@ from acs_fast.adversarial_coreset import AdversarialCoreset
 from acs_fast.coreset import Coreset
 from acs_fast.extraction import last_layer_gradients
 from acs_fast.gradients import LastLayerGradients
-from acs_fast.objectives import FGSM, PGD, TRADES, CrossEntropy, Objective, Vanilla, WithAttack
+from acs_fast.objectives import (
+    FGSM,
+    FGSMPGI,
+    MART,
+    NFGSM,
+    PGD,
+    TRADES,
+    CrossEntropy,
+    GradAlignFGSM,
+    Objective,
+    PerceptualAT,
+    PerceptualDistance,
+    Vanilla,
+    WithAttack,
+)
 from acs_fast.schedule import Schedule
 from acs_fast.selection import facility_location, gradient_error, gradient_matching, pairwise_distances
 from acs_fast.weighting import weighted_mean
 
 __all__ = [
     "FGSM",
+    "FGSMPGI",
+    "MART",
+    "NFGSM",
     "PGD",
     "TRADES",
     "AdversarialCoreset",
     "Coreset",
     "CrossEntropy",
+    "GradAlignFGSM",
     "LastLayerGradients",
     "Objective",
+    "PerceptualAT",
+    "PerceptualDistance",
     "Schedule",
     "Vanilla",
     "WithAttack",

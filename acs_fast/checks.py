@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections import deque
 from collections.abc import Collection
 from typing import Any
 
@@ -74,23 +75,75 @@ def check_unit_interval(name: str, x: Tensor) -> None:
     if math.isnan(low):
         samples = x.isnan().reshape(len(x), -1).any(1).nonzero().flatten().tolist()
         raise ValueError(f"{name} must be pixels in [0, 1]; got NaN in {_name_samples(samples)} of the batch")
-    raise ValueError(
+    raise ValueError(_out_of_range(name, low, high))
+
+
+class UnitIntervalCheck:
+    """`check_unit_interval` for batch after batch, without making the host wait for a CUDA device at each.
+
+    The first batch of a device is checked at once, and so is every batch on a CPU. The extremes of later batches travel
+    to the host in the background: a bad one raises as soon as they are there, at one of the next calls.
+    """
+
+    LATE = 8  # batches that may be under way at most
+
+    def __init__(self) -> None:
+        self._under_way: dict[torch.device, deque[tuple[torch.cuda.Event, Tensor]]] = {}
+
+    def __call__(self, name: str, x: Tensor) -> None:
+        """Raises ValueError unless x, and what has become known of earlier batches, lies in [0, 1]."""
+        if not self._is_asynchronous(x) or not x.numel():
+            check_unit_interval(name, x)
+            return
+        if x.device not in self._under_way:
+            check_unit_interval(name, x)
+            self._under_way[x.device] = deque()
+            return
+        waiting = self._under_way[x.device]
+        waiting.append(self._sent(x))
+        while waiting and (len(waiting) > self.LATE or waiting[0][0].query()):
+            event, extremes = waiting.popleft()
+            event.synchronize()
+            low, high = extremes.tolist()
+            if not (low >= 0.0 and high <= 1.0):  # NaN is neither
+                raise ValueError(f"{_out_of_range(name, low, high)} (in this batch or one of the last {self.LATE})")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return UnitIntervalCheck, ()  # what is under way stays with the original
+
+    def _is_asynchronous(self, x: Tensor) -> bool:
+        return x.is_cuda
+
+    def _sent(self, x: Tensor) -> tuple[torch.cuda.Event, Tensor]:
+        extremes = torch.stack(torch.aminmax(x.detach())).float().to("cpu", non_blocking=True)
+        event = torch.cuda.Event()
+        event.record(torch.cuda.current_stream(x.device))
+        return event, extremes
+
+
+def _out_of_range(name: str, low: float, high: float) -> str:
+    return (
         f"{name} must be pixels in [0, 1]; got values in [{low:.4g}, {high:.4g}]. eps is measured in these units: move "
         "the normalisation into the model (its first layer) and feed raw pixels"
     )
 
 
 def check_labels(y: Tensor, classes: int, batch: int) -> None:
-    if y.dim() != 1 or y.shape[0] != batch:
-        raise ValueError(f"y must have shape [{batch}] like the batch; got {list(y.shape)}")
-    if y.dtype.is_floating_point or y.dtype.is_complex or y.dtype == torch.bool:
-        raise TypeError(f"y must hold integer class labels; got {y.dtype}")
+    check_label_shape(y, batch)
     if y.numel():
         low, high = (int(v) for v in torch.aminmax(y))
         if low < 0 or high >= classes:
             raise ValueError(
                 f"y must hold labels in [0, {classes}) for {classes} logits; got labels in [{low}, {high}]"
             )
+
+
+def check_label_shape(y: Tensor, batch: int) -> None:
+    """The part of `check_labels` that looks at no value, and so waits for no device."""
+    if y.dim() != 1 or y.shape[0] != batch:
+        raise ValueError(f"y must have shape [{batch}] like the batch; got {list(y.shape)}")
+    if y.dtype.is_floating_point or y.dtype.is_complex or y.dtype == torch.bool:
+        raise TypeError(f"y must hold integer class labels; got {y.dtype}")
 
 
 def resolve_budget(budget: Any, n: int) -> int:

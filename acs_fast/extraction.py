@@ -177,12 +177,11 @@ class _HeadReader:
                 with torch.no_grad():
                     for view in self.objective.views(x, x_adv):
                         self.model(view)
-                residuals = self.objective.selection_residuals(tuple(passes.logits), y)
+                residuals, features = self.objective.selection_residuals(tuple(passes.logits), y), passes.features
             else:
                 with torch.enable_grad():
-                    loss = self.objective.per_sample_loss(self.model, x, x_adv, y)
-                    residuals = _at_logits(loss, passes.logits)
-        return _stacked(residuals, passes.features)
+                    residuals, features = passes.factors(self.objective.per_sample_loss(self.model, x, x_adv, y))
+        return _stacked(residuals, features)
 
     def _find(self, x: Tensor) -> nn.Linear:
         """The head; a closed form holds only where its output is what the model returns, once a pass."""
@@ -227,12 +226,6 @@ def _reader(
     if features_fn is None:
         return _HeadReader(model, objective, head)
     return _FunctionReader(model, objective, features_fn)
-
-
-def _at_logits(loss: Tensor, logits: list[Tensor]) -> Tensor:
-    if loss.dim() != 1:
-        raise ValueError(f"objective.per_sample_loss must return [B] losses; got shape {list(loss.shape)}")
-    return torch.stack(torch.autograd.grad(loss.sum(), logits, materialize_grads=True), 1)
 
 
 def _stacked(residuals: Tensor, features: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,14 +26,51 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 @dataclass
 class HeadPasses:
-    """Inputs [B, D] and outputs [B, C] of each pass through the head, in order."""
+    """Inputs [B, D] and outputs [B, C] of each pass through the head, in order.
+
+    With `leaves`, `logits` holds what was added to the outputs: zeros to differentiate by. `slopes` then holds the
+    differentiable backward passes through the head, such as those of a penalty on the gradient at the input: the
+    number of the forward pass, the gradient [B, C] that came to its output, and the zeros [B, D] that were added to
+    the gradient that left through its input.
+    """
 
     features: list[Tensor] = field(default_factory=list)
     logits: list[Tensor] = field(default_factory=list)
+    slopes: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
 
     def clear(self) -> None:
         self.features.clear()
         self.logits.clear()
+        self.slopes.clear()
+
+    def factors(self, losses: Tensor) -> tuple[Tensor, list[Tensor]]:
+        r"""The exact gradient of each loss with respect to the head, as residuals [B, R, C] and R features [B, D].
+
+        A forward pass ``z = W h + b`` gives the term ``q (x) (h, 1)`` with ``q = dl/dz``. A backward pass that the
+        loss depends on, ``W^T r``, gives ``r (x) (v, 0)`` with ``v`` the gradient of the loss at what left the head:
+        no bias took part in it. The two are
+
+        .. math:: (q - s r) \otimes (h, 1) + s r \otimes (h + v / s, 1)
+
+        in which every feature ends in the same 1. The scale s makes v / s as long as h.
+
+        Raises:
+            ValueError: losses are not [B].
+        """
+        if losses.dim() != 1:
+            raise ValueError(f"objective.per_sample_loss must return [B] losses; got shape {list(losses.shape)}")
+        probes = [probe for _, _, probe in self.slopes]
+        found = torch.autograd.grad(losses.sum(), [*self.logits, *probes], materialize_grads=True)
+        found = tuple(_widened(gradient) for gradient in found)
+        residuals, features = list(found[: len(self.logits)]), list(self.features)
+        for (number, r, _), v in zip(self.slopes, found[len(self.logits) :], strict=True):
+            h, r = _widened(self.features[number]), _widened(r)
+            scale = _length(v) / _length(h)
+            scale = torch.where(torch.isfinite(scale) & (scale > 0), scale, 1.0)
+            residuals[number] = residuals[number] - scale * r
+            residuals.append(scale * r)
+            features.append(h + v / scale)
+        return torch.stack(residuals, 1), features
 
 
 @contextmanager
@@ -41,20 +78,31 @@ def recorded(head: nn.Module, leaves: bool = False) -> Iterator[HeadPasses]:
     """Record every pass through `head`.
 
     Args:
-        leaves: let the model go on with logits that are leaves of the autograd graph, so that a loss can be
-            differentiated at the logits and no further.
+        leaves: record what `HeadPasses.factors` needs, so that a loss can be differentiated at the head's outputs.
     """
     passes = HeadPasses()
 
-    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        passes.features.append((args[0] if args else kwargs["input"]).detach())
+    def before(
+        module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        h = args[0] if args else kwargs["input"]
+        passes.features.append(h.detach())
+        if not leaves or not h.requires_grad:
+            return None
+        h = h.view_as(h)  # another use of the same tensor has its own gradient
+        h.register_hook(_probing(passes, len(passes.features) - 1))
+        return ((h, *args[1:]), kwargs) if args else (args, {**kwargs, "input": h})
 
     def after(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
         if not leaves:
             passes.logits.append(output.clone())  # the model may go on with it in place
             return None
-        passes.logits.append(output.detach().requires_grad_())
-        return passes.logits[-1].clone()
+        passes.logits.append(torch.zeros_like(output).requires_grad_())
+        differentiable = output.requires_grad
+        output = output + passes.logits[-1]
+        if differentiable:
+            output.register_hook(_noting(passes, len(passes.logits) - 1))
+        return output.clone()
 
     handles = [head.register_forward_pre_hook(before, with_kwargs=True), head.register_forward_hook(after)]
     try:
@@ -62,6 +110,39 @@ def recorded(head: nn.Module, leaves: bool = False) -> Iterator[HeadPasses]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _noting(passes: HeadPasses, number: int) -> Callable[[Tensor], None]:
+    """Notes the gradient that comes to the output of a pass, where the loss may depend on it."""
+
+    def hook(gradient: Tensor) -> None:
+        if torch.is_grad_enabled():  # a backward pass that is itself differentiable
+            passes.slopes.append((number, gradient.detach(), torch.zeros(0)))
+
+    return hook
+
+
+def _probing(passes: HeadPasses, number: int) -> Callable[[Tensor], Tensor | None]:
+    """Adds zeros to differentiate by to the gradient that leaves through the input of a pass."""
+
+    def hook(gradient: Tensor) -> Tensor | None:
+        if not torch.is_grad_enabled():
+            return None
+        probe = torch.zeros_like(gradient).requires_grad_()
+        at = max(i for i, slope in enumerate(passes.slopes) if slope[0] == number)
+        passes.slopes[at] = (number, passes.slopes[at][1], probe)
+        return gradient + probe
+
+    return hook
+
+
+def _widened(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _length(rows: Tensor) -> Tensor:
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    return norms
 
 
 def find_head(model: nn.Module, x: Tensor, head: nn.Module | str | None = None) -> nn.Linear:

@@ -42,7 +42,7 @@ def cores() -> int:
 
 def versions() -> dict[str, Any]:
     names = sorted({package for opponent in OPPONENTS.values() for package in opponent.packages})
-    found = {name: _version(name) for name in ("numpy", "scipy", "triton", *names)}
+    found = {name: version(name) for name in ("numpy", "scipy", "triton", *names)}
     return {
         "acs_fast": acs_fast.__version__,
         "python": platform.python_version(),
@@ -67,7 +67,8 @@ def _build_info() -> Any:
     return {k: str(v) for k, v in info.items()} if isinstance(info, dict) else str(info)
 
 
-def _version(name: str) -> str | None:
+def version(name: str) -> str | None:
+    """Of an installed package; None where it is not installed."""
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

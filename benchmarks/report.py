@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import bars, data, machine, plots, results_file
+from benchmarks import bars, data, engine_table, machine, plots, results_file
 from benchmarks.results_file import Row, Run
 
 README = machine.ROOT / "README.md"
@@ -34,6 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
             found += 1
             images = plots.draw(runs, args.results, device)
             publish(args.readme, device, section(runs, images, args.readme.resolve().parent))
+    if (args.results / "engine").is_dir() and (runs := newest(args.results / "engine", "cpu")):
+        found += 1
+        publish(args.readme, "engine", engine_section(runs))
     if not found:
         print(f"no results files in {args.results}: run `acs-fast bench` first", file=sys.stderr)
     return 0 if found else 1
@@ -58,6 +61,13 @@ def section(runs: list[Run], images: list[Path], base: Path) -> str:
     """What stands between the markers."""
     pictures = [f"![{image.stem}]({relative(image, base)})" for image in images]
     return "\n\n".join([tables(runs), *pictures])
+
+
+def engine_section(runs: list[Run]) -> str:
+    """The training steps: bars, tables, and where they were measured."""
+    verdicts = [verdict for run in runs for verdict in engine_table.verdicts(run)]
+    tables = [table for run in runs for table in engine_table.tables(run)]
+    return "\n\n".join([bars_table(verdicts), *tables, engine_table.NOTES, *(footer(run) for run in runs)])
 
 
 def tables(runs: list[Run]) -> str:

@@ -41,7 +41,7 @@ def main(connection: Connection, case: Case, name: str, device: str, threads: in
         while (command := connection.recv()) != "stop":
             if command == "run":
                 answer = None
-                answer, took = _measure(lambda: solve(problem), device)
+                answer, took = measured(lambda: solve(problem), device)
                 connection.send(took)
             else:
                 connection.send(problems.quality(case, problem, answer))
@@ -51,7 +51,7 @@ def main(connection: Connection, case: Case, name: str, device: str, threads: in
         connection.send({"status": "out of memory" if _is_memory(error) else "failed", "reason": _reason(error)})
 
 
-def _measure(work: Any, device: str) -> tuple[Any, dict[str, float]]:
+def measured(work: Any, device: str) -> tuple[Any, dict[str, float]]:
     """Seconds on the clock and the peak above what was there before, in bytes, of one call."""
     gc.collect()
     if device == "cuda":

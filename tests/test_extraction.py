@@ -6,6 +6,7 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 
 import acs_fast as acs
+from acs_fast.objectives.balls import ball
 from tests.helpers import ConvNet, images
 
 OBJECTIVES = {
@@ -13,7 +14,11 @@ OBJECTIVES = {
     "pgd": lambda: acs.PGD(0.1, 0.03, 3, seed=3),
     "pgd-l2": lambda: acs.PGD(0.5, 0.2, 3, norm="l2", seed=3),
     "fgsm": lambda: acs.FGSM(0.1, seed=3),
+    "nfgsm": lambda: acs.NFGSM(0.1, seed=3),
+    "fgsm-pgi": lambda: acs.FGSMPGI(0.1, prior="batch", seed=3),
     "trades": lambda: acs.TRADES(6.0, 0.1, 0.03, 3, seed=3),
+    "mart": lambda: acs.MART(5.0, 0.1, 0.03, 3, seed=3),
+    "perceptual": lambda: acs.PerceptualAT(0.5, 3, seed=3),
 }
 
 
@@ -23,17 +28,23 @@ def model():
     return ConvNet().train()
 
 
+def dense(found):
+    """Gradients by parameter as rows: the weight's row-major, then the bias's."""
+    return torch.cat([found[name].flatten(1) for name in ("head.weight", "head.bias") if name in found], 1)
+
+
+def head_of(model):
+    return {name: p.detach() for name, p in model.named_parameters() if name.startswith("head.")}
+
+
 def dense_reference(model, objective, x, x_adv, y):
     """Per-sample gradients of the head by automatic differentiation, in float64."""
-    model = ConvNet().double().eval() if model is None else model
-    head = {"head.weight": model.head.weight.detach(), "head.bias": model.head.bias.detach()}
 
-    def loss(parameters, a, b, label):
-        logits = tuple(functional_call(model, parameters, (v[None],)) for v in objective.views(a, b))
+    def loss(parameters, views, label):
+        logits = tuple(functional_call(model, parameters, (v[None],)) for v in views)
         return objective.loss_from_logits(logits, label[None])[0]
 
-    found = vmap(grad(loss), (None, 0, 0, 0))(head, x, x_adv, y)
-    return torch.cat([found["head.weight"].flatten(1), found["head.bias"]], 1)
+    return dense(vmap(grad(loss), (None, 0, 0))(head_of(model), objective.views(x, x_adv), y))
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -43,12 +54,95 @@ def test_matches_vmap_grad(name):
     x, y = images(11)
     x = x.double()
     objective = OBJECTIVES[name]()
-    g = acs.last_layer_gradients(model, [(x[:4], y[:4]), (x[4:], y[4:])], objective)
+    batches = [(x[:4], y[:4]), (x[4:], y[4:])]
+    g = acs.last_layer_gradients(model, batches, objective)
     again = OBJECTIVES[name]()
-    x_adv = torch.cat([again.perturb(model, x[:4], y[:4]), again.perturb(model, x[4:], y[4:])])
     model.eval()
-    torch.testing.assert_close(g.dense(), dense_reference(model, objective, x, x_adv, y), rtol=1e-9, atol=1e-9)
+    expected = [dense_reference(model, again, a, again.perturb(model, a, b), b) for a, b in batches]
+    torch.testing.assert_close(g.dense(), torch.cat(expected), rtol=1e-9, atol=1e-9)
     assert g.dtype == torch.float64
+
+
+def aligned_reference(model, objective, x, x_adv, noisy, y):
+    """The gradient-alignment loss in its textbook form, differentiated twice by torch.func."""
+
+    def loss(parameters, x, x_adv, noisy, label):
+        def cross_entropy(v):
+            return nn.functional.cross_entropy(functional_call(model, parameters, (v[None],)), label[None])
+
+        a, b = (grad(cross_entropy)(v).flatten() for v in (x, noisy))
+        return cross_entropy(x_adv) + objective.lam * (1.0 - torch.dot(a, b) / (a.norm() * b.norm()))
+
+    return dense(vmap(grad(loss), (None, 0, 0, 0, 0))(head_of(model), x, x_adv, noisy, y))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("sharpness", [1.0, 30.0])
+@pytest.mark.parametrize("lam", [0.2, 50.0])
+def test_gradient_alignment_matches_vmap_grad_of_its_whole_loss(bias, sharpness, lam):
+    torch.manual_seed(0)
+    model = ConvNet().double()
+    model.head = nn.Linear(8, 5, bias=bias).double()
+    model.head.weight.data *= sharpness
+    x, y = images(11)
+    x = x.double()
+    batches = [(x[:4], y[:4]), (x[4:], y[4:])]
+    g = acs.last_layer_gradients(model, batches, acs.GradAlignFGSM(0.1, lam=lam, seed=3))
+    again = acs.GradAlignFGSM(0.1, lam=lam, seed=3)
+    model.eval()
+    expected = []
+    for a, b in batches:
+        noisy = ball("linf", 0.1).random(a, again.generator(torch.device("cpu")))
+        expected.append(aligned_reference(model, again, a, again.perturb(model, a, b), noisy, b))
+    expected = torch.cat(expected)
+    plain = acs.last_layer_gradients(model, batches, acs.GradAlignFGSM(0.1, lam=0.0, seed=3)).dense()
+    assert float((expected - plain).norm()) > 1e-3 * float(plain.norm())  # the penalty is part of what is compared
+    torch.testing.assert_close(g.dense(), expected, rtol=1e-8, atol=1e-9)
+    assert g.residuals.shape == (11, 5, 5)
+
+
+def test_gradient_alignment_of_certain_samples_is_their_cross_entropy():
+    torch.manual_seed(0)
+    model = ConvNet().double()
+    model.head.bias.data[2] = 1e4
+    x, y = images(5)
+    x, y = x.double(), torch.tensor([2, 2, 0, 1, 2])
+    g = acs.last_layer_gradients(model, [(x, y)], acs.GradAlignFGSM(0.1, lam=1.0, seed=3))
+    assert (g.dense()[y == 2] == 0).all()
+    assert torch.isfinite(g.dense()).all()
+    assert (g.squared_norms()[y != 2] > 0).all()
+
+
+class SlopePenalty:
+    """A user's loss with a penalty on two input gradients that come out of the same pass."""
+
+    def perturb(self, model, x, y):
+        return x
+
+    def per_sample_loss(self, model, x, x_adv, y):
+        x = x.detach().requires_grad_()
+        z = model(x)
+        slopes = [torch.autograd.grad(z[:, k].sum(), x, create_graph=True)[0] for k in (0, 3)]
+        return nn.functional.cross_entropy(z, y, reduction="none") + sum(s.square().flatten(1).sum(1) for s in slopes)
+
+
+def test_users_penalty_on_input_gradients_is_exact():
+    torch.manual_seed(0)
+    model = ConvNet().double().eval()
+    x, y = images(6)
+    x = x.double()
+
+    def loss(parameters, x, label):
+        def logit(v, k):
+            return functional_call(model, parameters, (v[None],))[0, k]
+
+        penalty = sum(grad(logit)(x, k).square().sum() for k in (0, 3))
+        return nn.functional.cross_entropy(functional_call(model, parameters, (x[None],)), label[None]) + penalty
+
+    expected = dense(vmap(grad(loss), (None, 0, 0))(head_of(model), x, y))
+    g = acs.last_layer_gradients(model, [(x, y)], SlopePenalty())
+    torch.testing.assert_close(g.dense(), expected, rtol=1e-9, atol=1e-10)
+    assert g.residuals.shape == (6, 3, 5)
 
 
 class Margin:
@@ -140,8 +234,9 @@ def test_ddp_wrapper(model, tmp_path):
         g = acs.last_layer_gradients(wrapped, [(x, y)], objective)
         expected = acs.last_layer_gradients(model, [(x, y)], acs.PGD(0.1, 0.05, 2, seed=0))
         assert torch.equal(g.dense(), expected.dense())
-        for _ in range(2):  # training still works around it: no reduction is left unfinished
-            objective.per_sample_loss(wrapped, x, objective.perturb(wrapped, x, y), y).mean().backward()
+        for trained in (objective, acs.GradAlignFGSM(0.1, seed=0), acs.FGSMPGI(0.1, seed=0)):
+            for _ in range(2):  # training still works around it: no reduction is left unfinished
+                trained.per_sample_loss(wrapped, x, trained.perturb(wrapped, x, y), y).mean().backward()
     finally:
         torch.distributed.destroy_process_group()
 

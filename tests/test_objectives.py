@@ -1,5 +1,6 @@
 """Attacks stay where they must and reach what they can; residuals are the gradients of the losses."""
 
+import io
 import random
 
 import numpy as np
@@ -13,10 +14,21 @@ from tests.helpers import ConvNet, images
 
 ATTACKS = {
     "fgsm": lambda: acs.FGSM(0.1, seed=3),
+    "nfgsm": lambda: acs.NFGSM(0.1, seed=3),
+    "fgsm-gradalign": lambda: acs.GradAlignFGSM(0.1, seed=3),
+    "fgsm-pgi": lambda: acs.FGSMPGI(0.1, seed=3),
     "pgd": lambda: acs.PGD(0.1, 0.03, 5, seed=3),
     "pgd-l2": lambda: acs.PGD(0.5, 0.15, 5, norm="l2", seed=3),
     "trades": lambda: acs.TRADES(6.0, 0.1, 0.03, 5, seed=3),
+    "mart": lambda: acs.MART(5.0, 0.1, 0.03, 5, seed=3),
+    "perceptual": lambda: acs.PerceptualAT(0.5, 5, seed=3),
 }
+REACH = {
+    "nfgsm": 0.3,
+    "pgd-l2": 0.5,
+    **dict.fromkeys(("fgsm", "fgsm-gradalign", "fgsm-pgi", "pgd", "trades", "mart"), 0.1),
+}
+PASSES = {"trades": 2, "mart": 2, "fgsm-pgi": 2}  # of the head; 1 for the others
 
 
 @pytest.fixture
@@ -25,33 +37,58 @@ def model():
     return ConvNet().train()
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.fixture(scope="module")
+def trained():
+    """A small model that has learned something: on which side of the image the light is."""
+    torch.manual_seed(0)
+    model = ConvNet(3).train()
+    x, y = lights(512)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, 0.9)
+    for i in torch.randperm(512).repeat(12).split(64):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x[i]), y[i]).backward()
+        optimizer.step()
+    x, y = lights(128, seed=1)
+    assert float((model.eval()(x).argmax(1) == y).float().mean()) > 0.95
+    return model
+
+
+def lights(n, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    x, y = 0.7 * torch.rand(n, 1, 8, 8, generator=g), torch.randint(3, (n,), generator=g)
+    for label in range(3):
+        x[y == label, :, :, 3 * label : 3 * label + 2] += 0.2
+    return x, y
+
+
+@pytest.mark.parametrize("name", REACH)
 def test_attack_stays_in_ball_and_range(name, model):
     x, y = images(12)
     objective = ATTACKS[name]()
     delta = objective.perturb(model, x, y) - x
     norm = 2 if name == "pgd-l2" else float("inf")
-    assert float(torch.linalg.vector_norm(delta.flatten(1), norm, dim=1).max()) <= objective.eps + 1e-6
+    reach = REACH[name]
+    assert float(torch.linalg.vector_norm(delta.flatten(1), norm, dim=1).max()) <= reach + 1e-6
     assert float((x + delta).min()) >= 0.0
     assert float((x + delta).max()) <= 1.0
-    assert float(delta.abs().max()) > 0.5 * objective.eps / (8 if name == "pgd-l2" else 1)
+    assert float(delta.abs().max()) > 0.5 * reach / (8 if name == "pgd-l2" else 1)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_attack_beats_random_noise_of_the_same_size(name, model):
-    model.eval()
-    x, y = images(64)
-    objective = ATTACKS[name]()
-    noise = ball("l2" if name == "pgd-l2" else "linf", objective.eps).random(x, torch.Generator().manual_seed(1))
-    losses = [objective.per_sample_loss(model, x, v, y).mean() for v in (objective.perturb(model, x, y), noise)]
-    assert losses[0] > losses[1] + 1e-3
+def test_attack_beats_random_noise_of_the_same_size(name, trained):
+    x, y = lights(128, seed=2)
+    x_adv = ATTACKS[name]().perturb(trained, x, y)
+    signs = 2 * torch.randint(2, x.shape, generator=torch.Generator().manual_seed(1)) - 1
+    noise = (x + signs * (x_adv - x)).clamp(0, 1)  # every pixel as far, to a random side
+    attacked, noisy = (nn.functional.cross_entropy(trained(v), y) for v in (x_adv, noise))
+    assert attacked > 2 * noisy
 
 
 @pytest.mark.parametrize("name", [*ATTACKS, "vanilla"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_residuals_are_gradients_of_the_loss(name, dtype):
     objective = acs.Vanilla() if name == "vanilla" else ATTACKS[name]()
-    views = len(objective.views(torch.zeros(1), torch.zeros(1)))
+    views = PASSES.get(name, 1)
     torch.manual_seed(1)
     logits = tuple(3.0 * torch.randn(7, 5, dtype=dtype) for _ in range(views))
     y = torch.randint(5, (7,))
@@ -60,12 +97,35 @@ def test_residuals_are_gradients_of_the_loss(name, dtype):
     assert by_autograd.shape == (7, views, 5)
 
 
+@pytest.mark.parametrize("name", ["mart", "trades"])
+def test_residuals_of_certain_logits_are_finite(name):
+    logits = torch.tensor([[1e4, 0.0, 0.0], [0.0, 1e4, 0.0], [0.0, 0.0, 0.0]]), torch.zeros(3, 3)
+    y = torch.tensor([0, 0, 1])
+    for pair in (logits, logits[::-1]):
+        objective = ATTACKS[name]()
+        wide = tuple(z.double() for z in pair)
+        exact = acs.Objective.residuals(objective, wide, y)
+        torch.testing.assert_close(objective.residuals(wide, y), exact)
+        torch.testing.assert_close(objective.residuals(pair, y), exact.float())
+
+
 def test_trades_loss_is_the_published_one():
     torch.manual_seed(0)
     z, z_adv, y = torch.randn(6, 4), torch.randn(6, 4), torch.randint(4, (6,))
     p, q = z.softmax(1), z_adv.softmax(1)
     expected = -p[torch.arange(6), y].log() + 6.0 * (p * (p / q).log()).sum(1)
     torch.testing.assert_close(acs.TRADES(6.0, 0.1, 0.01, 1).loss_from_logits((z, z_adv), y), expected)
+
+
+def test_mart_loss_is_the_published_one():
+    torch.manual_seed(0)
+    z, z_adv, y = torch.randn(6, 4), torch.randn(6, 4), torch.randint(4, (6,))
+    p, q, rows = z.softmax(1), z_adv.softmax(1), torch.arange(6)
+    others = torch.stack([torch.cat([row[:label], row[label + 1 :]]).max() for row, label in zip(q, y, strict=True)])
+    expected = -q[rows, y].log() - (1 - others).log() + 5.0 * (p * (p / q).log()).sum(1) * (1 - p[rows, y])
+    torch.testing.assert_close(acs.MART(5.0, 0.1, 0.01, 1).loss_from_logits((z, z_adv), y), expected)
+    with pytest.raises(ValueError, match="at least two classes for a margin; got 1"):
+        acs.MART(5.0, 0.1, 0.01, 1).loss_from_logits((z[:, :1], z_adv[:, :1]), torch.zeros(6, dtype=torch.int64))
 
 
 class Failing(nn.Module):
@@ -93,25 +153,50 @@ def _global_random_state():
 
 
 @pytest.mark.parametrize("train_mode", [False, True])
-@pytest.mark.parametrize("passes", [100, 2])
-def test_attack_leaves_no_trace_also_when_it_raises(model, train_mode, passes):
+@pytest.mark.parametrize("raises", [False, True])
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attack_leaves_no_trace_also_when_it_raises(model, name, train_mode, raises):
     x, y = images(8)
     model.conv.weight.requires_grad_(False)
     model.norm.eval()  # a frozen part stays frozen
-    wrapped = Failing(model, passes)
+    several = name in ("pgd", "pgd-l2", "trades", "mart", "perceptual")
+    wrapped = Failing(model, (2 if several else 0) if raises else 100)
     before, state = _snapshot(model), _global_random_state()
-    objective = acs.PGD(0.1, 0.03, 5, train_mode=train_mode)
-    if passes == 100:
-        objective.perturb(wrapped, x, y)
-    else:
+    objective = ATTACKS[name]()
+    if name != "perceptual":
+        objective.train_mode = train_mode
+    if raises:
         with pytest.raises(ArithmeticError, match="on purpose"):
             objective.perturb(wrapped, x, y)
+    else:
+        objective.perturb(wrapped, x, y)
     after = _snapshot(model)
     assert after[0] == before[0]
     assert after[2] == before[2]
     assert all(torch.equal(after[1][k], v) for k, v in before[1].items())
     assert _global_random_state() == state
     assert all(p.grad is None for p in model.parameters())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_a_resumed_objective_goes_on_with_the_same_bits(model, name):
+    x, y = images(12)
+    first, second = ATTACKS[name](), ATTACKS[name]()
+    index = torch.tensor([7, 3, 9, 20])
+    first.perturb(model, x[:4], y[:4], index=index)
+    first.perturb(model, x[4:], y[4:])
+    buffer = io.BytesIO()
+    torch.save(first.state_dict(), buffer)
+    buffer.seek(0)
+    second.load_state_dict(torch.load(buffer, weights_only=True))
+    for options in ({"index": index}, {}):
+        results = [o.perturb(model, x[:4], y[:4], **options) for o in (first, second)]
+        assert torch.equal(*results)
+        losses = [
+            o.per_sample_loss(model.eval(), x[:4], v, y[:4]) for o, v in zip((first, second), results, strict=True)
+        ]
+        assert torch.equal(*losses)
 
 
 def test_own_random_numbers_follow_the_seed_and_the_state(model):
@@ -161,6 +246,16 @@ def test_random_points_fill_the_l2_ball_uniformly(dims):
         (lambda: acs.PGD(0.1, 0.1, 0), "steps must be at least 1; got 0"),
         (lambda: acs.PGD(0.1, 0.1, 1, norm="l1"), "norm must be one of 'l2', 'linf'; got 'l1'"),
         (lambda: acs.TRADES(-1.0, 0.1, 0.1, 1), "beta must be finite"),
+        (lambda: acs.MART(-1.0, 0.1, 0.1, 1), "beta must be finite"),
+        (lambda: acs.NFGSM(0.1, k=-1.0), "k must be finite"),
+        (lambda: acs.NFGSM(8), "eps must be in pixels of"),
+        (lambda: acs.NFGSM(0.1, alpha=-1.0), "alpha must be finite"),
+        (lambda: acs.GradAlignFGSM(0.1, lam=-1.0), "lam must be finite"),
+        (lambda: acs.FGSMPGI(0.1, lam=float("inf")), "lam must be finite"),
+        (lambda: acs.FGSMPGI(0.1, prior="class"), "prior must be one of 'batch', 'epoch', 'momentum'; got 'class'"),
+        (lambda: acs.FGSMPGI(0.1, momentum=1.5), r"momentum must be finite and in \[0, 1\]"),
+        (lambda: acs.PerceptualAT(-1.0), "bound must be finite"),
+        (lambda: acs.PerceptualAT(0.5, 0), "steps must be at least 1; got 0"),
         (lambda: acs.TRADES(1.0, float("nan"), 0.1, 1), "eps must be finite"),
     ],
 )

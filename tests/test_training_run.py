@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from acs_fast.cli.main import main
+from acs_fast.objectives import OBJECTIVES
 from acs_fast.training import checkpoint, report, run
 from acs_fast.training.comparison import summarise
-from acs_fast.training.config import DEFAULT_COMPARISON, METHODS, OBJECTIVES, RunConfig
+from acs_fast.training.config import DEFAULT_COMPARISON, METHODS, RunConfig
 
 SMALL = [
     "--limit",
@@ -72,7 +73,7 @@ def test_comparison_table_and_picture(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("stop", [0, 1, 4])
-@pytest.mark.parametrize("objective", ["pgd", "trades"])
+@pytest.mark.parametrize("objective", ["pgd", "trades", "fgsm-pgi", "fgsm-gradalign"])
 def test_interrupted_and_resumed_run_ends_with_the_same_bits(tmp_path, monkeypatch, capsys, stop, objective):
     options = ["--objective", objective, "--fraction", "0.4"]
     assert train(tmp_path / "whole", *options) == 0
@@ -130,6 +131,7 @@ def test_output_is_not_overwritten_unasked(tmp_path, capsys):
         (["--seeds", "0"], "--seeds must be at least 1"),
         (["--backend", "cuda"], "backend 'cuda' is not available"),
         (["--epochs", "0"], "epochs must be at least 1"),
+        (["--objective", "perceptual", "--bound", "-1"], "bound must be finite"),
     ],
 )
 def test_bad_options_are_named_and_nothing_is_left(tmp_path, capsys, options, message):

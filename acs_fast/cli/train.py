@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
+from acs_fast.objectives import OBJECTIVES
 from acs_fast.ops import backends
 from acs_fast.selectors import GRANULARITIES, SELECTORS
 from acs_fast.training import checkpoint, models, report
 from acs_fast.training.comparison import compare, run_one, summarise
-from acs_fast.training.config import DEFAULT_COMPARISON, METHODS, OBJECTIVES, RunConfig
+from acs_fast.training.config import DEFAULT_COMPARISON, METHODS, RunConfig
 from acs_fast.training.data import Splits, load
 from acs_fast.training.models import MODELS
 
@@ -35,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--eps", type=float, help="radius of the attack in pixels of [0, 1] (default: usual for the data)")
     add("--alpha", type=float, help="step of the attack (default: 2.5 eps / steps)")
     add("--steps", type=int, default=10, help="steps of the training attack (default: 10)")
-    add("--beta", type=float, default=6.0, help="weight of the divergence, for trades (default: 6)")
+    add("--beta", type=float, default=6.0, help="weight of the divergence, for trades and mart (default: 6)")
+    add("--bound", type=float, default=0.5, help="radius of the perceptual attack, for perceptual (default: 0.5)")
     add("--selector", choices=["full", *SELECTORS], default="craig", help="what coreset epochs train on")
     add("--granularity", choices=GRANULARITIES, default="class")
     add("--fraction", type=float, default=0.3, help="size of the coreset in (0, 1] (default: 0.3)")
@@ -51,6 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"compare methods: {', '.join(METHODS)} (default: {', '.join(DEFAULT_COMPARISON)})")  # fmt: skip
     add("--backend", default="auto", help="backend of the selection (see `acs-fast doctor`)")
     add("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
+    add("--channels-last", action=argparse.BooleanOptionalAction, default=True,
+        help="memory format of images and convolutions (default: channels last)")  # fmt: skip
+    add("--compile", action="store_true", help="run the model through torch.compile (slow to begin with)")
+    add("--amp", action="store_true", help="bfloat16 where it is safe, on devices that have it")
     add("--evaluate-last", action="store_true", help="also test the weights of the last epoch (in report.json)")
     add("--test-limit", type=int, default=1000, metavar="N",
         help="attack at most N test images at the end (default: 1000)")  # fmt: skip
@@ -101,6 +107,7 @@ def _new(arguments: argparse.Namespace) -> tuple[Path, dict[str, Any], Splits]:
     config = _config(arguments, splits)
     models.build(config.model, splits.train.x[:2], splits.classes, config.width)
     backends.chosen("facility_location", config.backend, _device(arguments.device))
+    config.engine.check(_device(arguments.device))
     job = {
         "config": config.as_dict(), "seeds": arguments.seeds,
         "methods": None if methods is None else list(methods or DEFAULT_COMPARISON),
@@ -145,10 +152,11 @@ def _config(arguments: argparse.Namespace, splits: Splits) -> RunConfig:
     return RunConfig(
         data=data if data == "digits" or data.startswith("torchvision:") else str(Path(data).expanduser().resolve()),
         limit=arguments.limit, model=arguments.model, width=arguments.width, objective=arguments.objective, eps=eps,
-        alpha=alpha, steps=arguments.steps, beta=arguments.beta, method=arguments.selector,
+        alpha=alpha, steps=arguments.steps, beta=arguments.beta, bound=arguments.bound, method=arguments.selector,
         granularity=arguments.granularity, fraction=arguments.fraction, epochs=arguments.epochs,
         period=arguments.period, warm_start=arguments.warm_start, batch_size=arguments.batch_size,
         learning_rate=arguments.lr, ema=arguments.ema, seed=arguments.seed, backend=arguments.backend,
+        channels_last=arguments.channels_last, compile=arguments.compile, amp=arguments.amp,
         evaluate_last=arguments.evaluate_last, test_limit=arguments.test_limit,
     )  # fmt: skip
 

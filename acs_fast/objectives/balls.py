@@ -39,10 +39,10 @@ class LinfBall:
         return (x + noise).clamp_(0.0, 1.0)
 
     def step(self, x: Tensor, gradient: Tensor, alpha: float) -> Tensor:
-        return x + alpha * gradient.sign()
+        return torch.add(x, gradient.sign(), alpha=alpha)
 
     def project(self, moved: Tensor, x: Tensor) -> Tensor:
-        return torch.minimum(torch.maximum(moved, x - self.eps), x + self.eps).clamp_(0.0, 1.0)
+        return torch.clamp(moved, x - self.eps, x + self.eps).clamp_(0.0, 1.0)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acs_fast.checks import check_labels, check_unit_interval
+from acs_fast.checks import UnitIntervalCheck, check_label_shape, check_labels
 from acs_fast.objectives.model_state import logits_of, without_ddp
 from acs_fast.randomness import derived_seed
 
@@ -39,7 +39,7 @@ class Objective:
     def residuals(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
         """[B, R, C] gradients of each sample's loss at its logits, in float32 or wider."""
         with torch.enable_grad():
-            leaves = tuple(_widened(z).detach().requires_grad_() for z in logits)
+            leaves = tuple(widened(z).detach().requires_grad_() for z in logits)
             gradients = torch.autograd.grad(self.loss_from_logits(leaves, y).sum(), leaves, materialize_grads=True)
         return torch.stack(gradients, 1)
 
@@ -55,8 +55,8 @@ class Objective:
             return self.residuals(logits, y)
         return Objective.residuals(self, logits, y)
 
-    def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """Adversarial examples of x within the objective's ball and [0, 1].
+    def perturb(self, model: nn.Module, x: Tensor, y: Tensor, *, index: Tensor | None = None) -> Tensor:
+        """Adversarial examples of x within [0, 1], and within the objective's ball where it has one.
 
         Leaves the model's flags, statistics and gradients and the global random state as they were.
 
@@ -64,20 +64,22 @@ class Objective:
             model: takes pixels of [0, 1] (normalisation is part of it) and returns logits [B, C].
             x: [B, ...] floating, in [0, 1].
             y: [B] labels.
+            index: [B] sample numbers, for objectives that remember something of each sample; the others ignore it.
 
         Raises:
-            ValueError: x leaves [0, 1], or y is not one label per image.
+            ValueError: x leaves [0, 1], or y is not one label per image. On a CUDA device, which is not waited for,
+                this may come a few calls late (`UnitIntervalCheck`).
             TypeError: x is no floating tensor.
         """
         if not x.dtype.is_floating_point:
             raise TypeError(f"x must be a floating tensor with pixels in [0, 1]; got {x.dtype}: divide bytes by 255")
-        check_unit_interval("x", x)
-        check_labels(y, torch.iinfo(torch.int64).max, len(x))
+        self.__dict__.setdefault("_pixels", UnitIntervalCheck())("x", x)
+        check_label_shape(y, len(x))
         return self.attack(without_ddp(model), x, y)
 
     def per_sample_loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
         """[B] losses, differentiable with respect to the model's parameters."""
-        logits = tuple(logits_of(model, view) for view in self.views(x, x_adv))
+        logits = tuple(widened(logits_of(model, view)) for view in self.views(x, x_adv))
         if y.device.type == "cpu":  # elsewhere the check would wait for the device
             check_labels(y, logits[0].shape[1], len(x))
         return self.loss_from_logits(logits, y)
@@ -104,6 +106,13 @@ class Objective:
         return f"{type(self).__name__}({public})"
 
 
+class CrossEntropy(Objective):
+    """Cross-entropy at the adversarial example; its residual is softmax(z) - onehot(y)."""
+
+    def residuals(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
+        return cross_entropy_residual(logits[0], y)[:, None]
+
+
 def _depth(objective: Objective, name: str) -> int:
     """How far up the classes of `objective` the method was last defined."""
     return next(i for i, kind in enumerate(type(objective).__mro__) if name in vars(kind))
@@ -111,8 +120,9 @@ def _depth(objective: Objective, name: str) -> int:
 
 def cross_entropy_residual(logits: Tensor, y: Tensor) -> Tensor:
     """[B, C] = softmax(z) - onehot(y)."""
-    return _widened(logits).softmax(-1) - F.one_hot(y, logits.shape[-1])
+    return widened(logits).softmax(-1) - F.one_hot(y, logits.shape[-1])
 
 
-def _widened(z: Tensor) -> Tensor:
+def widened(z: Tensor) -> Tensor:
+    """In float32 or wider: losses of half-precision logits are taken in single precision."""
     return z.to(torch.promote_types(z.dtype, torch.float32))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +47,13 @@ def without_ddp(model: nn.Module) -> nn.Module:
     return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
 
-def logits_of(model: nn.Module, x: Tensor) -> Tensor:
+def uncompiled(model: nn.Module) -> nn.Module:
+    """The module that torch.compile was given, or the model itself."""
+    inner = getattr(model, "_orig_mod", model)
+    return inner if isinstance(inner, nn.Module) else model
+
+
+def logits_of(model: Callable[[Tensor], Any], x: Tensor) -> Tensor:
     """The model's logits [B, C]; outputs with a `.logits` attribute are understood.
 
     Raises:

@@ -11,18 +11,11 @@ from torch import Tensor, nn
 from acs_fast.checks import check_count, check_labels, check_number
 from acs_fast.objectives.ascent import ascend
 from acs_fast.objectives.balls import ball
-from acs_fast.objectives.base import Objective, cross_entropy_residual
+from acs_fast.objectives.base import CrossEntropy, Objective, widened
 from acs_fast.objectives.model_state import logits_of, untouched
 from acs_fast.randomness import preserved_random_state
 
 Attack = Callable[[Tensor, Tensor], Tensor]
-
-
-class CrossEntropy(Objective):
-    """Cross-entropy at the adversarial example; its residual is softmax(z) - onehot(y)."""
-
-    def residuals(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        return cross_entropy_residual(logits[0], y)[:, None]
 
 
 class Vanilla(CrossEntropy):
@@ -34,7 +27,7 @@ class Vanilla(CrossEntropy):
         True
     """
 
-    def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    def perturb(self, model: nn.Module, x: Tensor, y: Tensor, *, index: Tensor | None = None) -> Tensor:
         """x itself; any range is fine, since there is no eps to measure."""
         return x
 
@@ -84,14 +77,16 @@ class PGD(CrossEntropy):
         start = self._ball.random(x, self.generator(x.device)) if self.random_start else x
         with untouched(model, self.train_mode):
             return ascend(
-                lambda v: self._climbed(logits_of(model, v), y),
+                lambda v: summed_cross_entropy(logits_of(model, v), y),
                 x, start, self._ball, self.alpha, self.steps,
             )  # fmt: skip
 
-    def _climbed(self, logits: Tensor, y: Tensor) -> Tensor:
-        if y.device.type == "cpu":  # elsewhere the check would wait for the device
-            check_labels(y, logits.shape[1], len(logits))
-        return F.cross_entropy(logits, y, reduction="sum")
+
+def summed_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy [] summed over the batch, in float32 or wider. Raises ValueError for labels outside the logits."""
+    if y.device.type == "cpu":  # elsewhere the check would wait for the device
+        check_labels(y, logits.shape[1], len(logits))
+    return F.cross_entropy(widened(logits), y, reduction="sum")
 
 
 class FGSM(PGD):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from acs_fast.checks import check_count, check_number
 from acs_fast.objectives.ascent import ascend
 from acs_fast.objectives.balls import ball
-from acs_fast.objectives.base import Objective, cross_entropy_residual
+from acs_fast.objectives.base import Objective, cross_entropy_residual, widened
 from acs_fast.objectives.model_state import logits_of, untouched
 
 START_NOISE = 1e-3  # standard deviation of the start, in pixels: at x itself the KL divergence has no slope
@@ -56,10 +56,11 @@ class TRADES(Objective):
         noise = torch.empty_like(x).normal_(0.0, START_NOISE, generator=self.generator(x.device))
         start = self._ball.project(x + noise, x)
         with untouched(model, self.train_mode):
-            with torch.no_grad():
-                clean = logits_of(model, x).log_softmax(-1)
+            with torch.inference_mode(False), torch.no_grad():
+                probabilities = widened(logits_of(model, x)).softmax(-1)
+            # KL less the entropy of the clean prediction, which has no slope
             return ascend(
-                lambda v: _divergence(clean, logits_of(model, v).log_softmax(-1)).sum(),
+                lambda v: -(probabilities * widened(logits_of(model, v)).log_softmax(-1)).sum(),
                 x, start, self._ball, self.alpha, self.steps,
             )  # fmt: skip
 
@@ -68,16 +69,16 @@ class TRADES(Objective):
 
     def loss_from_logits(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
         clean, adversarial = (z.log_softmax(-1) for z in logits)
-        return F.nll_loss(clean, y, reduction="none") + self.beta * _divergence(clean, adversarial)
+        return F.nll_loss(clean, y, reduction="none") + self.beta * divergence(clean, adversarial)
 
     def residuals(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        log_p, log_q = (z.to(torch.promote_types(z.dtype, torch.float32)).log_softmax(-1) for z in logits)
+        log_p, log_q = (widened(z).log_softmax(-1) for z in logits)
         p, q = log_p.exp(), log_q.exp()
-        surplus = log_p - log_q - _divergence(log_p, log_q)[:, None]
+        surplus = log_p - log_q - divergence(log_p, log_q)[:, None]
         clean = cross_entropy_residual(logits[0], y) + self.beta * p * surplus
         return torch.stack([clean, self.beta * (q - p)], 1)
 
 
-def _divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
     """[B] = KL(p || q) from log-probabilities [B, C]."""
     return (log_p.exp() * (log_p - log_q)).sum(-1)

@@ -6,11 +6,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from acs_fast.checks import check_choice, check_count, check_number
-from acs_fast.objectives import FGSM, PGD, TRADES, Objective, Vanilla
+from acs_fast.objectives import OBJECTIVES, Objective, build_objective
 from acs_fast.schedule import Schedule
 from acs_fast.selectors import GRANULARITIES, SELECTORS
-
-OBJECTIVES = ("vanilla", "fgsm", "pgd", "pgd-l2", "trades")
+from acs_fast.training.engine import Engine
 
 METHODS = {
     "full": "full data, best checkpoint",
@@ -22,7 +21,7 @@ DEFAULT_COMPARISON = ("full", "full-short", "craig", "gradmatch", "random", "ran
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One training run. eps and alpha in pixels of [0, 1]."""
+    """One training run. eps and alpha in pixels of [0, 1], bound in units of the perceptual distance."""
 
     data: str = "digits"
     limit: int | None = None
@@ -33,6 +32,7 @@ class RunConfig:
     alpha: float = 0.025
     steps: int = 10
     beta: float = 6.0
+    bound: float = 0.5
     method: str = "craig"
     granularity: str = "class"
     fraction: float = 0.3
@@ -46,6 +46,9 @@ class RunConfig:
     ema: float = 0.99
     seed: int = 0
     backend: str = "auto"
+    channels_last: bool = True
+    compile: bool = False
+    amp: bool = False
     evaluate_last: bool = False
     test_limit: int = 1000
 
@@ -63,14 +66,11 @@ class RunConfig:
 
     def build_objective(self) -> Objective:
         """The training objective, its random numbers seeded by the run's seed."""
-        attack = {"eps": self.eps, "alpha": self.alpha, "steps": self.steps, "seed": self.seed}
-        if self.objective == "vanilla":
-            return Vanilla()
-        if self.objective == "fgsm":
-            return FGSM(self.eps, seed=self.seed)
-        if self.objective == "trades":
-            return TRADES(self.beta, **attack)  # type: ignore[arg-type]
-        return PGD(**attack, norm=self.norm)  # type: ignore[arg-type]
+        return build_objective(self.objective, self.as_dict())
+
+    @property
+    def engine(self) -> Engine:
+        return Engine(self.channels_last, self.compile, self.amp)
 
     @property
     def norm(self) -> str:

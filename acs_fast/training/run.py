@@ -51,7 +51,11 @@ class Run:
         self.config, self.splits, self.folder, self.device = config, splits, folder, device
         self.show_progress = show_progress
         torch.manual_seed(derived_seed("model", config.seed))
-        self.model = models.build(config.model, splits.train.x, splits.classes, config.width).to(device)
+        self.engine = config.engine
+        self.engine.check(device)
+        model = models.build(config.model, splits.train.x, splits.classes, config.width).to(device)
+        self.model = self.engine.laid_out(model)
+        self.runnable = self.engine.runnable(self.model)
         self.average = AveragedModel(self.model, multi_avg_fn=_ema(config.ema))
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), config.learning_rate, config.momentum, weight_decay=config.weight_decay
@@ -59,7 +63,12 @@ class Run:
         self.objective = config.build_objective()
         data = TensorDataset(splits.train.x, splits.train.y)
         self.coreset = AdversarialCoreset(
-            self.model, data, self.objective, report_error=report_error, show_progress=show_progress, **config.selection
+            self.runnable,
+            data,
+            self.objective,
+            report_error=report_error,
+            show_progress=show_progress,
+            **config.selection,
         )
         sampler: Any = self.coreset.batch_sampler
         self.loader = DataLoader(self.coreset.dataset, sampler=sampler, **loader_arguments(device))
@@ -111,7 +120,8 @@ class Run:
         samples, total = 0, torch.zeros((), device=self.device)
         self.model.train()
         for x, y, index in self.loader:
-            total += len(index) * self._train_batch(x.to(self.device), y.to(self.device), index, watch)
+            x = self.engine.laid_out(x.to(self.device, non_blocking=True))
+            total += len(index) * self._train_batch(x, y.to(self.device, non_blocking=True), index, watch)
             samples += len(index)
         loss_sum, seconds = float(total), watch.seconds()
         if not math.isfinite(loss_sum):
@@ -124,9 +134,11 @@ class Run:
 
     def _train_batch(self, x: Tensor, y: Tensor, index: Tensor, watch: Stopwatch) -> Tensor:
         watch.start()
-        x_adv = self.objective.perturb(self.model, x, y)
+        with self.engine.precision(self.device):
+            x_adv = self.objective.perturb(self.runnable, x, y, index=index)
         watch.lap("attack")
-        losses = self.objective.per_sample_loss(self.model, x, x_adv, y)
+        with self.engine.precision(self.device):
+            losses = self.objective.per_sample_loss(self.runnable, x, x_adv, y)
         loss = weighted_mean(losses, self.coreset.weights(index))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -172,6 +184,7 @@ class Run:
     def _result(self) -> dict[str, Any]:
         """Test accuracy of the best and the last weights, and where the seconds went."""
         best = models.build(self.config.model, self.splits.train.x, self.splits.classes, self.config.width)
+        best = self.engine.laid_out(best)
         best.load_state_dict(checkpoint.load(self.folder / "best.pt", self.config.as_dict())["model"])
         weights = {"best": best.to(self.device)} | ({"last": self.model} if self.config.evaluate_last else {})
         seconds = {k: sum(e["seconds"][k] for e in self.log) for k in ("attack", "step", "selection", "validation")}

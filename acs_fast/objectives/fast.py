@@ -1,0 +1,133 @@
+"""Single-step objectives that keep fast adversarial training from collapsing: N-FGSM and gradient alignment."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from acs_fast.checks import check_number
+from acs_fast.objectives.ascent import input_gradient
+from acs_fast.objectives.balls import LinfBall, ball
+from acs_fast.objectives.base import CrossEntropy
+from acs_fast.objectives.model_state import logits_of, uncompiled, untouched, without_ddp
+from acs_fast.objectives.standard import PGD, summed_cross_entropy
+
+
+class NFGSM(CrossEntropy):
+    r"""Noise-FGSM: a step from a noisy image, with nothing cut back to the ball.
+
+    .. math:: x' = \big[\, x + \eta + \alpha\, \mathrm{sign}(\nabla_x \ell(x + \eta)) \,\big]_0^1, \qquad
+              \eta \sim U(-k \epsilon, k \epsilon)
+
+    The only cut is that of the noisy image and of the result to [0, 1], so a pixel moves by up to ``k eps + alpha``:
+    `perturb` may leave the ball of radius eps, on purpose.
+
+    Args:
+        eps: radius that the model is to withstand, in pixels of [0, 1], >= 0.
+        alpha: step size in the same units, by default eps.
+        k: size of the noise relative to eps, >= 0.
+        train_mode, seed: as in `PGD`.
+
+    Raises:
+        ValueError: eps, alpha or k < 0, or eps > 1.
+
+    Source: de Jorge et al., "Make Some Noise: Reliable and Efficient Single-Step Adversarial Training", NeurIPS 2022.
+    """
+
+    def __init__(
+        self,
+        eps: float,
+        alpha: float | None = None,
+        k: float = 2.0,
+        *,
+        train_mode: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(seed)
+        self.eps = ball("linf", eps).eps
+        self.alpha = self.eps if alpha is None else check_number("alpha", alpha, low=0.0)
+        self.k = check_number("k", k, low=0.0)
+        self.train_mode = train_mode
+
+    def attack(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        noisy = LinfBall(self.k * self.eps).random(x, self.generator(x.device))
+        with untouched(model, self.train_mode):
+            gradient = input_gradient(lambda v: summed_cross_entropy(logits_of(model, v), y), noisy)
+        return torch.add(noisy, gradient.sign(), alpha=self.alpha).clamp_(0.0, 1.0)
+
+
+class GradAlignFGSM(PGD):
+    r"""FGSM from the image itself, with a penalty on gradients that turn within the ball.
+
+    .. math:: \ell = \mathrm{CE}(f(x'), y) + \lambda\, \big(1 - \cos(\nabla_x \mathrm{CE}(f(x), y),
+              \nabla_x \mathrm{CE}(f(x + \eta), y))\big), \qquad \eta \sim U(-\epsilon, \epsilon)
+
+    Both gradients are differentiated; where one of them is zero the penalty is zero. The noise is drawn anew at each
+    call of `per_sample_loss`, from the objective's own random numbers, and x + eta is cut to [0, 1].
+
+    The penalty depends on the head ``z = W h + b`` through the logits and once more through the backward pass
+    ``W^T r``. So no residuals times features of the forward passes alone can be its gradient; but with
+    ``v = J u``, the derivative of the features along the gradient u of the penalty at the input gradient, that second
+    part is the outer product ``r (x) v``. `last_layer_gradients` takes these factors too (`HeadPasses.factors`): the
+    selection sees the exact gradient of the whole loss, with R = 5 terms a sample. `residuals` and
+    `loss_from_logits`, which are given logits only, speak of the cross-entropy term.
+
+    Args:
+        eps: radius in pixels of [0, 1], >= 0.
+        alpha: step size in the same units, by default eps.
+        lam: weight of the penalty, >= 0. Above 0 a step costs about two passes more, differentiated twice.
+        train_mode, seed: as in `PGD`.
+
+    Raises:
+        ValueError: eps, alpha or lam < 0, or eps > 1.
+
+    Source: Andriushchenko, Flammarion, "Understanding and Improving Fast Adversarial Training", NeurIPS 2020.
+    """
+
+    def __init__(
+        self,
+        eps: float,
+        alpha: float | None = None,
+        lam: float = 0.2,
+        *,
+        train_mode: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        eps = check_number("eps", eps, low=0.0)
+        step = eps if alpha is None else alpha
+        super().__init__(eps, step, 1, random_start=False, train_mode=train_mode, seed=seed)
+        self.lam = check_number("lam", lam, low=0.0)
+
+    def per_sample_loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        losses = super().per_sample_loss(model, x, x_adv, y)
+        if not self.lam:
+            return losses
+        noisy = self._ball.random(x, self.generator(x.device))
+        inner = uncompiled(without_ddp(model))  # compiled code can be differentiated only once
+        slopes = (_slope(inner, v, y) for v in (x, noisy))
+        return losses + self.lam * misalignment(*slopes)
+
+
+def misalignment(a: Tensor, b: Tensor) -> Tensor:
+    """[B] = 1 - cos(a, b) of gradients [B, ...], and 0 where one of them is zero."""
+    a, b = a.flatten(1), b.flatten(1)
+    zero = (a.detach() == 0).all(1) | (b.detach() == 0).all(1)
+    cosine = (_unit(a, zero) * _unit(b, zero)).sum(1)
+    return torch.where(zero, 0.0, 1.0 - cosine)
+
+
+def _unit(rows: Tensor, zero: Tensor) -> Tensor:
+    """Rows of length 1; those marked as zero become constants, through which no gradient flows."""
+    rows = torch.where(zero[:, None], 1.0, rows)
+    rows = rows / rows.detach().abs().amax(1, keepdim=True)  # so that no square underflows
+    return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+
+
+def _slope(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """[B, ...] gradients of the cross-entropy at each image, differentiable where gradients are being recorded."""
+    differentiable = torch.is_grad_enabled()
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
+        loss = summed_cross_entropy(logits_of(model, leaf), y)
+        (gradient,) = torch.autograd.grad(loss, leaf, create_graph=differentiable)
+    return gradient
