@@ -12,7 +12,7 @@ from acs_fast.ops import compiled
 from benchmarks.machine import ROOT
 
 NO_PART = ("acs_fast/cli/", "acs_fast/training/report.py", "acs_fast/training/comparison.py")
-OWN = tuple(f"benchmarks/experiments/{name}.py" for name in ("trial", "faults", "variance"))  # what a run executes
+OWN = tuple(f"benchmarks/experiments/{name}.py" for name in ("trial", "faults"))  # what a run executes
 
 
 def code_version() -> str:

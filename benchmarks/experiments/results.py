@@ -103,9 +103,13 @@ def error(result: dict[str, Any]) -> float | None:
     return None if value is None else float(value)
 
 
-def variance(selector: str) -> Measure:
-    """Relative squared error of a selector's gradient, where a run measured it."""
-    return lambda result: result.get("variances", {}).get(selector)
+def variance(result: dict[str, Any]) -> float | None:
+    """Expected squared relative error of the gradient at the first selection.
+
+    Runs of one seed and fraction warm up alike, so that every sampler is measured at the same weights.
+    """
+    found = [s["gradient_variance"] for s in result.get("selections", ()) if s.get("gradient_variance") is not None]
+    return float(found[0]) if found else None
 
 
 def seconds(result: dict[str, Any]) -> float:
@@ -131,7 +135,9 @@ def paired(ours: list[Record], theirs: list[Record], measure: Measure) -> Interv
 
 
 def collapsed(result: dict[str, Any]) -> bool:
-    """Catastrophic overfitting: the last weights keep less than half of the best ones' robust accuracy."""
+    """Catastrophic overfitting: seen in validation, or the last weights keep less than half of the best ones'."""
+    if result.get("catastrophic_overfitting_epoch") is not None:
+        return True
     last, best = _percent(result, "last", "robust"), _percent(result, "best", "robust")
     return last is not None and best is not None and last < 0.5 * best
 

@@ -21,11 +21,16 @@ BASE: dict[str, Any] = {
 FULL = "full"
 CRAIG, GRADMATCH = "CRAIG", "GradMatch"
 RANDOM, FIXED, SHORT = "random, redrawn", "random, fixed", "shorter schedule"
+STRATA, IMPORTANCE = "CRAIG, strata redrawn", "importance sampling"
+CHEAPER: dict[str, dict[str, Any]] = {
+    "CRAIG, one-step selection attack": {"selection_steps": 1},
+    "CRAIG, from a pool of 2 budgets": {"pool": 2.0},
+    "CRAIG, gradients of training passes": {"refresh": "train"},
+}
 SHORT_SECONDS, RANDOM_SECONDS = "shorter schedule, same seconds as CRAIG", "random, same seconds as CRAIG"
 
 FRACTIONS = (0.1, 0.3, 0.5)
 PERIODS = (1, 2, 5, 10, 20)
-VARIANCE_DRAWS = 20
 WARM_STARTS = (0.0, 0.2, 0.4, 0.5, 0.6)
 
 OBJECTIVES: dict[str, dict[str, Any]] = {
@@ -44,11 +49,14 @@ FAST: dict[str, dict[str, Any]] = {
 def _e1() -> tuple[Variant, ...]:
     """Full training once; every method at every fraction, and two controls at the seconds that CRAIG took."""
     variants = [Variant(FULL, {"method": "full"})]
-    methods = {CRAIG: "craig", GRADMATCH: "gradmatch", RANDOM: "random", FIXED: "random-fixed", SHORT: "full-short"}
+    methods = {CRAIG: "craig", GRADMATCH: "gradmatch", STRATA: "craig-strata", IMPORTANCE: "importance",
+               RANDOM: "random", FIXED: "random-fixed", SHORT: "full-short"}  # fmt: skip
     for fraction in FRACTIONS:
         group, share = f"fraction {fraction:g}", {"fraction": fraction}
         for label, method in methods.items():
             variants.append(Variant(label, {**share, **_method(method)}, group, fraction))
+        for label, settings in CHEAPER.items():
+            variants.append(Variant(label, {**share, "method": "craig", **settings}, group, fraction))
         variants += [
             Variant(SHORT_SECONDS, {"method": "full"}, group, fraction, SameSeconds(CRAIG, FULL)),
             Variant(RANDOM_SECONDS, {**share, **_method("random")}, group, fraction, SameSeconds(CRAIG, RANDOM)),
@@ -91,18 +99,24 @@ def _e5() -> tuple[Variant, ...]:
 
 
 def _e6() -> tuple[Variant, ...]:
-    """Variances at the weights that a random run ends with; then strong and cheap attacks at the same seconds."""
-    variances = {**_method("random"), "variance_draws": VARIANCE_DRAWS}
-    strong, cheap = "strong attack (PGD-5)", "cheap attack (PGD-1), same seconds"
-    pace = "cheap attack (PGD-1)"
-    one_step = {"method": "craig", "steps": 1, "alpha": 0.125}
-    return (
-        Variant(FULL, {"method": "full"}),
-        Variant("random, with variances", variances, "gradient variance"),
-        Variant(strong, {"method": "craig"}, "attack"),
-        Variant(pace, one_step, "attack"),
-        Variant(cheap, one_step, "attack", same_seconds=SameSeconds(strong, pace)),
-    )
+    """Every sampler from the same warm start; then a strong attack on a part of the data against one attack for all."""
+    samplers = {
+        CRAIG: "craig", GRADMATCH: "gradmatch", RANDOM: "random", "random in classes": "random-stratified",
+        STRATA: "craig-strata", IMPORTANCE: "importance", "GLISTER": "glister", "soft pruning": "soft-el2n",
+    }  # fmt: skip
+    variants = [Variant(FULL, {"method": "full"})]
+    variants += [Variant(label, _method(method), "samplers") for label, method in samplers.items()]
+    allocated, cheap, part = "strong attack for CRAIG's quarter", "cheap attack alone", "attacks"
+    split = {"allocate": True, "fraction": 0.25, "warm_start": 0.0}
+    one_step = {"method": "full", "objective": "fgsm"}
+    variants += [
+        Variant(allocated, {**split, "method": "craig"}, part),
+        Variant("strong attack for a random quarter", {**split, "method": "random"}, part),
+        Variant("strong attack alone, same seconds", {"method": "full"}, part, None, SameSeconds(allocated, FULL)),
+        Variant(cheap, one_step, part),
+        Variant(f"{cheap}, same seconds", one_step, part, None, SameSeconds(allocated, cheap)),
+    ]
+    return tuple(variants)
 
 
 def _method(method: str) -> dict[str, Any]:
@@ -134,7 +148,8 @@ EXPERIMENTS = {
         ),
         Experiment(
             "E6", "Samplers and attacks",
-            "How noisy is each sampler's gradient, and is a strong attack worth its seconds?", 10, BASE, _e6(),
+            "How noisy is each sampler's gradient, and is a strong attack on a part worth more than one attack for all?",
+            15, BASE, _e6(),
         ),
     )
 }  # fmt: skip

@@ -9,10 +9,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
 from acs_fast.checks import check_count
-from acs_fast.extraction import extract
 from acs_fast.objectives import PGD
 from acs_fast.randomness import derived_seed
 from acs_fast.training import checkpoint
@@ -21,7 +19,6 @@ from acs_fast.training.data import Splits, load
 from acs_fast.training.evaluation import accuracy, robust_accuracy
 from acs_fast.training.run import Run
 from benchmarks.experiments.faults import faulty
-from benchmarks.experiments.variance import gradient_variances
 
 RESULT = "result.json"
 
@@ -35,8 +32,6 @@ class TrialConfig(RunConfig):
         report_error: measure the gradient error of random selectors too; the pass that it takes does not count.
         validation_limit: attack at most so many validation images after each epoch.
         test_steps, test_restarts: of the PGD attack on the test images, at random starts.
-        variance_draws: measure the gradient variance of every selector at the last EMA weights over so many draws
-            (0: do not).
     """
 
     fault: str = ""
@@ -44,13 +39,11 @@ class TrialConfig(RunConfig):
     validation_limit: int = 300
     test_steps: int = 20
     test_restarts: int = 1
-    variance_draws: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("validation_limit", "test_steps", "test_restarts"):
             check_count(name, getattr(self, name), low=1)
-        check_count("variance_draws", self.variance_draws)
         _ = self.selection  # checks the fault
 
     @property
@@ -76,15 +69,8 @@ class Trial(Run):
         if self.config.evaluate_last:
             result["test"]["average"] = self._test(self.average.module)
         result["validation"] = [[e["epoch"], e["validation"]["robust"]] for e in self.log]
-        if self.config.variance_draws:
-            result["variances"] = self._variances()
+        result["selections"] = [_selection(e) for e in self.log if e["coreset"] is not None]
         return result
-
-    def _variances(self) -> dict[str, float]:
-        data = TensorDataset(self.splits.train.x, self.splits.train.y)
-        loader = DataLoader(data, batch_size=self.config.batch_size)
-        taken = extract(self.average.module, loader, self.config.build_objective(), show_progress=False)
-        return gradient_variances(taken, self.config.fraction, self.config.variance_draws, self.config.seed)
 
     def _test(self, model: nn.Module) -> dict[str, float]:
         config, images = self.config, self.splits.test.first(self.config.test_limit)
@@ -92,6 +78,13 @@ class Trial(Run):
         attack = PGD(config.eps, 2.5 * config.eps / config.test_steps, config.test_steps, config.norm, seed=seed)
         robust = robust_accuracy(model, images, attack, self.device, config.test_restarts)
         return {"clean": accuracy(model, images, self.device), "robust": robust}
+
+
+def _selection(entry: dict[str, Any]) -> dict[str, Any]:
+    """An epoch's selection: when, how far from the full gradient, and what it cost."""
+    stats = entry["coreset"]
+    kept = {name: stats.get(name) for name in ("relative_gradient_error", "gradient_variance")}
+    return {"epoch": entry["epoch"], **kept, "seconds": stats["seconds"]}
 
 
 def run_trial(config: dict[str, Any], source: str, folder: Path) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from acs_fast import LastLayerGradients, gradient_error
-from acs_fast.extraction import Extraction
 from acs_fast.selectors import Craig, Pool
 from benchmarks import results_file
 from benchmarks.experiments import __main__ as command
@@ -18,7 +17,6 @@ from benchmarks.experiments.plan import Experiment, Plan, SameSeconds, Variant
 from benchmarks.experiments.results import Record, Results
 from benchmarks.experiments.statistics import interval
 from benchmarks.experiments.table import EXPERIMENTS
-from benchmarks.experiments.variance import gradient_variances
 from benchmarks.experiments.verdicts import verdicts
 
 BASE = {
@@ -81,6 +79,7 @@ def test_experiment_from_end_to_end_and_again(tmp_path, monkeypatch, capsys):
         measured = by_label[label].result
         assert {"best", "last", "average"} == measured["test"].keys()
         assert {"attack", "step", "selection", "validation"} <= measured["seconds"].keys()
+    assert [s["epoch"] for s in by_label["CRAIG"].result["selections"]] == [1, 3, 5]
     spent = {label: files.seconds(by_label[label].result) for label in ("full", "CRAIG")}
     wanted = max(1, round(6 * spent["CRAIG"] / spent["full"]))
     assert by_label["short"].result["config"]["epochs"] == wanted
@@ -234,7 +233,10 @@ def test_collapse_is_seen_and_missing_figures_stay_empty():
     found = made(g={"craig": ([0.6] * 3, 10.0)})
     for record in found.of("craig", "g"):
         record.result["test"]["last"] = {"clean": 0.8, "robust": 0.1}
-    line = "| craig (collapsed: 3 of 3) | 60.0 ± 0.0 | 10.0 ± 0.0 |  | 60.0 ± 0.0 | 10.0 | 0.00 | 10.00 |  | 3 |"
+        record.result["selections"] = [{"gradient_variance": v} for v in (None, 0.04, 0.9)]
+    line = (
+        "| craig (collapsed: 3 of 3) | 60.0 ± 0.0 | 10.0 ± 0.0 |  | 60.0 ± 0.0 | 10.0 | 0.00 | 10.00 |  | 4.0e-02 | 3 |"
+    )
     assert line in report.table(found)
 
 
@@ -256,16 +258,3 @@ def test_engine_ratio_comes_from_its_results_file(tmp_path):
         run.rows.append(results_file.Row("engine-pgd", name, name, "ours", "ok", seconds=seconds))
     run.write(tmp_path / "one.json")
     assert "takes 2.00 times as long as one of this engine (ResNet-18," in engine.sentence(tmp_path)
-
-
-def test_variances_vanish_for_everything_and_follow_the_fraction(tmp_path):
-    g, y = gradients()
-    taken = Extraction(g, y)
-    everything = gradient_variances(taken, 1.0, 2, seed=0)
-    assert everything["random"] == pytest.approx(0.0, abs=1e-10)
-    small, large = (gradient_variances(taken, f, 30, seed=0)["random"] for f in (0.2, 0.8))
-    norms, total = g.squared_norms().double(), g.total().double().square().sum()
-    spread = float(60 * norms.sum() / total - 1.0)  # of a single draw's relative squared error, N g against the sum
-    for found, fraction in ((small, 0.2), (large, 0.8)):
-        k = int(60 * fraction)
-        assert found == pytest.approx(spread / k * (60 - k) / 59, rel=0.5)  # without replacement
