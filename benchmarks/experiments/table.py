@@ -37,7 +37,7 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
     "PGD linf": {},
     "PGD l2": {"objective": "pgd-l2", "eps": 1.0, "alpha": 0.5},
     "TRADES": {"objective": "trades", "beta": 6.0},
-    "perceptual": {"objective": "perceptual"},
+    "perceptual": {"objective": "perceptual", "steps": 3},
 }
 FAST: dict[str, dict[str, Any]] = {
     "FGSM-RS": {"objective": "fgsm"},
@@ -133,7 +133,7 @@ EXPERIMENTS = {
             50, BASE, _e1(), candidate=CRAIG, controls=(SHORT, SHORT_SECONDS, RANDOM, RANDOM_SECONDS),
         ),
         Experiment(
-            "E2", "Objectives and algorithms", "Does the answer depend on the objective?", 28, BASE,
+            "E2", "Objectives and algorithms", "Does the answer depend on the objective?", 30, BASE,
             _grid(OBJECTIVES, {FULL: "full", CRAIG: "craig", GRADMATCH: "gradmatch", RANDOM: "random",
                                SHORT: "full-short"}),
         ),
