@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 GPU_PYTHON ?= python3
 OUT ?= benchmarks/results/gpu
 
-.PHONY: setup demo test lint bench sanitize gpu clean
+.PHONY: setup demo test lint bench experiments sanitize gpu clean
 
 setup: $(VENV)/.ready
 
@@ -46,6 +46,10 @@ $(VENV)/.bench: $(VENV)/.ready
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks $(BENCH)
 	$(BIN)/python -m benchmarks.report
+
+# EXPERIMENTS="E1 --data digits" runs less
+experiments: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.experiments $(or $(EXPERIMENTS),all)
 
 gpu:
 	$(GPU_PYTHON) -m benchmarks.gpu.campaign $(OUT)

@@ -142,22 +142,20 @@ def footer(run: Run) -> str:
     return "\n".join(lines)
 
 
-def publish(readme: Path, device: str, text: str) -> None:
+def publish(readme: Path, name: str, text: str, kind: str = "benchmarks") -> None:
     """Put a section between the README's markers, or print it where there are none."""
     content = readme.read_text() if readme.exists() else ""
-    updated = replace_section(content, device, text)
+    updated = replace_section(content, name, text, kind)
     if updated is None:
-        print(
-            f"{readme} has no <!-- benchmarks:{device} --> ... <!-- /benchmarks:{device} --> markers", file=sys.stderr
-        )
+        print(f"{readme} has no <!-- {kind}:{name} --> ... <!-- /{kind}:{name} --> markers", file=sys.stderr)
         print(text)
     elif updated != content:
         readme.write_text(updated)
 
 
-def replace_section(content: str, device: str, text: str) -> str | None:
-    """The README with `text` between the device's markers; None when it has none."""
-    start, end = f"<!-- benchmarks:{device} -->", f"<!-- /benchmarks:{device} -->"
+def replace_section(content: str, name: str, text: str, kind: str = "benchmarks") -> str | None:
+    """The README with `text` between the markers of that kind and name; None when it has none."""
+    start, end = f"<!-- {kind}:{name} -->", f"<!-- /{kind}:{name} -->"
     head, opened, rest = content.partition(start)
     _, closed, tail = rest.partition(end)
     return f"{head}{start}\n{text}\n{end}{tail}" if opened and closed else None

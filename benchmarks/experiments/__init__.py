@@ -1,0 +1,1 @@
+"""Training experiments: what adversarial coresets buy, against every control, at measured cost."""
