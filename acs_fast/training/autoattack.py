@@ -21,7 +21,7 @@ from acs_fast.training.evaluation import correct
 
 LEAST_CLASSES = 10  # the targeted attacks of the standard version aim at nine other classes
 NORMS = {"linf": "Linf", "l2": "L2"}
-BATCH = {"cpu": 100, "cuda": 500}
+BATCH = {"cpu": 32, "cuda": 500}  # small enough for a bar that moves
 MAX_WARNINGS = 10
 
 
@@ -78,7 +78,7 @@ def run(
         after = {}
         for name in list(ensemble.attacks_to_run):
             ensemble.attacks_to_run = [name]
-            parts = alive.nonzero().flatten().split(BATCH.get(device.type, 500)) if alive.any() else ()
+            parts = alive.nonzero().flatten().split(BATCH.get(device.type, BATCH["cuda"])) if alive.any() else ()
             for i in progress(parts, f"AutoAttack: {name}", enabled=show_progress):
                 x, y = images.x[i].to(device), images.y[i].to(device)
                 x_adv, _ = ensemble.run_standard_evaluation(x, y, batch_size=len(i))
