@@ -60,8 +60,8 @@ def test_attack_keeps_near_the_bound_and_fools_more_with_more_room(model, batch,
         d = measure(x, x_adv).detach()
         assert float(d.max()) < 1.25 * bound
         assert float(d.median()) > 0.5 * bound
-        losses.append(float(F.cross_entropy(model(x_adv), y)))
-    assert float(F.cross_entropy(model(x), y)) < losses[0] < losses[1]
+        losses.append(F.cross_entropy(model(x_adv), y).item())
+    assert F.cross_entropy(model(x), y).item() < losses[0] < losses[1]
 
 
 def test_one_step_by_hand(model, batch):
