@@ -1,6 +1,7 @@
 """Adversarial coreset selection for PyTorch: adversarial training on a small weighted subset."""
 
 from acs_fast.adversarial_coreset import AdversarialCoreset
+from acs_fast.allocation import perturb_allocated
 from acs_fast.coreset import Coreset
 from acs_fast.extraction import last_layer_gradients
 from acs_fast.gradients import LastLayerGradients
@@ -21,6 +22,7 @@ from acs_fast.objectives import (
 )
 from acs_fast.schedule import Schedule
 from acs_fast.selection import facility_location, gradient_error, gradient_matching, pairwise_distances
+from acs_fast.selectors import gradient_variance
 from acs_fast.weighting import weighted_mean
 
 __all__ = [
@@ -44,8 +46,10 @@ __all__ = [
     "facility_location",
     "gradient_error",
     "gradient_matching",
+    "gradient_variance",
     "last_layer_gradients",
     "pairwise_distances",
+    "perturb_allocated",
     "weighted_mean",
 ]
 

@@ -7,16 +7,20 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from acs_fast.checks import check_choice, check_count
+from acs_fast.candidates import AttackPass, Candidates
+from acs_fast.checks import check_choice, check_count, check_number
 from acs_fast.coreset import Coreset
-from acs_fast.extraction import BatchAdapter, Extraction, FeaturesFn, as_objective, extract, unpack
+from acs_fast.extraction import BatchAdapter, Extraction, FeaturesFn, as_objective, unpack
 from acs_fast.objectives import Objective
+from acs_fast.objectives.sample_memory import SampleMemory
+from acs_fast.observation import FactorMemory
+from acs_fast.randomness import derived_seed
 from acs_fast.sampling import (
     CoresetBatchSampler,
     CoresetSampler,
@@ -29,11 +33,25 @@ from acs_fast.sampling import (
 )
 from acs_fast.schedule import Schedule
 from acs_fast.selection import gradient_error
-from acs_fast.selectors import Choice, Pool, Selector, epoch_seed, selector
+from acs_fast.selectors import (
+    Choice,
+    Design,
+    Pool,
+    Resampled,
+    Selector,
+    epoch_seed,
+    gradient_variance,
+    selector,
+)
 
 logger = logging.getLogger("acs_fast")
 
-STATE = {"config", "epoch", "selected_epoch", "coreset", "stats", "batches", "history", "objective"}
+STATE = {
+    "config", "epoch", "selected_epoch", "coreset", "stats", "batches", "history", "objective", "selection_objective",
+    "prepared_epoch", "design", "factors", "perturbations",
+}  # fmt: skip
+VARIANCE_DRAWS = 16  # coresets that the gradient variance in the stats is taken over
+REFRESHES = ("attack", "train")
 
 
 class AdversarialCoreset:
@@ -43,8 +61,8 @@ class AdversarialCoreset:
         model: the model being trained; see `last_layer_gradients`.
         dataset: map-style training data of (x, y) tuples or dicts, x in [0, 1].
         objective: see `last_layer_gradients`.
-        selector: "craig", "gradmatch", "random" (redrawn every epoch), "random-fixed", "random-stratified", or an
-            object like those in `acs_fast.selectors`.
+        selector: a name from `acs_fast.selectors.SELECTORS` ("craig", "gradmatch", "craig-strata", "importance",
+            "random" ...), or an object like those in `acs_fast.selectors`.
         fraction: size of the coreset relative to the data, in (0, 1].
         epochs, period, warm_start: see `Schedule`.
         seed: of the order of samples and of everything random in the selection.
@@ -60,6 +78,23 @@ class AdversarialCoreset:
             same model and therefore the same coreset.
         report_error: also measure the gradient error of selectors that need no gradients; takes an attack pass, whose
             seconds count as "diagnostics" and not as selection.
+        selection_objective: what to attack with, and whose loss to take gradients of, while selecting; by default
+            `objective`. Usually the same with fewer attack steps.
+        warm_perturbations: begin the attacks of a selection where the sample's last one ended, in a selection or in
+            training (see `remember`); keeps one perturbation of the size of an image for each sample. Needs an
+            objective that `takes_start`, and data that look the same at every visit.
+        pool: select from a random sub-pool of this many times the budget, >= 1, drawn anew at each selection (with
+            granularity "class" the same share of every class); only its samples are attacked. Their weights are scaled
+            up to the full data; the errors in the stats are relative to the sub-pool. Random selectors ignore it.
+        refresh: "attack" (a selection attacks its candidates) or "train": it takes what training passes showed of
+            each sample last, see `observe`, and attacks nothing. Every period then has an epoch on the full data for
+            it, at equal total cost: see `Schedule`. What is taken are gradients at training time: of the weights
+            before each step, in train mode (batch norm, dropout) and with augmentation; samples outside the coreset
+            keep those of the last full epoch.
+        allocate: coreset epochs train on the full data, and only the coreset gets the strong attack: see `strong` and
+            `perturb_allocated`. Such an epoch costs more than `fraction` of a full one, which the schedule does not
+            know.
+        cool_down: see `Schedule`; by default that of the selector, which is 0 but for soft pruning.
         show_progress: draw progress bars on long passes.
 
     Attributes:
@@ -106,30 +141,46 @@ class AdversarialCoreset:
         rank: int = 0,
         world_size: int = 1,
         report_error: bool = False,
+        selection_objective: Any = None,
+        warm_perturbations: bool = False,
+        pool: float | None = None,
+        refresh: str = "attack",
+        allocate: bool = False,
+        cool_down: float | None = None,
         show_progress: bool = True,
     ) -> None:
         self.model, self.objective = model, as_objective(objective)
         self.dataset = IndexedDataset(dataset)
-        self.schedule = Schedule(epochs, period, warm_start, fraction)
         self.selector = make_selector(selector, granularity, check_count("batch_size", batch_size, 1), backend)
+        self.refresh, self.allocate = check_choice("refresh", refresh, REFRESHES), allocate
+        self._from_training = refresh == "train" and self.selector.needs_gradients
+        cool_down = getattr(self.selector, "cool_down", 0.0) if cool_down is None else cool_down
+        self.schedule = Schedule(epochs, period, warm_start, fraction, cool_down, self._from_training)
+        self.pool = None if pool is None else check_number("pool", pool, low=1.0)
         self.seed = check_count("seed", seed)
         check_count("world_size", world_size, 1)
         if check_count("rank", rank) >= world_size:
             raise ValueError(f"rank must be below world_size, {world_size}; got {rank}")
         self.batch_size, self.num_workers = batch_size, check_count("num_workers", num_workers)
         self.report_error, self.show_progress = report_error, show_progress
-        self._extract_options: dict[str, Any] = {
-            "head": head,
-            "features_fn": features_fn,
-            "batch_adapter": batch_adapter,
-        }
         self._adapt = batch_adapter or unpack
         self._view = _selection_view(dataset, selection_dataset, selection_transform, self._adapt)
         self._labels = _checked_labels(stored_labels(self._view), self.selector, fraction)
+        self._attacked_by = self.objective if selection_objective is None else as_objective(selection_objective)
+        self._perturbations = SampleMemory() if warm_perturbations else None
+        options: dict[str, Any] = {"head": head, "features_fn": features_fn, "batch_adapter": batch_adapter}
+        self._attack_pass = AttackPass(
+            model, self._view, self._attacked_by, {**options, "show_progress": show_progress},
+            batch_size=self.batch_size, num_workers=self.num_workers, perturbations=self._perturbations,
+            input_norms=getattr(self.selector, "needs_input_norms", False),
+        )  # fmt: skip
+        self._factors = FactorMemory(model, self.objective, head, self._first_batch) if self._from_training else None
+        self._check_options(features_fn, world_size)
         self._plan = Plan(seed, batch_size, rank, world_size)
         self._weights = torch.ones(len(self.dataset))
         self._batches: list[Tensor] | None = None
-        self._selected_epoch = -1
+        self._selected_epoch = self._prepared_epoch = -1
+        self._design: Design | None = None
         self.sampler, self.batch_sampler = CoresetSampler(self._plan), CoresetBatchSampler(self._plan)
         self.current: Coreset | None = None
         self.history: list[dict[str, Any]] = []
@@ -158,12 +209,49 @@ class AdversarialCoreset:
         self._begin(epoch, kind)
         return selected
 
+    def observe(self, index: Tensor, y: Tensor) -> AbstractContextManager[None]:
+        """Put around the forward pass of the training loss, so that refresh="train" can select from it.
+
+        ::
+
+            with coreset.observe(index, y):
+                losses = objective.per_sample_loss(model, x, x_adv, y)
+
+        With refresh="attack" it does nothing.
+
+        Args:
+            index: [B] sample numbers, as the dataset emits them.
+            y: [B] labels.
+
+        Raises:
+            ValueError, TypeError: on leaving, when the model was not called, or its head gives no closed form.
+        """
+        return nullcontext() if self._factors is None else self._factors.observe(index, y)
+
+    def remember(self, index: Tensor, x: Tensor, x_adv: Tensor) -> None:
+        """Keep a training attack's result [B, ...] as where the next selection's attack begins.
+
+        Without `warm_perturbations` it does nothing.
+        """
+        if self._perturbations is not None:
+            self._perturbations.write(index, (x_adv - x).detach())
+
+    def strong(self, index: Tensor) -> Tensor:
+        """[B] bool on the device of `index`: which of these samples of an epoch get the strong attack.
+
+        With `allocate` those of the coreset in coreset epochs; otherwise, and in full-data epochs, all of them.
+        """
+        if not self.allocate or self.current is None or self.schedule.kind(self._plan.epoch) != "coreset":
+            return torch.ones(index.shape, dtype=torch.bool, device=index.device)
+        return torch.isin(index, self.current.indices.to(index.device))
+
     def weights(self, index: Tensor, normalize: str = "coreset") -> Tensor:
         """Weights of a batch, on the device of `index`.
 
         Args:
             index: [B] sample numbers, as the dataset emits them.
-            normalize: "coreset" (mean 1 over the coreset) or "none" (as selected). On full data all weights are 1.
+            normalize: "coreset" (mean 1 over the coreset; where a sampler's weights do not always have the same sum,
+                mean 1 in expectation) or "none" (as selected). On full data all weights are 1.
 
         Raises:
             ValueError: an index that the current epoch does not train on.
@@ -176,8 +264,9 @@ class AdversarialCoreset:
                 f"index must come from this coreset's sampler; sample {int(missing)} is not part of epoch "
                 f"{self._plan.epoch}"
             )
-        if normalize == "none" and self.current is not None and self.schedule.kind(self._plan.epoch) == "coreset":
-            found = found * self.current.weights.mean()
+        coreset_epoch = self.schedule.kind(self._plan.epoch) == "coreset" and not self.allocate
+        if normalize == "none" and self.current is not None and coreset_epoch:
+            found = found * _unit_weight(self.current)
         return found.to(index.device)
 
     def state_dict(self) -> dict[str, Any]:
@@ -192,7 +281,12 @@ class AdversarialCoreset:
             "stats": {} if current is None else copy.deepcopy(current.stats),
             "batches": self._batches,
             "history": copy.deepcopy(self.history),
-            "objective": self.objective.state_dict() if hasattr(self.objective, "state_dict") else {},
+            "objective": _state_of(self.objective),
+            "selection_objective": {} if self._attacked_by is self.objective else _state_of(self._attacked_by),
+            "prepared_epoch": self._prepared_epoch,
+            "design": None if self._design is None else self._design.state(),
+            "factors": None if self._factors is None else self._factors.state(),
+            "perturbations": None if self._perturbations is None else self._perturbations.state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -215,8 +309,15 @@ class AdversarialCoreset:
         self.current, self._selected_epoch = current, state["selected_epoch"]
         self._batches = None if batches is None else [b.cpu() for b in batches]
         self.history = copy.deepcopy(state["history"])
-        if hasattr(self.objective, "load_state_dict"):
-            self.objective.load_state_dict(state["objective"])
+        for own_objective, saved in ((self.objective, "objective"), (self._attacked_by, "selection_objective")):
+            if state[saved] and hasattr(own_objective, "load_state_dict"):
+                own_objective.load_state_dict(state[saved])
+        self._prepared_epoch = state["prepared_epoch"]
+        self._design = None if state["design"] is None else Design.restored(state["design"])
+        if self._factors is not None:
+            self._factors.load(state["factors"])
+        if self._perturbations is not None:
+            self._perturbations.load(state["perturbations"])
         if state["epoch"] >= 0:
             self._begin(state["epoch"], self.schedule.kind(state["epoch"]))
 
@@ -226,45 +327,80 @@ class AdversarialCoreset:
             "selector": _described(self.selector), "epochs": self.schedule.epochs,
             "period": self.schedule.period, "warm_start": self.schedule.warm_start,
             "fraction": self.schedule.fraction, "seed": self.seed, "batch_size": self.batch_size,
+            "selection_objective": _described(self._attacked_by), "pool": self.pool, "refresh": self.refresh,
+            "warm_perturbations": self._perturbations is not None, "allocate": self.allocate,
+            "cool_down": self.schedule.cool_down,
         }  # fmt: skip
 
+    def _check_options(self, features_fn: FeaturesFn | None, world_size: int) -> None:
+        """What excludes what."""
+        if self._perturbations is not None and not getattr(self._attacked_by, "takes_start", False):
+            raise TypeError(
+                "warm_perturbations needs a selection objective whose attack has a start, such as PGD or TRADES; got "
+                f"{_described(self._attacked_by)}"
+            )
+        if world_size > 1 and (self._from_training or self._perturbations is not None):
+            raise ValueError(
+                "refresh='train' and warm_perturbations need world_size 1: a process sees only its share of the "
+                f"samples, and the selections would differ; got {world_size}"
+            )
+        if self._from_training and features_fn is not None:
+            raise ValueError("refresh='train' reads the head while training, which features_fn replaces; give head")
+        if self._from_training and self._attack_pass.input_norms:
+            raise ValueError(
+                "refresh='train' needs a selector that goes by the training passes; "
+                f"{_described(self.selector)} needs gradients at the input"
+            )
+        if self.allocate and getattr(self.selector, "granularity", None) == "batch":
+            raise ValueError("allocate needs granularity 'class' or 'global', since its epochs train on all data")
+
+    def _first_batch(self) -> tuple[Tensor, Tensor]:
+        """A few samples on the model's device."""
+        device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
+        items = [self._adapt(self._view[i]) for i in range(min(2, len(self._view)))]
+        x, y = (torch.stack([torch.as_tensor(item[part]) for item in items]) for part in (0, 1))
+        return x.to(device), y.to(device)
+
     def _due(self, epoch: int) -> bool:
-        if self.current is None or self._selected_epoch < self.schedule.first_coreset_epoch:
+        return self.selector.redraws or self._selection_due(epoch, self.current is not None, self._selected_epoch)
+
+    def _selection_due(self, epoch: int, there: bool, last: int) -> bool:
+        """Whether an epoch needs a new selection, the latest one being that of epoch `last`."""
+        if not there or last < self.schedule.first_coreset_epoch:
             return True
-        if self.selector.redraws:
-            return True
-        fixed = not self.selector.needs_gradients
-        last_due = epoch - (epoch - self.schedule.first_coreset_epoch) % self.schedule.period
-        return not fixed and self._selected_epoch < last_due
+        fixed = getattr(self.selector, "fixed", not self.selector.needs_gradients)
+        return not fixed and last < self.schedule.last_selection(epoch)
 
     def _begin(self, epoch: int, kind: str) -> None:
         n = len(self.dataset)
-        if kind != "coreset" or self.current is None:
+        if kind != "coreset" or self.current is None or self.allocate:
             self._weights = torch.ones(n)
-            self._plan.set(epoch, torch.arange(n if kind == "full" else 0))
+            self._plan.set(epoch, torch.arange(0 if kind == "skipped" or self._unselected(kind) else n))
             return
-        weights = self.current.weights
         self._weights = torch.full((n,), torch.nan)
-        self._weights[self.current.indices] = weights / weights.mean()
+        self._weights[self.current.indices] = self.current.weights / _unit_weight(self.current)
         self._plan.set(epoch, self.current.indices, self._batches)
 
+    def _unselected(self, kind: str) -> bool:
+        return kind == "coreset" and self.current is None
+
     def _select(self, epoch: int) -> Coreset:
-        start = time.perf_counter()
-        taken: Extraction | None = None
-        seconds: dict[str, float] = {}
-        if self.selector.needs_gradients:
-            taken = self._gradients()
-            seconds |= taken.seconds
-        choice = self._choose(epoch, taken)
+        start, seed = time.perf_counter(), epoch_seed(self.seed, epoch)
+        budget = max(1, int(self.schedule.fraction * len(self.dataset)))
+        candidates, taken = Candidates.everyone(len(self.dataset)), None
+        if self.selector.needs_gradients and not self._drawable(epoch):
+            candidates = self._candidates(budget, seed)
+            taken = self._take(candidates)
+        choice = self._choose(epoch, candidates, taken, seed)
         coreset = choice.coreset
         if not len(coreset) or not float(coreset.weights.sum()) > 0.0:
             raise RuntimeError("the selection is empty or has zero weight: the gradients give nothing to match")
-        seconds |= coreset.stats["seconds"]
+        seconds = {**({} if taken is None else taken.seconds), **coreset.stats["seconds"]}
         seconds["total"] = time.perf_counter() - start
-        if self.report_error and taken is None and self.schedule.selection_due(epoch):
-            taken = self._gradients()
-            error = gradient_error(taken.gradients, coreset.indices, coreset.weights)
-            coreset.stats["relative_gradient_error"] = error
+        if self.report_error and taken is None and self._design is None and self.schedule.selection_due(epoch):
+            taken = self._attack_pass(candidates)
+        if taken is not None:
+            coreset.stats.update(self._measured(taken, candidates, coreset, seed))
             seconds["diagnostics"] = time.perf_counter() - start - seconds["total"]
         coreset.stats["seconds"] = seconds
         self.current, self._batches, self._selected_epoch = coreset, choice.batches, epoch
@@ -272,23 +408,73 @@ class AdversarialCoreset:
         logger.info("epoch %d: selected %d of %d in %.2f s", epoch, len(coreset), len(self.dataset), seconds["total"])
         return coreset
 
-    def _choose(self, epoch: int, taken: Extraction | None) -> Choice:
-        if taken is not None:
-            pool = Pool(len(self.dataset), taken.labels, taken.gradients)
-        else:
-            pool = Pool(len(self.dataset), self._all_labels() if self.selector.needs_labels else None)
-        return self.selector.choose(pool, self.schedule.fraction, epoch_seed(self.seed, epoch))
+    def _drawable(self, epoch: int) -> bool:
+        """Whether this epoch's coreset can be drawn from the design of an earlier selection."""
+        if not isinstance(self.selector, Resampled):
+            return False
+        if self._from_training and self.selector.updates_for_free:
+            return False
+        return not self._selection_due(epoch, self._design is not None, self._prepared_epoch)
 
-    def _gradients(self) -> Extraction:
-        loader = DataLoader(self._view, batch_size=self.batch_size, num_workers=self.num_workers)
-        extraction = extract(
-            self.model, loader, self.objective, show_progress=self.show_progress, **self._extract_options
+    def _candidates(self, budget: int, seed: int) -> Candidates:
+        n = len(self.dataset)
+        if self.pool is None:
+            return Candidates.everyone(n)
+        by_class = getattr(self.selector, "granularity", None) == "class"
+        return Candidates.drawn(n, int(self.pool * budget), self._all_labels() if by_class else None, seed)
+
+    def _take(self, candidates: Candidates) -> Extraction:
+        if self._factors is None:
+            return self._attack_pass(candidates)
+        return self._factors.taken(candidates.members, self._all_labels()[candidates.members])
+
+    def _choose(self, epoch: int, candidates: Candidates, taken: Extraction | None, seed: int) -> Choice:
+        """The coreset in terms of all N samples."""
+        if taken is None:
+            if self._design is not None:
+                return Choice(self._design.draw(seed))
+            labels = self._all_labels() if self.selector.needs_labels else None
+            return self.selector.choose(Pool(len(self.dataset), labels), self.schedule.fraction, seed)
+        pool = Pool(len(candidates), taken.labels, taken.gradients, taken.losses, taken.input_norms)
+        whole = len(candidates) == len(self.dataset)
+        fraction = (
+            self.schedule.fraction
+            if whole
+            else candidates.fraction(max(1, int(self.schedule.fraction * len(self.dataset))))
         )
-        if len(extraction.gradients) != len(self.dataset):
-            raise ValueError(
-                f"batches must give every sample once: {len(self.dataset)} samples, {len(extraction.gradients)} came"
-            )
-        return extraction
+        if isinstance(self.selector, Resampled):
+            design = self.selector.prepare(pool, fraction, seed)
+            self._design = design.within(candidates.members, candidates.scale, len(self.dataset))
+            self._prepared_epoch = epoch
+            drawn = self._design.draw(seed)
+            return Choice(dataclasses.replace(drawn, stats={**design.stats, **drawn.stats, **_kept(design.stats)}))
+        choice = self.selector.choose(pool, fraction, seed)
+        return choice if whole else _spread(choice, candidates, len(self.dataset))
+
+    def _measured(self, taken: Extraction, candidates: Candidates, coreset: Coreset, seed: int) -> dict[str, float]:
+        """The gradient error of the coreset, and its mean square over draws; relative to the candidates' gradients."""
+        position = torch.full((len(self.dataset),), -1, dtype=torch.int64)
+        position[candidates.members] = torch.arange(len(candidates))
+
+        def local(drawn: Coreset) -> Coreset:
+            own = position[drawn.indices]
+            return Coreset(own, (drawn.weights.double() / candidates.scale[own]).float(), drawn.gains)
+
+        error = gradient_error(taken.gradients, *self._at(taken, local(coreset)))
+        if not self.selector.redraws:
+            return {"relative_gradient_error": error, "gradient_variance": error * error}
+        seeds = [derived_seed("variance", seed, i) for i in range(VARIANCE_DRAWS)]
+        pool = Pool(len(candidates), taken.labels, taken.gradients, taken.losses, taken.input_norms)
+        if self._design is not None:
+            draws = [local(self._design.draw(s)) for s in seeds]
+        else:
+            draws = [self.selector.choose(pool, self.schedule.fraction, s).coreset for s in seeds]
+        return {"relative_gradient_error": error, "gradient_variance": gradient_variance(taken.gradients, draws)}
+
+    @staticmethod
+    def _at(taken: Extraction, coreset: Coreset) -> tuple[Tensor, Tensor]:
+        device = taken.gradients.device
+        return coreset.indices.to(device), coreset.weights.to(device)
 
     def _all_labels(self) -> Tensor:
         if self._labels is None:
@@ -319,6 +505,30 @@ def _selection_view(
             "selection_transform or selection_dataset"
         )
     return dataset
+
+
+def _state_of(objective: Any) -> dict[str, Any]:
+    return objective.state_dict() if hasattr(objective, "state_dict") else {}
+
+
+def _unit_weight(coreset: Coreset) -> Tensor:
+    """The weight [] that counts as 1: the mean, or what the mean is in expectation where a sampler says so."""
+    expected = coreset.stats.get("unit_weight")
+    return coreset.weights.mean() if expected is None else torch.tensor(expected, dtype=coreset.weights.dtype)
+
+
+def _kept(stats: dict[str, Any]) -> dict[str, Any]:
+    """What stays true of a coreset drawn from the design of a selection: how long that took, and by what."""
+    return {k: stats[k] for k in ("seconds", "backend", "kernels", "path", "peak_bytes", "objective") if k in stats}
+
+
+def _spread(choice: Choice, candidates: Candidates, n: int) -> Choice:
+    """A choice among candidates in terms of all n samples, each weight times what its sample stands for."""
+    own = choice.coreset
+    weights = (own.weights.double() * candidates.scale[own.indices]).float()
+    coreset = Coreset(candidates.members[own.indices], weights, own.gains, {**own.stats, "pool": len(candidates)})
+    batches = None if choice.batches is None else [candidates.members[b] for b in choice.batches]
+    return Choice(coreset.check(n), batches)
 
 
 def _described(thing: Any) -> str:

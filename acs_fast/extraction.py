@@ -13,13 +13,17 @@ from acs_fast.checks import check_finite, check_floating, check_labels
 from acs_fast.gradients import LastLayerGradients
 from acs_fast.heads import find_head, is_output, recorded, unwrapped
 from acs_fast.objectives import Objective, WithAttack
-from acs_fast.objectives.model_state import untouched
+from acs_fast.objectives.ascent import input_gradient
+from acs_fast.objectives.base import widened
+from acs_fast.objectives.model_state import logits_of, untouched
+from acs_fast.objectives.standard import summed_cross_entropy
 from acs_fast.progress import progress
 from acs_fast.randomness import preserved_random_state
 from acs_fast.stopwatch import Stopwatch
 
 BatchAdapter = Callable[[Any], tuple[Tensor, Tensor]]
 FeaturesFn = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
+Attack = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
 
 IMAGE_KEYS = ("x", "image", "images", "img", "input", "inputs", "pixel_values", "data")
 LABEL_KEYS = ("y", "label", "labels", "target", "targets")
@@ -75,11 +79,19 @@ def last_layer_gradients(
 
 @dataclass(frozen=True)
 class Extraction:
-    """Gradients, the labels that came with them, and the seconds of the two stages."""
+    """Gradients, what came with them, and the seconds of each stage.
+
+    Attributes:
+        labels: [N].
+        losses: [N], at the adversarial examples.
+        input_norms: [N] norms of the cross-entropy's gradient at the clean images, where asked for.
+    """
 
     gradients: LastLayerGradients
     labels: Tensor
     seconds: dict[str, float] = field(default_factory=dict)
+    losses: Tensor | None = None
+    input_norms: Tensor | None = None
 
 
 def extract(
@@ -91,15 +103,24 @@ def extract(
     features_fn: FeaturesFn | None = None,
     batch_adapter: BatchAdapter | None = None,
     show_progress: bool = True,
+    attack: Attack | None = None,
+    input_norms: bool = False,
 ) -> Extraction:
-    """`last_layer_gradients` with labels and timings; same arguments."""
+    """`last_layer_gradients` with labels, losses and timings; same arguments, and two more.
+
+    Args:
+        attack: called as (model, x, y, number of samples that came before) in place of `objective.perturb`.
+        input_norms: also take the norm of the cross-entropy's gradient at each clean image: a pass more.
+    """
     objective = as_objective(objective)
     adapt = batch_adapter or unpack
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     inner = unwrapped(model)
     reader = _reader(inner, objective, head, features_fn)
-    parts: list[tuple[Tensor, Tensor]] = []
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
     labels: list[Tensor] = []
+    norms: list[Tensor] = []
+    count = 0
     watch = Stopwatch(device)
     with preserved_random_state(), untouched(model, keep_buffers=True):
         for batch in progress(batches, "gradients", enabled=show_progress):
@@ -109,17 +130,22 @@ def extract(
                 continue
             reader.prepare(x, given[1])
             watch.start()
-            x_adv = objective.perturb(model, x, y).detach()
+            x_adv = objective.perturb(model, x, y) if attack is None else attack(model, x, y, count)
             watch.lap("attack")
-            parts.append(reader(x, x_adv, y))
+            parts.append(reader(x, x_adv.detach(), y))
             labels.append(y)
             watch.lap("factors")
+            if input_norms:
+                norms.append(_input_norms(model, x, y))
+                watch.lap("input_norms")
+            count += len(x)
     if not parts:
         raise ValueError("batches must yield at least one sample; got none")
-    residuals, features = (torch.cat(x) for x in zip(*parts, strict=True))
+    residuals, features, losses = (torch.cat(x) for x in zip(*parts, strict=True))
     check_labels(torch.cat(labels), residuals.shape[-1], len(residuals))
     check_finite("gradients", residuals, features)
-    return Extraction(LastLayerGradients(residuals, features, reader.bias), torch.cat(labels), watch.seconds())
+    gradients = LastLayerGradients(residuals, features, reader.bias)
+    return Extraction(gradients, torch.cat(labels), watch.seconds(), losses, torch.cat(norms) if norms else None)
 
 
 def as_objective(objective: Any) -> Any:
@@ -153,7 +179,7 @@ def unpack(batch: Any) -> tuple[Tensor, Tensor]:
     raise TypeError(f"batches must be (x, y) tuples, lists or dicts; got {type(batch).__name__}: use batch_adapter")
 
 
-class _HeadReader:
+class HeadReader:
     """Residuals [B, R, C] and features [B, R, D] of a batch, read at the model's linear head."""
 
     def __init__(self, model: nn.Module, objective: Any, head: nn.Module | str | None) -> None:
@@ -172,7 +198,8 @@ class _HeadReader:
         if y.device.type == "cpu":  # elsewhere the check would wait for the device; all are checked at the end
             check_labels(y, self.head.out_features, len(x))
 
-    def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Residuals, features, and losses [B]."""
         if self.head is None:
             raise RuntimeError("prepare must be called first")
         with recorded(self.head, leaves=not self.closed_form) as passes:
@@ -180,11 +207,15 @@ class _HeadReader:
                 with torch.no_grad():
                     for view in self.objective.views(x, x_adv):
                         self.model(view)
-                residuals, features = self.objective.selection_residuals(tuple(passes.logits), y), passes.features
-            else:
-                with torch.enable_grad():
-                    residuals, features = passes.factors(self.objective.per_sample_loss(self.model, x, x_adv, y))
-        return _stacked(residuals, features)
+                return self.closed(tuple(passes.logits), passes.features, y)
+            with torch.enable_grad():
+                losses = self.objective.per_sample_loss(self.model, x, x_adv, y)
+                residuals, features = passes.factors(losses)
+        return *_stacked(residuals, features), widened(losses.detach())
+
+    def closed(self, logits: tuple[Tensor, ...], features: list[Tensor], y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same from the logits and features of passes that have been made, where there is a closed form."""
+        return _closed(self.objective, logits, features, y)
 
     def _find(self, x: Tensor) -> nn.Linear:
         """The head; a closed form holds only where its output is what the model returns, once a pass."""
@@ -217,19 +248,36 @@ class _FunctionReader:
             with torch.no_grad():
                 check_labels(y, self.features_fn(self.model, x[:1])[1].shape[-1], len(x))
 
-    def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with torch.no_grad():
             outputs = [self.features_fn(self.model, view) for view in self.objective.views(x, x_adv)]
         features, logits = [h for h, _ in outputs], tuple(z for _, z in outputs)
-        return _stacked(self.objective.selection_residuals(logits, y), features)
+        return _closed(self.objective, logits, features, y)
+
+
+def _input_norms(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """[B] norms of the cross-entropy's gradient at each image, in eval mode."""
+    with untouched(model):
+        slope = input_gradient(lambda v: summed_cross_entropy(logits_of(model, v), y), x)
+    norms: Tensor = torch.linalg.vector_norm(widened(slope).flatten(1), dim=1)
+    return norms
 
 
 def _reader(
     model: nn.Module, objective: Any, head: nn.Module | str | None, features_fn: FeaturesFn | None
-) -> _HeadReader | _FunctionReader:
+) -> HeadReader | _FunctionReader:
     if features_fn is None:
-        return _HeadReader(model, objective, head)
+        return HeadReader(model, objective, head)
     return _FunctionReader(model, objective, features_fn)
+
+
+def _closed(
+    objective: Objective, logits: tuple[Tensor, ...], features: list[Tensor], y: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Residuals, features and losses by the objective's closed form."""
+    with torch.no_grad():
+        losses = objective.loss_from_logits(tuple(widened(z) for z in logits), y)
+    return *_stacked(objective.selection_residuals(logits, y), features), losses
 
 
 def _stacked(residuals: Tensor, features: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from acs_fast.adversarial_coreset import REFRESHES
 from acs_fast.cli.devices import device_of
 from acs_fast.objectives import OBJECTIVES
 from acs_fast.ops import backends
@@ -52,6 +53,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seeds", type=int, default=1, help="number of seeds (default: 1)")
     add("--compare", nargs="*", metavar="METHOD",
         help=f"compare methods: {', '.join(METHODS)} (default: {', '.join(DEFAULT_COMPARISON)})")  # fmt: skip
+    add("--selection-steps", type=int, metavar="N", help="attack steps while selecting (default: as in training)")
+    add("--warm-perturbations", action="store_true",
+        help="attacks of a selection begin where the sample's last one ended")  # fmt: skip
+    add("--pool", type=float, metavar="X",
+        help="select from a random sub-pool of X times the budget (default: from everything)")  # fmt: skip
+    add("--refresh", choices=REFRESHES, default="attack",
+        help="attack: a selection attacks its candidates; train: it uses what training passes showed")  # fmt: skip
+    add("--allocate", action="store_true",
+        help="train on everything: the strong attack for the coreset, one step for the rest")  # fmt: skip
+    add("--cool-down", type=float, metavar="SHARE",
+        help="share of the epochs at the end for full data (default: 0.125 for soft-*, else 0)")  # fmt: skip
     add("--backend", default="auto", help="backend of the selection (see `acs-fast doctor`)")
     add("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
     add("--channels-last", action=argparse.BooleanOptionalAction, default=True,
@@ -158,6 +170,8 @@ def _config(arguments: argparse.Namespace, splits: Splits) -> RunConfig:
         period=arguments.period, warm_start=arguments.warm_start, batch_size=arguments.batch_size,
         learning_rate=arguments.lr, ema=arguments.ema, seed=arguments.seed, backend=arguments.backend,
         channels_last=arguments.channels_last, compile=arguments.compile, amp=arguments.amp,
+        selection_steps=arguments.selection_steps, warm_perturbations=arguments.warm_perturbations,
+        pool=arguments.pool, refresh=arguments.refresh, allocate=arguments.allocate, cool_down=arguments.cool_down,
         evaluate_last=arguments.evaluate_last, test_limit=arguments.test_limit,
     )  # fmt: skip
 

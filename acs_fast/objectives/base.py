@@ -21,6 +21,9 @@ class Objective:
     `loss_from_logits`; `residuals` then follows by autograd at the logits, or in closed form where it is overridden.
     """
 
+    takes_start = False  # whether `attack` begins at `begun(x, its own start)`
+    _delta: Tensor | None = None
+
     def __init__(self, seed: int | None = None) -> None:
         self._seed = seed
         self._generators: dict[str, torch.Generator] = {}
@@ -77,6 +80,30 @@ class Objective:
         self.__dict__.setdefault("_pixels", UnitIntervalCheck())("x", x)
         check_label_shape(y, len(x))
         return self.attack(without_ddp(model), x, y)
+
+    def perturb_from(self, model: nn.Module, x: Tensor, y: Tensor, delta: Tensor) -> Tensor:
+        """`perturb` that goes on from given perturbations, cut to the ball, in place of the attack's own start.
+
+        Args:
+            delta: [B, ...] like x; rows of NaN for samples that begin as usual.
+
+        Raises:
+            TypeError: the objective's attack has no start to choose (`takes_start`).
+            ValueError: as `perturb`, or delta has another shape than x.
+        """
+        if not self.takes_start:
+            raise TypeError(f"objective must have an attack with a start, such as PGD or TRADES; got {self!r}")
+        if delta.shape != x.shape:
+            raise ValueError(f"delta must have the shape of x, {list(x.shape)}; got {list(delta.shape)}")
+        self._delta = delta
+        try:
+            return self.perturb(model, x, y)
+        finally:
+            self._delta = None
+
+    def begun(self, x: Tensor, start: Tensor) -> Tensor:
+        """The attack's own `start`, or x moved by what `perturb_from` was given; not yet cut to the ball."""
+        return start if self._delta is None else torch.where(self._delta.isnan(), start, x + self._delta)
 
     def per_sample_loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
         """[B] losses, differentiable with respect to the model's parameters."""

@@ -54,6 +54,8 @@ class PGD(CrossEntropy):
     Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018.
     """
 
+    takes_start = True
+
     def __init__(
         self,
         eps: float,
@@ -75,6 +77,7 @@ class PGD(CrossEntropy):
 
     def attack(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         start = self._ball.random(x, self.generator(x.device)) if self.random_start else x
+        start = self._ball.project(self.begun(x, start), x) if self._delta is not None else start
         with untouched(model, self.train_mode):
             return ascend(
                 lambda v: summed_cross_entropy(logits_of(model, v), y),

@@ -34,6 +34,8 @@ class TRADES(Objective):
     Source: Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019, Eq. 5.
     """
 
+    takes_start = True
+
     def __init__(
         self,
         beta: float,
@@ -55,7 +57,7 @@ class TRADES(Objective):
 
     def attack(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         noise = unfilled(x).normal_(0.0, START_NOISE, generator=self.generator(x.device))
-        start = self._ball.project(x + noise, x)
+        start = self._ball.project(self.begun(x, x + noise), x)
         with untouched(model, self.train_mode):
             with torch.inference_mode(False), torch.no_grad():
                 probabilities = widened(logits_of(model, x)).softmax(-1)

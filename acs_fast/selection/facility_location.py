@@ -113,6 +113,39 @@ def facility_location(
     ).check(len(g), k, weight_sum=len(g))  # fmt: skip
 
 
+def nearest_selected(
+    g: LastLayerGradients, selected: Tensor, groups: Tensor | None = None, rows_at_once: int = 1 << 12
+) -> Tensor:
+    """Which of the selected samples is nearest to each: the clusters of a facility-location coreset.
+
+    Args:
+        g: N gradients.
+        selected: [k] different sample numbers. Each serves itself, also where another one is equal to it.
+        groups: [N] integers: a sample is served from within its own group.
+
+    Returns:
+        [N] int64 positions in `selected`, the earliest of equally near ones.
+
+    Raises:
+        ValueError: a group of which none is selected.
+    """
+    problems = partition(groups, len(g), g.device)
+    found = torch.empty(len(g), dtype=torch.int64, device=g.device)
+    selected = selected.to(g.device)
+    position = torch.full((len(g),), -1, dtype=torch.int64, device=g.device)
+    position[selected] = torch.arange(len(selected), device=g.device)
+    for members in problems:
+        own = position[members][position[members] >= 0].sort().values
+        if not len(own):
+            raise ValueError(f"selected must hold a sample of every group; got none of that of sample {members[0]}")
+        centres = g[selected[own]]
+        norms = centres.squared_norms()
+        for rows in members.split(rows_at_once):
+            found[rows] = own[(norms - 2.0 * g[rows].gram(centres)).argmin(1)]
+    found[selected] = position[selected]
+    return found
+
+
 def _check_distances(x: Any) -> Tensor:
     d = check_floating("x", x).detach()
     if d.dim() != 2 or d.shape[0] != d.shape[1]:

@@ -29,6 +29,7 @@ class Row:
     seeds: int
     filled: float
     backend: str | None
+    break_even: float | None = None
 
 
 def compare(
@@ -68,6 +69,7 @@ def summarise(results: list[dict[str, Any]]) -> list[Row]:
 def _row(method: str, results: list[dict[str, Any]], full_s: float | None) -> Row:
     cost = statistics.median(_cost(r) for r in results)
     errors = [r["gradient_error"] for r in results if r["gradient_error"] is not None]
+    fractions = [r["break_even_fraction"] for r in results if r.get("break_even_fraction") is not None]
     return Row(
         method=method,
         clean=_spread([100.0 * r["test"]["best"]["clean"] for r in results]),
@@ -79,6 +81,7 @@ def _row(method: str, results: list[dict[str, Any]], full_s: float | None) -> Ro
         seeds=len(results),
         filled=statistics.mean(r["filled"] for r in results),
         backend=results[0]["backend"],
+        break_even=statistics.median(fractions) if fractions else None,
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from acs_fast.adversarial_coreset import REFRESHES
 from acs_fast.checks import check_choice, check_count, check_number
 from acs_fast.objectives import OBJECTIVES, Objective, build_objective
 from acs_fast.schedule import Schedule
-from acs_fast.selectors import GRANULARITIES, SELECTORS
+from acs_fast.selectors import GRANULARITIES, SELECTORS, selector
 from acs_fast.training.engine import Engine
 
 METHODS = {
@@ -21,7 +22,12 @@ DEFAULT_COMPARISON = ("full", "full-short", "craig", "gradmatch", "random", "ran
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One training run. eps and alpha in pixels of [0, 1], bound in units of the perceptual distance."""
+    """One training run. eps and alpha in pixels of [0, 1], bound in units of the perceptual distance.
+
+    Attributes:
+        selection_steps: steps of the attack while selecting; None for those of training.
+        warm_perturbations, pool, refresh, allocate, cool_down: see `AdversarialCoreset`.
+    """
 
     data: str = "digits"
     limit: int | None = None
@@ -45,6 +51,12 @@ class RunConfig:
     weight_decay: float = 5e-4
     ema: float = 0.99
     seed: int = 0
+    selection_steps: int | None = None
+    warm_perturbations: bool = False
+    pool: float | None = None
+    refresh: str = "attack"
+    allocate: bool = False
+    cool_down: float | None = None
     backend: str = "auto"
     channels_last: bool = True
     compile: bool = False
@@ -61,12 +73,28 @@ class RunConfig:
             check_number(name, getattr(self, name), low=0.0)
         check_count("test_limit", self.test_limit, low=1)
         check_number("ema", self.ema, low=0.0, high=1.0)
-        Schedule(self.epochs, self.period, self.warm_start, self.fraction)
+        self.schedule  # noqa: B018 - checks its arguments
         self.build_objective()  # checks what only the objective knows
+        self._check_selection()
 
     def build_objective(self) -> Objective:
         """The training objective, its random numbers seeded by the run's seed."""
         return build_objective(self.objective, self.as_dict())
+
+    def build_cheaper(self, steps: int) -> Objective:
+        """The same objective with so many steps, each long enough to reach the edge of the ball and no more than that.
+
+        Raises:
+            ValueError: the objective's attack has no steps to choose.
+        """
+        if "steps" not in OBJECTIVES[self.objective].takes:
+            raise ValueError(
+                f"selection_steps and allocate need an objective with attack steps (pgd, pgd-l2, trades, mart, "
+                f"perceptual); got {self.objective!r}"
+            )
+        check_count("selection_steps", steps, low=1)
+        alpha = min(self.alpha * self.steps / steps, 1.25 * self.eps)
+        return build_objective(self.objective, {**self.as_dict(), "steps": steps, "alpha": alpha})
 
     @property
     def engine(self) -> Engine:
@@ -83,17 +111,37 @@ class RunConfig:
         if self.method in ("full", "full-short"):
             epochs = self.epochs if self.method == "full" else self.short_epochs
             return {"selector": "random-fixed", "fraction": 1.0, "epochs": epochs, "warm_start": 1.0, **common}
+        cheaper = None if self.selection_steps is None else self.build_cheaper(self.selection_steps)
         return {
             "selector": self.method, "fraction": self.fraction, "epochs": self.epochs, "warm_start": self.warm_start,
-            "granularity": self.granularity, **common,
+            "granularity": self.granularity, "selection_objective": cheaper,
+            "warm_perturbations": self.warm_perturbations, "pool": self.pool, "refresh": self.refresh,
+            "allocate": self.allocate, "cool_down": self.cool_down, **common,
         }  # fmt: skip
+
+    @property
+    def schedule(self) -> Schedule:
+        """Of the coreset method; see `AdversarialCoreset`."""
+        cool_down = 0.0 if self.cool_down is None else self.cool_down
+        return Schedule(self.epochs, self.period, self.warm_start, self.fraction, cool_down)
 
     @property
     def short_epochs(self) -> int:
         """Full-data epochs that visit as many samples as the coreset schedule."""
-        schedule = Schedule(self.epochs, self.period, self.warm_start, self.fraction)
-        coreset_epochs = self.epochs - schedule.first_coreset_epoch
-        return max(1, round(schedule.full_epochs + self.fraction * coreset_epochs))
+        return max(1, round(self.schedule.cost))
+
+    def _check_selection(self) -> None:
+        if self.pool is not None:
+            check_number("pool", self.pool, low=1.0)
+        check_choice("refresh", self.refresh, REFRESHES)
+        if self.selection_steps is not None:
+            self.build_cheaper(self.selection_steps)
+        if self.allocate:
+            self.build_cheaper(1)
+        if self.refresh == "train" and self.compile:
+            raise ValueError("refresh='train' watches the model's head while training, which compile=True would miss")
+        if self.method in SELECTORS:
+            selector(self.method, self.granularity, self.batch_size, self.backend)
 
     def with_method(self, method: str, seed: int) -> RunConfig:
         return replace(self, method=method, seed=seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import platform
 import sys
@@ -47,6 +48,12 @@ def notes(rows: list[Row], config: RunConfig, data: str) -> str:
         lines.append(
             f"samples added by the fill policy, since matching could use no more (per run): {', '.join(filled)}."
         )
+    fractions = [f"{r.method} {r.break_even:.2f}" for r in rows if r.break_even is not None and r.selection_s]
+    if fractions:
+        lines.append(
+            "break-even: the fraction below which a coreset epoch and its share of the selection cost less than a full "
+            f"epoch (below 0: never): {', '.join(fractions)}."
+        )
     backends = {r.method: r.backend for r in rows if r.backend not in (None, "none")}
     if backends:
         lines.append(f"selection backend: {', '.join(f'{m} {b}' for m, b in backends.items())}.")
@@ -80,7 +87,7 @@ def draw(rows: list[Row], config: RunConfig, data: str, path: Path) -> bool:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(8.5, 5.2), layout="constrained")
-    markers = dict(zip(METHODS, "s^oDvXP", strict=False))
+    markers = dict(zip(METHODS, itertools.cycle("s^oDvXPph*<>dH8")))
     for row in rows:
         if row.speedup is None:
             continue

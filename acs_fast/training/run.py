@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, TensorDataset
 
 from acs_fast.adversarial_coreset import AdversarialCoreset
+from acs_fast.allocation import perturb_allocated
 from acs_fast.objectives import PGD
 from acs_fast.progress import progress
 from acs_fast.randomness import derived_seed
@@ -63,6 +64,7 @@ class Run:
             self.model.parameters(), config.learning_rate, config.momentum, weight_decay=config.weight_decay
         )
         self.objective = config.build_objective()
+        self.cheap = config.build_cheaper(1) if config.allocate else None
         data = TensorDataset(splits.train.x, splits.train.y)
         self.coreset = AdversarialCoreset(
             self.runnable,
@@ -99,6 +101,7 @@ class Run:
             "average": self.average.state_dict(), "optimizer": self.optimizer.state_dict(),
             "coreset": self.coreset.state_dict(), "random": {"cpu": torch.get_rng_state(), "cuda": cuda},
             "best": self.best, "log": self.log, "image_size": self.image_size,
+            "cheap": None if self.cheap is None else self.cheap.state_dict(),
         }  # fmt: skip
         checkpoint.save(self.folder / "checkpoint.pt", state)
 
@@ -109,6 +112,8 @@ class Run:
         self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.coreset.load_state_dict(state["coreset"])
+        if self.cheap is not None:
+            self.cheap.load_state_dict(state["cheap"])
         torch.set_rng_state(state["random"]["cpu"])
         if self.device.type == "cuda" and state["random"]["cuda"] is not None:
             torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
@@ -138,9 +143,15 @@ class Run:
     def _train_batch(self, x: Tensor, y: Tensor, index: Tensor, watch: Stopwatch) -> Tensor:
         watch.start()
         with self.engine.precision(self.device):
-            x_adv = self.objective.perturb(self.runnable, x, y, index=index)
+            if self.cheap is None:
+                x_adv = self.objective.perturb(self.runnable, x, y, index=index)
+            else:
+                x_adv = perturb_allocated(
+                    self.runnable, x, y, self.coreset.strong(index), self.objective, self.cheap, index=index
+                )
+        self.coreset.remember(index, x, x_adv)
         watch.lap("attack")
-        with self.engine.precision(self.device):
+        with self.coreset.observe(index, y), self.engine.precision(self.device):
             losses = self.objective.per_sample_loss(self.runnable, x, x_adv, y)
         loss = weighted_mean(losses, self.coreset.weights(index))
         self.optimizer.zero_grad(set_to_none=True)
@@ -215,19 +226,38 @@ class Run:
         best.load_state_dict(checkpoint.load(self.folder / "best.pt", self.config.as_dict())["model"])
         weights = {"best": best.to(self.device)} | ({"last": self.model} if self.config.evaluate_last else {})
         seconds = {k: sum(e["seconds"][k] for e in self.log) for k in ("attack", "step", "selection", "validation")}
-        errors = [e["coreset"]["relative_gradient_error"] for e in self.log if e["coreset"] is not None]
-        errors = [e for e in errors if e is not None]
         return {
             "config": self.config.as_dict(),
             "test": {name: self._test(model) for name, model in weights.items()},
             "best_epoch": self.best["epoch"],
             "catastrophic_overfitting_epoch": self._overfitted_epoch(),
             "seconds": {**seconds, "training": seconds["attack"] + seconds["step"]},
-            "gradient_error": sum(errors) / len(errors) if errors else None,
+            "gradient_error": self._mean_of("relative_gradient_error"),
+            "gradient_variance": self._mean_of("gradient_variance"),
+            "break_even_fraction": self._break_even(seconds),
             "samples_visited": sum(e["samples"] for e in self.log),
             "filled": sum(e["coreset"]["filled"] for e in self.log if e["coreset"] is not None),
             "backend": next((e["coreset"]["backend"] for e in self.log if e["coreset"] is not None), None),
         }
+
+    def _mean_of(self, name: str) -> float | None:
+        """Over the selections that measured it."""
+        found = [e["coreset"].get(name) for e in self.log if e["coreset"] is not None]
+        found = [float(v) for v in found if v is not None]
+        return sum(found) / len(found) if found else None
+
+    def _break_even(self, seconds: dict[str, float]) -> float | None:
+        """The fraction below which coreset epochs cost less than full ones, selection included, as measured here.
+
+        With t the seconds of a full-data epoch (attack and step, by samples) and s the selection seconds of a coreset
+        epoch, f t + s < t for f < 1 - s / t; below 0 it never pays. None where there are no coreset epochs, and with
+        `allocate`, whose epochs cost something else.
+        """
+        epochs, visited = sum(e["kind"] == "coreset" for e in self.log), sum(e["samples"] for e in self.log)
+        if not epochs or self.config.allocate:
+            return None
+        full_epoch = (seconds["attack"] + seconds["step"]) / visited * len(self.splits.train)
+        return float(1.0 - seconds["selection"] / epochs / full_epoch)
 
     def _test(self, model: nn.Module) -> dict[str, float]:
         attack = self._attack(FINAL_STEPS, derived_seed("test", self.config.seed))

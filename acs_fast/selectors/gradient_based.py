@@ -1,9 +1,8 @@
-"""Ways to choose what the coreset epochs train on: by gradients, or at random as the controls do."""
+"""Selectors that cover (CRAIG) or match (GradMatch) last-layer gradients."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,48 +10,10 @@ from torch import Tensor
 from acs_fast.checks import check_choice, check_count
 from acs_fast.coreset import Coreset
 from acs_fast.gradients import LastLayerGradients
-from acs_fast.groups import partition
 from acs_fast.ops.backends import BACKENDS
-from acs_fast.randomness import derived_generator, derived_seed
+from acs_fast.randomness import derived_generator
 from acs_fast.selection import facility_location, gradient_matching
-
-GRANULARITIES = ("class", "batch", "global")
-
-
-@dataclass(frozen=True)
-class Pool:
-    """What there is to choose from: N samples, their labels, and for selectors that ask for them their gradients."""
-
-    n: int
-    labels: Tensor | None = None
-    gradients: LastLayerGradients | None = None
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A coreset of samples, and with batch granularity the mini-batches that it consists of."""
-
-    coreset: Coreset
-    batches: list[Tensor] | None = None
-
-
-class Selector(Protocol):
-    """Chooses `budget` of the samples in a pool; `seed` makes its random part repeatable."""
-
-    @property
-    def needs_gradients(self) -> bool:
-        """Whether `choose` wants `pool.gradients`, which cost an attack on every sample."""
-
-    @property
-    def needs_labels(self) -> bool:
-        """Whether `choose` wants `pool.labels`."""
-
-    @property
-    def redraws(self) -> bool:
-        """Whether every epoch gets a choice of its own (else one lasts for a period)."""
-
-    def choose(self, pool: Pool, fraction: float, seed: int) -> Choice:
-        """A weighted subset of about fraction * N samples."""
+from acs_fast.selectors.base import GRANULARITIES, Choice, Pool
 
 
 @dataclass(frozen=True)
@@ -123,69 +84,6 @@ class GradMatch(GradientSelector):
         )
 
 
-@dataclass(frozen=True)
-class Random:
-    """Uniformly random samples of equal weight: the control that every claim is measured against.
-
-    Args:
-        redraws: a new subset every epoch (else one for the whole run).
-        stratified: the same fraction of every class, weighted so that each class counts as in the full data.
-    """
-
-    redraws: bool = True
-    stratified: bool = False
-    needs_gradients = False
-
-    @property
-    def needs_labels(self) -> bool:
-        return self.stratified
-
-    def choose(self, pool: Pool, fraction: float, seed: int) -> Choice:
-        problems = partition(pool.labels if self.stratified else None, pool.n, torch.device("cpu"))
-        shares = problems.share(max(1, int(fraction * pool.n)))
-        generator = derived_generator("random", seed)
-        picks = [
-            members[torch.randperm(len(members), generator=generator)[:k]]
-            for members, k in zip(problems, shares.tolist(), strict=True)
-        ]
-        weights = (problems.sizes / shares).repeat_interleave(shares)
-        stats: dict[str, Any] = {"relative_gradient_error": None, "objective": None, "seconds": {}, "filled": 0}
-        stats |= {"backend": "none", "path": "none", "peak_bytes": 0, "budget": int(shares.sum())}
-        coreset = Coreset(torch.cat(picks), weights.float(), torch.zeros(len(weights)), stats)
-        return Choice(coreset.check(pool.n, int(shares.sum()), weight_sum=pool.n))
-
-
-SELECTORS = {
-    "craig": "facility location over last-layer gradients",
-    "gradmatch": "non-negative matching of the full gradient",
-    "random": "random, redrawn every epoch",
-    "random-fixed": "random, drawn once",
-    "random-stratified": "random within each class, redrawn every epoch",
-}
-
-
-def selector(
-    name: str | Selector, granularity: str = "class", batch_size: int = 128, backend: str = "auto"
-) -> Selector:
-    """The selector of that name, or the given one.
-
-    Raises:
-        ValueError: unknown name or granularity.
-        TypeError: neither a name nor a selector.
-    """
-    if not isinstance(name, str):
-        if not callable(getattr(name, "choose", None)):
-            raise TypeError(f"selector must be one of {', '.join(SELECTORS)} or a Selector; got {type(name).__name__}")
-        return name
-    check_choice("selector", name, SELECTORS)
-    check_choice("granularity", granularity, GRANULARITIES)
-    if name == "craig":
-        return Craig(granularity, batch_size, backend)
-    if name == "gradmatch":
-        return GradMatch(granularity, batch_size, backend)
-    return Random(redraws=name != "random-fixed", stratified=name == "random-stratified")
-
-
 def batch_gradients(g: LastLayerGradients, batches: list[Tensor]) -> LastLayerGradients:
     """Mean gradients of mini-batches, R_b^T H_b / B: dense vectors or factors with R B passes, whichever is smaller.
 
@@ -203,8 +101,3 @@ def batch_gradients(g: LastLayerGradients, batches: list[Tensor]) -> LastLayerGr
         r, h = g.residuals[b].flatten(0, 1), g.features[b].flatten(0, 1)
         residuals[i, : len(r)], features[i, : len(h)] = r / size, h
     return LastLayerGradients(residuals, features, g.bias)
-
-
-def epoch_seed(seed: int, epoch: int) -> int:
-    """The seed of a selection in an epoch."""
-    return derived_seed("selection", seed, epoch)

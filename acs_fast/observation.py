@@ -1,0 +1,110 @@
+"""What training passes tell about each sample, kept for the next selection: factors and perturbations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from acs_fast.extraction import Extraction, HeadReader
+from acs_fast.gradients import LastLayerGradients
+from acs_fast.heads import recorded, unwrapped
+from acs_fast.objectives import Objective
+from acs_fast.objectives.model_state import untouched
+from acs_fast.objectives.sample_memory import SampleMemory
+from acs_fast.randomness import preserved_random_state
+
+FACTORS = ("residuals", "features", "losses")
+
+
+class FactorMemory:
+    """The factors and losses of each sample's latest training pass.
+
+    Args:
+        model: being trained; its forward passes are watched inside `observe`.
+        objective: an `Objective` whose residuals have a closed form.
+        head: as in `last_layer_gradients`.
+        sample: gives one batch (x, y) to find the head with.
+
+    Raises:
+        TypeError: the objective's residuals have no closed form.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Any,
+        head: nn.Module | str | None,
+        sample: Callable[[], tuple[Tensor, Tensor]],
+    ) -> None:
+        if not isinstance(objective, Objective) or objective.has_own_loss:
+            raise TypeError(
+                "refresh='train' needs an acs_fast.Objective that defines loss_from_logits, since residuals come from "
+                f"it; got {type(objective).__name__}"
+            )
+        self._model, self._sample = model, sample
+        self._reader = HeadReader(unwrapped(model), objective, head)
+        self._memories = {name: SampleMemory() for name in FACTORS}
+
+    @contextmanager
+    def observe(self, index: Tensor, y: Tensor) -> Iterator[None]:
+        """See `AdversarialCoreset.observe`."""
+        head = self._found_head()
+        with recorded(head) as passes:
+            yield
+        if not passes.logits:
+            raise ValueError("the model's forward pass of the loss must run inside observe; it did not")
+        logits = tuple(z.detach() for z in passes.logits)
+        factors = self._reader.closed(logits, passes.features, y.to(logits[0].device))
+        for name, rows in zip(FACTORS, factors, strict=True):
+            self._memories[name].write(index, rows)
+
+    def taken(self, members: Tensor, labels: Tensor) -> Extraction:
+        """The latest factors of the samples `members` [M].
+
+        Raises:
+            ValueError: some of them were never observed; names how many.
+        """
+        residuals, features, losses = (self._read(self._memories[name], members) for name in FACTORS)
+        bias = self._found_head().bias is not None
+        gradients = LastLayerGradients(residuals, features, bias)
+        return Extraction(gradients, labels.to(gradients.device), {}, losses)
+
+    def state(self) -> dict[str, list[Tensor]]:
+        return {name: memory.state() for name, memory in self._memories.items()}
+
+    def load(self, state: dict[str, list[Tensor]]) -> None:
+        for name, memory in self._memories.items():
+            memory.load(state[name])
+
+    def _read(self, memory: SampleMemory, members: Tensor) -> Tensor:
+        reached = members < len(memory.known)
+        known = (
+            memory.known.cpu()[members.clamp_max(max(0, len(memory.known) - 1))] & reached
+            if len(memory.known)
+            else torch.zeros_like(members, dtype=torch.bool)
+        )
+        if not bool(known.all()):
+            raise ValueError(
+                f"refresh='train' selects from training passes, but {int((~known).sum())} of {len(members)} samples "
+                "were not observed: run the forward pass of the loss inside `with coreset.observe(index, y):` in every "
+                "epoch, from the first"
+            )
+        return memory.rows[members.to(memory.rows.device)]
+
+    def _found_head(self) -> nn.Linear:
+        if self._reader.head is None:
+            x, y = self._sample()
+            with preserved_random_state(), untouched(self._model, keep_buffers=True):
+                self._reader.prepare(x, y)
+            if not self._reader.closed_form:
+                raise TypeError(
+                    "refresh='train' needs a head whose output is what the model returns, once a pass; use "
+                    "refresh='attack'"
+                )
+        if self._reader.head is None:
+            raise RuntimeError("the head was not found")
+        return self._reader.head
