@@ -1,7 +1,7 @@
 """The experiments, as a table: E1 to E6. E4 is a figure drawn from the runs of E1.
 
 All share one base, so that the same run in two experiments is made once. The schedule is the published one, at a
-quarter of its length on Fashion-MNIST and whole on the small digits data. Sizes are such that all of Fashion-MNIST takes
+quarter of its length on Fashion-MNIST and whole on the small digits data. Sizes are such that Fashion-MNIST takes
 about two hours of one core; `minutes` are core-minutes for three seeds on one AVX-512 core of 2.6 GHz, without the runs
 that an earlier row has made.
 """
