@@ -59,8 +59,11 @@ def _run(args: argparse.Namespace, names: list[str]) -> int:
     pool = Pool(args.jobs)
     try:
         for key in names:
-            experiment = EXPERIMENTS[key]
-            print(f"{key}: {experiment.title}, about {experiment.minutes:g} core-minutes", file=sys.stderr)
+            experiment = EXPERIMENTS[key].on(name)
+            print(
+                f"{key}: {experiment.title}, about {experiment.minutes:g} core-minutes on Fashion-MNIST",
+                file=sys.stderr,
+            )
             execute(experiment, args.seeds or experiment.seeds, settings, pool)
     except KeyboardInterrupt:
         print(f"interrupted; finished runs stay in {args.scratch}: the same command goes on", file=sys.stderr)

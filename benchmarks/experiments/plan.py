@@ -57,6 +57,7 @@ class Experiment:
         candidate: label of the variant that the bars are about.
         controls: labels of what it has to beat at the same seconds.
         full: label of the training on the full data that speed-ups refer to.
+        digits: settings of the base that differ on the small digits data.
     """
 
     name: str
@@ -69,6 +70,11 @@ class Experiment:
     candidate: str = ""
     controls: tuple[str, ...] = ()
     full: str = "full"
+    digits: Mapping[str, Any] = field(default_factory=dict)
+
+    def on(self, data: str) -> Experiment:
+        """The experiment with the base for these data."""
+        return replace(self, base={**self.base, **self.digits}) if data == "digits" else self
 
 
 @dataclass

@@ -146,6 +146,13 @@ def test_methods_are_interleaved_and_names_unique():
         assert {experiment.candidate, *experiment.controls} - {""} <= labels
 
 
+def test_digits_train_on_the_whole_published_schedule():
+    experiment = EXPERIMENTS["E1"]
+    digits, clothes = experiment.on("digits").base, experiment.on("fashion-mnist").base
+    assert (digits["epochs"], digits["period"]) == (120, 20)
+    assert digits["epochs"] / digits["period"] == clothes["epochs"] / clothes["period"]
+
+
 def test_same_seconds_follow_the_measured_cost():
     plan = Plan(replace(TINY, variants=(TINY.variants[0], TINY.variants[1], TINY.variants[3])), 1)
     full, craig, short = plan.jobs
