@@ -47,6 +47,7 @@ KERNELS: list[tuple[str, Any, str, dict[str, Any], int]] = [
     ("distances, tf32", distances.distances_kernel, "fp32", {**PAIRS, "PRECISION": "tf32"}, FLOAT_WARPS),
     ("distances, bf16", distances.distances_kernel, "fp32", {**PAIRS, "PRECISION": "bf16"}, FLOAT_WARPS),
     ("close pairs", distances.close_pairs_kernel, "fp32", {**STEP, "B": 64, "ROWS": distances.STRIP}, 4),
+    ("close pairs, R = 2", distances.close_pairs_kernel, "fp32", {**STEP, "R": 2, "B": 32, "ROWS": distances.STRIP}, 4),
     ("means", centred.means_kernel, "fp32", {"BN": 2 * centred.ROWS, "BK": 32}, 4),
     ("centring", centred.centre_kernel, "fp32", {"BN": centred.ROWS, "BK": 32}, 4),
     ("moments", centred.moments_kernel, "fp32", {**BLOCKS, "BN": centred.ROWS, "CENTRED": True}, 4),
@@ -66,6 +67,9 @@ ON_HOPPER = [
     (f"distances, bfloat16, {classes}", distances.distances_kernel, "bf16", {**PAIRS, **HALF, "B": 128, "BC": block}, 8)
     for classes, block in (("10 classes", 16), ("1000 classes", 32))
 ]
+ON_HOPPER.append(
+    ("close pairs, bfloat16", distances.close_pairs_kernel, "bf16", {**STEP, "B": 128, "ROWS": distances.STRIP}, 4)
+)
 
 
 def compile_kernel(kernel: Any, element: str, constants: dict[str, Any], warps: int, arch: int) -> dict[str, int]:
