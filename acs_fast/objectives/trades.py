@@ -72,7 +72,7 @@ class TRADES(Objective):
         return F.nll_loss(clean, y, reduction="none") + self.beta * _divergence(clean, adversarial)
 
     def residuals(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        return trades_residuals(*logits, y, self.beta)[0]
+        return trades_residuals(logits[0], logits[1], y, self.beta)[0]
 
 
 def _divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
