@@ -18,9 +18,10 @@ class Coreset:
         weights: [k] float32, >= 0; those of facility location sum to N.
         gains: [k] float32: by how much each pick improved the objective.
         stats: `relative_gradient_error` ||sum w g - target|| / ||target|| (None where no gradients are known),
-            `objective`, `seconds` by stage, `backend`, `path` ("dense", "matrix-free", or both where
-            groups went different ways), `kernels` (what ran which part on a GPU), `peak_bytes` above the inputs (measured on CUDA, on a CPU the size of the planned workspace), `budget`, `filled` (picks that a fill policy
-            added).
+            `objective`, `seconds` by stage, `backend`, `kernels` (on a GPU: what ran which part, and what is missing
+            for more), `path` ("dense", "matrix-free", or both where groups went different ways), `peak_bytes` above
+            the inputs (measured on CUDA, on a CPU the size of the planned workspace), `budget`, `filled` (picks that a
+            fill policy added).
     """
 
     indices: Tensor

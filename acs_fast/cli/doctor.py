@@ -39,9 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
     if compiled.MODULE is not None:
         facts = compiled.MODULE.build_info()
         print("\ncompiled module\n" + "\n".join(f"  {key:<10} {value}" for key, value in facts.items()))
-    print("\nwhat backend='auto' runs on the CPU")
-    for op in SCHEMAS:
-        print(f"  {op:<20} {backends.chosen(op, 'auto', torch.device('cpu'))}")
+    for place in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+        print(f"\nwhat backend='auto' runs on {'the CPU' if place == 'cpu' else 'a GPU'}")
+        for op in SCHEMAS:
+            name = backends.chosen(op, "auto", torch.device(place))
+            print(f"  {op:<20} {backends.explain(op, name, torch.device(place))}")
     return 0
 
 

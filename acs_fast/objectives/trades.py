@@ -75,8 +75,7 @@ class TRADES(Objective):
         return F.nll_loss(clean, y, reduction="none") + self.beta * divergence(clean, adversarial)
 
     def residuals(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        clean, adversarial = logits
-        return trades_residuals(clean, adversarial, y, self.beta)[0]
+        return trades_residuals(logits[0], logits[1], y, self.beta)[0]
 
 
 def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:

@@ -83,6 +83,8 @@ def explain(op: str, name: str, where: torch.device, dtype: torch.dtype = torch.
         return name
     if op == "gradient_matching":
         return "matching by torch, all groups together"
+    if op not in ("greedy", "facility_location"):
+        return name
     missing = [f"{b}: {why}" for b in ON_GPU if (why := why_missing(b)) is not None]
     return "; ".join([str(device.kernels(dtype, name)), *missing])
 

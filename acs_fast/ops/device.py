@@ -58,8 +58,9 @@ def automatic(op: str) -> tuple[str, ...]:
     """The GPU backends that `auto` uses for an operator here, of those that have kernels of their own."""
     if op == "gradient_matching":
         return ("cuda",)
-    found = ("triton",) if has_triton() else ()
-    return (*found, "cuda") if op in ("greedy", "facility_location") and has_cuda_greedy() else found
+    found = ("triton",) if has_triton() and op != "packed_greedy" else ()
+    greedy_too = op in ("greedy", "facility_location", "packed_greedy") and has_cuda_greedy()
+    return (*found, "cuda") if greedy_too else found
 
 
 def pairwise_distances(residuals: Tensor, features: Tensor, bias: bool, squared: bool) -> Tensor:

@@ -109,7 +109,8 @@ def facility_location(
     return finish(
         g, indices, weights, gains, stages, objective=float(objective.sum()), backend=name, budget=k,
         kernels=backends.explain("facility_location", name, g.device, g.dtype),
-        path=" and ".join(sorted(paths)) or ("dense" if dense else "matrix-free"), peak_bytes=peak.get("bytes", planned),
+        path=" and ".join(sorted(paths)) or ("dense" if dense else "matrix-free"),
+        peak_bytes=peak.get("bytes", planned),
     ).check(len(g), k, weight_sum=len(g))  # fmt: skip
 
 

@@ -51,7 +51,9 @@ def steps(folder: Path, python: str = sys.executable) -> list[Step]:
     sanitized = [python, "-m", "benchmarks.gpu.sanitized"]
     uncached = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}  # so that a write past the end leaves its allocation
     return [
-        Step("build", [python, "setup.py", "build_ext", "--inplace"], 200, {"ACS_FAST_BUILD": "cuda", "MAX_JOBS": jobs}),
+        Step(
+            "build", [python, "setup.py", "build_ext", "--inplace"], 200, {"ACS_FAST_BUILD": "cuda", "MAX_JOBS": jobs}
+        ),
         Step(
             "tests", [python, "-m", "pytest", "tests/gpu", *ignored, *at_once, "--durations=5"], 200,
             {"ACS_FAST_REQUIRE": "cuda,triton"},

@@ -1,7 +1,7 @@
 """Measure the GPU bars on this machine: medians beside floors from rates that are measured in the same run.
 
-`python -m benchmarks.gpu.measure [--repeat N] [--case NAME] [--seconds S] [--output FILE]` writes FILE (JSON) after each
-case, and begins none after S seconds.
+`python -m benchmarks.gpu.measure [--repeat N] [--case NAME] [--seconds S] [--output FILE]` writes FILE (JSON) after
+each case, and begins none after S seconds.
 """
 
 from __future__ import annotations

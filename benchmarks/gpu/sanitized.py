@@ -40,7 +40,11 @@ def triton_selection(passes: int, dtype: torch.dtype, workspace_bytes: int) -> b
     generator = torch.Generator().manual_seed(0)
     r, h = (torch.randn(110, passes, width, generator=generator).to(dtype) for width in (7, 33))
     r[5], h[5] = r[17], h[17]
-    members, offsets, budgets = torch.randperm(110, generator=generator), torch.tensor([0, 70, 110]), torch.tensor([6, 4])
+    members, offsets, budgets = (
+        torch.randperm(110, generator=generator),
+        torch.tensor([0, 70, 110]),
+        torch.tensor([6, 4]),
+    )
     rest = (offsets, budgets, 10)
     found = device.facility_location(
         r.cuda(), h.cuda(), True, False, members.cuda(), *rest, workspace_bytes, backend="triton"
@@ -58,7 +62,9 @@ def residuals(classes: int) -> bool:
         (trades_residuals(clean.cuda(), adversarial.cuda(), y.cuda(), 6.0),
          reference.trades_residuals(clean, adversarial, y, 6.0)),
     )  # fmt: skip
-    return all(torch.allclose(f.cpu(), e, atol=1e-4) for found, wanted in pairs for f, e in zip(found, wanted, strict=True))
+    return all(
+        torch.allclose(f.cpu(), e, atol=1e-4) for found, wanted in pairs for f, e in zip(found, wanted, strict=True)
+    )
 
 
 def main() -> int:

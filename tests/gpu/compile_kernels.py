@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -34,31 +35,41 @@ BLOCKS = {"R": 1, "BC": 16, "BD": 32}
 STEP = {**BLOCKS, "SQUARED": False}
 PAIRS = {**STEP, "B": 64, "CENTRED": True, "PRECISION": "tf32x3"}
 TILE = {**STEP, "BM": greedy.ROWS, "BN": greedy.COLUMNS, "CENTRED": True, "PRECISION": "tf32x3"}
-HALF = {"BD": 64, "CENTRED": False}
+HALF = {"BD": 32, "CENTRED": False}
+FLOAT_WARPS, HALF_WARPS = (distances.warps_for(dtype) for dtype in (torch.float32, torch.bfloat16))
 KERNELS: list[tuple[str, Any, str, dict[str, Any], int]] = [
-    ("distances, float32", distances.distances_kernel, "fp32", PAIRS, distances.warps_for(64, 1)),
-    ("distances, bfloat16", distances.distances_kernel, "bf16", {**PAIRS, **HALF, "B": 128}, distances.warps_for(128, 1)),
-    ("distances, R = 2", distances.distances_kernel, "fp32", {**PAIRS, "R": 2}, distances.warps_for(64, 2)),
-    ("distances, R = 2, bfloat16", distances.distances_kernel, "bf16", {**PAIRS, **HALF, "R": 2}, distances.warps_for(64, 2)),
-    ("distances, ieee", distances.distances_kernel, "fp32", {**PAIRS, "PRECISION": "ieee"}, distances.warps_for(64, 1)),
-    ("distances, tf32", distances.distances_kernel, "fp32", {**PAIRS, "PRECISION": "tf32"}, distances.warps_for(64, 1)),
-    ("distances, bf16", distances.distances_kernel, "fp32", {**PAIRS, "PRECISION": "bf16"}, distances.warps_for(64, 1)),
+    ("distances, float32", distances.distances_kernel, "fp32", PAIRS, FLOAT_WARPS),
+    ("distances, float32, 1000 classes", distances.distances_kernel, "fp32", {**PAIRS, "BC": 32}, FLOAT_WARPS),
+    ("distances, bfloat16", distances.distances_kernel, "bf16", {**PAIRS, **HALF}, HALF_WARPS),
+    ("distances, R = 2", distances.distances_kernel, "fp32", {**PAIRS, "R": 2, "B": 32}, FLOAT_WARPS),
+    ("distances, R = 2, bfloat16", distances.distances_kernel, "bf16", {**PAIRS, **HALF, "R": 2}, HALF_WARPS),
+    ("distances, ieee", distances.distances_kernel, "fp32", {**PAIRS, "PRECISION": "ieee"}, FLOAT_WARPS),
+    ("distances, tf32", distances.distances_kernel, "fp32", {**PAIRS, "PRECISION": "tf32"}, FLOAT_WARPS),
+    ("distances, bf16", distances.distances_kernel, "fp32", {**PAIRS, "PRECISION": "bf16"}, FLOAT_WARPS),
     ("close pairs", distances.close_pairs_kernel, "fp32", {**STEP, "B": 64, "ROWS": distances.STRIP}, 4),
+    ("close pairs, R = 2", distances.close_pairs_kernel, "fp32", {**STEP, "R": 2, "B": 32, "ROWS": distances.STRIP}, 4),
     ("means", centred.means_kernel, "fp32", {"BN": 2 * centred.ROWS, "BK": 32}, 4),
     ("centring", centred.centre_kernel, "fp32", {"BN": centred.ROWS, "BK": 32}, 4),
     ("moments", centred.moments_kernel, "fp32", {**BLOCKS, "BN": centred.ROWS, "CENTRED": True}, 4),
     ("moments, R = 2", centred.moments_kernel, "fp32", {**BLOCKS, "R": 2, "BN": centred.ROWS, "CENTRED": True}, 4),
     ("moments, bfloat16", centred.moments_kernel, "bf16", {**BLOCKS, **HALF, "BN": centred.ROWS}, 4),
-    ("largest distance", greedy.largest_kernel, "fp32", TILE, 4),
+    ("largest distance", greedy.largest_kernel, "fp32", TILE, 8),
     ("gains, dense", greedy.gains_kernel, "fp32", {**TILE, "DENSE": True}, 4),
-    ("gains, matrix-free", greedy.gains_kernel, "fp32", {**TILE, "DENSE": False}, 4),
-    ("gains, matrix-free, R = 2", greedy.gains_kernel, "fp32", {**TILE, "R": 2, "DENSE": False}, 4),
+    ("gains, matrix-free", greedy.gains_kernel, "fp32", {**TILE, "DENSE": False}, 8),
+    ("gains, matrix-free, R = 2", greedy.gains_kernel, "fp32", {**TILE, "R": 2, "DENSE": False}, 8),
     ("pick", greedy.pick_kernel, "fp32", {"BN": greedy.COLUMNS, "BLOCK": 256}, 4),
     ("touched, dense", greedy.touched_kernel, "fp32", {**STEP, "BLOCK": 1024, "DENSE": True, "SYMMETRIC": True}, 4),
     ("touched, free", greedy.touched_kernel, "fp32", {**STEP, "BLOCK": 64, "DENSE": False, "SYMMETRIC": True}, 4),
     ("cross-entropy residuals", residuals.cross_entropy_kernel, "bf16", {"BLOCK": 1024}, 4),
     ("TRADES residuals", residuals.trades_kernel, "fp32", {"BLOCK": 1024}, 4),
 ]
+ON_HOPPER = [
+    (f"distances, bfloat16, {classes}", distances.distances_kernel, "bf16", {**PAIRS, **HALF, "B": 128, "BC": block}, 8)
+    for classes, block in (("10 classes", 16), ("1000 classes", 32))
+]
+ON_HOPPER.append(
+    ("close pairs, bfloat16", distances.close_pairs_kernel, "bf16", {**STEP, "B": 128, "ROWS": distances.STRIP}, 4)
+)
 
 
 def compile_kernel(kernel: Any, element: str, constants: dict[str, Any], warps: int, arch: int) -> dict[str, int]:
@@ -84,7 +95,8 @@ def compile_kernel(kernel: Any, element: str, constants: dict[str, Any], warps: 
 
 def main() -> None:
     arch = int(sys.argv[1])
-    print(json.dumps({name: compile_kernel(kernel, *rest, arch) for name, kernel, *rest in KERNELS}))
+    kernels = [*KERNELS, *(ON_HOPPER if arch >= 90 else [])]
+    print(json.dumps({name: compile_kernel(kernel, *rest, arch) for name, kernel, *rest in kernels}))
 
 
 if __name__ == "__main__":

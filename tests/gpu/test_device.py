@@ -72,6 +72,40 @@ def test_out_of_memory_takes_less_at_a_time(monkeypatch, device):
     assert tried == [(0, 3), (0, 1), (1, 3), (1, 2), (2, 3)]
 
 
+def test_stats_say_which_way_the_work_went(monkeypatch, device):
+    need_triton()
+    args = problem(device)
+
+    def paths(workspace):
+        found = set()
+        backends.run("facility_location", "triton", *args, workspace, paths=found)
+        return found
+
+    assert paths(1 << 30) == {"dense"}
+    assert paths(0) == {"matrix-free"}
+    assert paths(5_000) == {"dense", "matrix-free"}
+    monkeypatch.setattr(ops._Problem, "_solve_dense", out_of_memory)
+    assert paths(1 << 30) == {"matrix-free"}
+
+
+def out_of_memory(self, a, b):
+    raise torch.OutOfMemoryError("no memory left")
+
+
+def test_the_objective_survives_gradients_that_point_the_same_way(device):
+    need_triton()
+    r, h = cases.factors(110, 1, 5, 12)
+    r, h = 20.0 + 0.1 * r, 5.0 + 0.1 * h
+    members, offsets = cases.grouping([70, 40])
+    rest = (offsets, torch.tensor([9, 6]), 15)
+    expected = greedy.facility_location(r.double(), h.double(), True, False, members, *rest, 1 << 30)
+    for workspace in (1 << 30, 0):
+        found = ops.facility_location(
+            r.to(device), h.to(device), True, False, members.to(device), *rest, workspace, backend="triton"
+        )
+        torch.testing.assert_close(found[3].cpu(), expected[3], rtol=1e-3, atol=0.0)
+
+
 def test_greedy_on_any_matrix(device):
     need_triton()
     d = torch.rand(30, 30, generator=torch.Generator().manual_seed(0))
@@ -86,6 +120,36 @@ def test_missing_backends_say_why():
         assert "finds no GPU" in (backends.why_missing(name) or "")
         with pytest.raises(RuntimeError, match=f"backend '{name}' is not available: torch .* finds no GPU"):
             backends.chosen("greedy", name, torch.device("cpu"))
+
+
+def test_amd_gets_triton_and_the_reference(monkeypatch):
+    monkeypatch.setattr(torch.version, "hip", "7.0")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(ops, "has_cuda_greedy", lambda: False)
+    monkeypatch.setattr(ops, "has_triton", lambda: True)
+    assert backends.why_missing("triton") is None
+    assert "AMD" in (backends.why_missing("cuda") or "")
+    gpu = torch.device("cuda")
+    for op, expected in (
+        ("facility_location", "triton"),
+        ("pairwise_distances", "triton"),
+        ("gradient_matching", "cuda"),
+    ):
+        assert backends.chosen(op, "auto", gpu) == expected
+    explained = backends.explain("facility_location", "triton", gpu)
+    assert explained.startswith("distances by triton, greedy by triton; cuda: torch")
+
+
+def test_products_are_in_full_precision_where_tf32_is_allowed():
+    settings = torch.backends.cuda.matmul
+    before = settings.fp32_precision
+    try:
+        settings.fp32_precision = "tf32"
+        with backends._full_products("cuda"):
+            assert settings.fp32_precision == "ieee"
+        assert settings.fp32_precision == "tf32"
+    finally:
+        settings.fp32_precision = before
 
 
 def test_an_explicit_backend_without_the_operator_raises(monkeypatch):

@@ -75,6 +75,34 @@ def test_no_waiting_for_the_host(monkeypatch):
         torch.cuda.set_sync_debug_mode("default")
 
 
+@pytest.mark.parametrize("objective", [acs.Vanilla(), acs.WithAttack(lambda x, y: x, acs.TRADES(6.0, 0.1, 0.1, 1))])
+def test_extraction_does_not_wait_between_batches(objective, monkeypatch):
+    need_triton()
+    monkeypatch.setattr(type(objective), "perturb", lambda self, model, x, y: x)  # what an attack does is its own
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5)).cuda()
+    x, y = torch.rand(4, 32, 12, device="cuda"), torch.arange(128, device="cuda").view(4, 32) % 5
+
+    def batches():
+        yield x[0], y[0]
+        torch.cuda.set_sync_debug_mode("error")
+        yield from zip(x[1:], y[1:], strict=True)
+        torch.cuda.set_sync_debug_mode("default")
+
+    try:
+        g = acs.last_layer_gradients(model, batches(), objective, show_progress=False)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    expected = acs.last_layer_gradients(model.cpu(), zip(x.cpu(), y.cpu(), strict=True), objective)
+    torch.testing.assert_close(g.residuals.cpu(), expected.residuals, rtol=1e-4, atol=1e-5)
+
+
+def test_labels_outside_the_logits_are_found_on_the_gpu_too():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5)).cuda()
+    x, y = torch.rand(8, 12, device="cuda"), torch.arange(8, device="cuda")
+    with pytest.raises(ValueError, match=r"labels in \[0, 5\)"):
+        acs.last_layer_gradients(model, [(x, y)], acs.Vanilla())
+
+
 def matching_search():
     r, h = cases.factors(300, 1, 10, 16)
     r, h = r.cuda().double()[None], h.cuda().double()[None]

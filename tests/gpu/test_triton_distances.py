@@ -80,3 +80,52 @@ def test_matrices_past_two_to_the_31_elements_are_addressed(triton_distances):
     layout, elements = triton_distances.packed_layout(torch.tensor([0, 50000, 100000]))
     assert layout.dtype == torch.int64
     assert elements == 2 * 50000 * 50016 > 2**31
+
+
+def offset_factors(n, passes, device):
+    """Gradients that all point the same way, as those of one class do: far from zero, close to each other."""
+    generator = torch.Generator().manual_seed(0)
+    r = torch.randn(1, passes, 10, generator=generator) + 0.05 * torch.randn(n, passes, 10, generator=generator)
+    h = 3.0 + 0.1 * torch.randn(n, passes, 40, generator=generator)
+    return r.to(device), h.to(device)
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_no_digits_are_lost_where_gradients_point_the_same_way(triton_distances, device, passes, monkeypatch):
+    flags, second_pass = [], triton_distances.close_pairs_kernel
+
+    class Recorded:
+        def __getitem__(self, grid):
+            def launch(*args, **options):
+                flags.append(args[7].clone())
+                second_pass[grid](*args, **options)
+
+            return launch
+
+    monkeypatch.setattr(triton_distances, "close_pairs_kernel", Recorded())
+    r, h = offset_factors(90, passes, device)
+    exact = reference.pairwise_distances(r.double(), h.double(), True, False).cpu()
+    found = triton_distances.pairwise_distances(r, h, True, False).cpu()
+    assert int(flags[0].sum()) == 0, "pairs were measured twice"
+    off = ~torch.eye(90, dtype=torch.bool)
+    assert float(((found - exact).abs() / exact)[off].max()) <= 1e-5
+
+
+def test_groups_are_centred_by_themselves(triton_distances, device):
+    from acs_fast.ops.triton.centred import Factors
+
+    sizes = [40, 1, 75]
+    r, h = cases.factors(sum(sizes), 2, 3, 20)
+    members, offsets = cases.grouping(sizes)
+    layout = triton_distances.packed_layout(offsets)[0]
+    found = Factors.of(r.to(device), h.to(device), True, members.to(device), layout)
+    for i, own in enumerate(members.split(sizes)):
+        expected = reference.Centred.of(r[own].double(), h[own].double(), True)
+        span = slice(int(offsets[i]), int(offsets[i + 1]))
+        pairs = (
+            (found.q[span], expected.q), (found.p[span], expected.p), (found.norms[span], expected.norms),
+            (found.own[span, 0], expected.u), (found.own[span, 1], expected.v),
+            (found.means[i, 0], expected.mm), (found.means[i, 1], expected.kk),
+        )  # fmt: skip
+        for f, e in pairs:
+            torch.testing.assert_close(f.cpu().double(), e, rtol=1e-5, atol=2e-5 * float(e.abs().max()) + 1e-5)

@@ -30,8 +30,6 @@ def arguments(op, f=FACTORS):
             torch.arange(569.0).sin().abs(), torch.tensor([[0, 20, 0, 20], [20, 13, 400, 13]]), SHARES, 10,
             torch.ones(2), False,
         ),
-        "cross_entropy_residuals": (r[:, 0], torch.arange(33) % 4),
-        "trades_residuals": (r[:, 0], 2.0 * r[:, 0], torch.arange(33) % 4, 6.0),
     }[op]  # fmt: skip
 
 

@@ -34,9 +34,7 @@ def means_kernel(x_ptr, members_ptr, groups_ptr, out_ptr, K, BN: tl.constexpr, B
 
 
 @triton.jit
-def centre_kernel(
-    x_ptr, members_ptr, group_of_ptr, means_ptr, out_ptr, N, K, BN: tl.constexpr, BK: tl.constexpr
-):
+def centre_kernel(x_ptr, members_ptr, group_of_ptr, means_ptr, out_ptr, N, K, BN: tl.constexpr, BK: tl.constexpr):
     """out [n, K] float32: x [N, K] of every member, less the mean of its group."""
     i = tl.program_id(0).to(tl.int64) * BN + tl.arange(0, BN)
     k = tl.program_id(1) * BK + tl.arange(0, BK)
@@ -139,9 +137,7 @@ def _centred(x: Tensor, members: Tensor, groups: Tensor, group_of: Tensor) -> tu
     if n and length:
         across = triton.cdiv(length, block)
         means_kernel[(len(groups), across)](x, members, groups, means, length, BN=2 * ROWS, BK=block)
-        centre_kernel[(triton.cdiv(n, ROWS), across)](
-            x, members, group_of, means, moved, n, length, BN=ROWS, BK=block
-        )
+        centre_kernel[(triton.cdiv(n, ROWS), across)](x, members, group_of, means, moved, n, length, BN=ROWS, BK=block)
     return means, moved
 
 
@@ -152,9 +148,5 @@ def _products(means: Tensor) -> Tensor:
 
 def block_sizes(r: Tensor, h: Tensor) -> tuple[int, int]:
     """How much of C and D one step of a product takes."""
-    widest = 32 if r.dtype == torch.float32 else 64
-
-    def block(length: int) -> int:
-        return min(widest, max(16, triton.next_power_of_2(length)))
-
-    return block(r.shape[2]), block(h.shape[2])
+    c_block, d_block = (min(32, max(16, triton.next_power_of_2(x.shape[2]))) for x in (r, h))
+    return c_block, d_block

@@ -129,7 +129,7 @@ def packed_distances(
         tile: rows and columns of a tile, a power of two; by default what the registers hold.
     """
     half = residuals.dtype != torch.float32
-    tile = tile or tile_size(residuals, features)
+    tile = tile or tile_size(residuals)
     layout, elements = packed_layout(offsets, alignment)
     device = residuals.device
     data = torch.empty(elements, dtype=torch.float32, device=device)
@@ -145,24 +145,27 @@ def packed_distances(
         *factors.moved(), groups, tiles, data, bits, close, *factors.sizes(),
         close_threshold("ieee" if half and precision != "bf16" else precision),
         R=passes, B=tile, BC=c_block, BD=d_block, SQUARED=squared, CENTRED=factors.centred, PRECISION=precision,
-        num_warps=warps_for(tile, passes),
+        num_warps=warps_for(residuals.dtype),
     )  # fmt: skip
     close_pairs_kernel[(len(tiles), tile // STRIP)](
         factors.r, factors.h, members, groups, tiles, data, bits, close, *factors.sizes(),
-        R=passes, B=tile, BC=min(c_block, 32), BD=32, ROWS=STRIP, SQUARED=squared, num_warps=4,
+        R=passes, B=tile, BC=c_block, BD=d_block, ROWS=STRIP, SQUARED=squared, num_warps=4,
     )  # fmt: skip
     return Packed(data, layout, largest)
 
 
-def tile_size(residuals: Tensor, features: Tensor) -> int:
+def tile_size(residuals: Tensor) -> int:
     """Rows and columns of a tile that the registers hold without spilling."""
-    whole = residuals.dtype != torch.float32 and residuals.shape[1] == 1 and features.shape[-1] % 16 == 0
-    return 128 if whole else 64
+    several = residuals.shape[1] > 1
+    if residuals.dtype == torch.float32:
+        return 32 if several else 64
+    hopper = residuals.is_cuda and not torch.version.hip and torch.cuda.get_device_capability(residuals.device)[0] >= 9
+    return 128 if hopper and not several else 64
 
 
-def warps_for(tile: int, passes: int) -> int:
-    """Warps that share the sums of a tile: one more sum is kept where there are several head passes."""
-    return (16 if tile >= 128 else 8) if tile >= 128 or passes > 1 else 4
+def warps_for(dtype: torch.dtype) -> int:
+    """Warps that share a tile."""
+    return 4 if dtype == torch.float32 else 8
 
 
 def pairwise_distances(

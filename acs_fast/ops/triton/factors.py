@@ -41,7 +41,7 @@ def inner_product_tile(
     q, p, own [n, 2, R, R] (u and v) and means [G, 2, R, R] (mm and kk) as in `acs_fast.ops.distances.Centred`.
     """
     total = tl.zeros((BM, BN), dtype=tl.float32)
-    for pair in range(0, R * R):  # no static_range: unrolled, it spills registers
+    for pair in range(R * R):  # no static_range: unrolled, it spills registers
         a, b = pair // R, pair % R
         qq = gram_tile(q_ptr, (i * R + a) * C, (j * R + b) * C, C, BM, BN, BC, PRECISION)
         pp = gram_tile(p_ptr, (i * R + a) * D, (j * R + b) * D, D, BM, BN, BD, PRECISION)

@@ -32,7 +32,8 @@ def quantised(d, scale):
 
 @triton.jit
 def measured_tile(
-    q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, r_ptr, h_ptr, members_ptr, group, first, n, i, j, C, D, bias, threshold,
+    q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, r_ptr, h_ptr, members_ptr, group, first, n, i, j, C, D, bias,
+    threshold,
     R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
     CENTRED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -226,13 +227,13 @@ class Source:
     def options(self) -> dict[str, Any]:
         f = self.factors
         passes, (c_block, d_block) = (1, (16, 16)) if f is None else (f.r.shape[1], block_sizes(f.r, f.h))
-        return {"R": passes, "BC": min(32, c_block), "BD": min(32, d_block), "SQUARED": self.squared}
+        return {"R": passes, "BC": c_block, "BD": d_block, "SQUARED": self.squared}
 
     def tile(self) -> dict[str, Any]:
         f = self.factors
         return {
             **self.options(), "BM": ROWS, "BN": COLUMNS, "CENTRED": f is not None and f.centred,
-            "PRECISION": self.precision, "num_warps": 4,
+            "PRECISION": self.precision, "num_warps": 4 if f is None else 8,
         }  # fmt: skip
 
 
