@@ -6,6 +6,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import acs_fast as acs
 from acs_fast.selectors import Craig
+from acs_fast.training.data import Images
 from acs_fast.training.evaluation import robust_accuracy
 from acs_fast.training.run import FINAL_RESTARTS, FINAL_STEPS
 from tests.helpers import ConvNet, brute_force_greedy, images, make_gradients
@@ -162,14 +163,9 @@ def test_l2_evaluation_starts_inside_the_ball():
             starts.append(x.detach().clone())
             return torch.stack([x.flatten(1).sum(1) * 0 + 1, x.flatten(1).sum(1) * 0], 1) + self.weight
 
-    class Images:
-        x, y = torch.full((5, 1, 8, 8), 0.5), torch.zeros(5, dtype=torch.int64)
-
-        def __len__(self):
-            return 5
-
+    images = Images(torch.full((5, 1, 8, 8), 0.5), torch.zeros(5, dtype=torch.int64))
     attack = acs.PGD(0.25, 0.05, FINAL_STEPS, "l2", seed=0)
-    assert robust_accuracy(Constant(), Images(), attack, torch.device("cpu"), FINAL_RESTARTS) == 1.0
+    assert robust_accuracy(Constant(), images, attack, torch.device("cpu"), FINAL_RESTARTS) == 1.0
     radii = [float((x - 0.5).flatten(1).norm(dim=1).max()) for x in starts]
     assert max(radii) <= 0.25 + 1e-5
     assert len(starts) == 1 + FINAL_RESTARTS * (FINAL_STEPS + 1)

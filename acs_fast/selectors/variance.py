@@ -28,7 +28,7 @@ def gradient_variance(gradients: LastLayerGradients, coresets: Iterable[Coreset]
         >>> g = LastLayerGradients(torch.eye(2), torch.ones(2, 1))
         >>> one = Coreset(torch.tensor([0]), torch.tensor([2.0]), torch.zeros(1))
         >>> round(gradient_variance(g, [one]), 6)
-        0.5
+        1.0
     """
     target = total(gradients)
     errors = [
