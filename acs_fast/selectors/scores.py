@@ -86,9 +86,10 @@ class SoftPruning(Resampled):
     r"""In every epoch a random part of the samples with scores below the mean is left out, the kept ones count more.
 
     Samples with scores below the mean are kept with probability ``min(1, (1 - ratio) c)``, the others with
-    ``min(1, c)``, and c makes their number the budget (with granularity "class" the share of each class); weights are one over the probability. Where the budget is
-    just all samples above the mean and a share 1 - ratio of the others, then c = 1, as published. Under the house rule
-    weights are relative to the mean weight N / k. The end of the run trains on full data (`cool_down`).
+    ``min(1, c)``, and c makes their number the budget (with granularity "class" the share of each class); weights are
+    one over the probability. Where the budget is just all samples above the mean and a share 1 - ratio of the others,
+    then c = 1, as published. Under the house rule weights are relative to the mean weight N / k. The end of the run
+    trains on full data (`cool_down`).
 
     Args:
         score: "loss", "el2n" or "input"; see `score_of`.
