@@ -150,6 +150,7 @@ def _summing_to(units: Tensor, total: int) -> Tensor:
     """Units moved by one here and there, within [1, UNITS], until rounding no longer shows in their sum."""
     while missing := total - int(units.sum()):
         sign = 1 if missing > 0 else -1
-        room = ((units < UNITS) if sign > 0 else (units > 1)).nonzero().flatten()
+        room = (units < UNITS) & (units > (0 if sign > 0 else 1))  # what is certain stays so
+        room = (room if bool(room.any()) else units > 1).nonzero().flatten()
         units[room[: abs(missing)]] += sign
     return units
