@@ -63,6 +63,7 @@ CONTENDERS = (
     Contender("ours", "acs_fast", "ours"),
     Contender("ours-channels-last", "acs_fast, channels last", "ours", Engine()),
     Contender("ours-compiled", "acs_fast, channels last, compiled", "ours", Engine(compile=True)),
+    Contender("ours-bfloat16", "acs_fast, the same in bfloat16", "ours", Engine(compile=True, amp=True)),
 )
 
 
@@ -82,8 +83,11 @@ class Trainer:
         self.attack, self.losses = PARTS[case.objective, contender.kind](case.steps)
 
     def step(self) -> None:
-        x_adv = self.attack(self.model, self.x, self.y)
-        loss = self.losses(self.model, self.x, x_adv, self.y).mean()
+        precision = self.contender.engine.precision
+        with precision(self.x.device):
+            x_adv = self.attack(self.model, self.x, self.y)
+        with precision(self.x.device):
+            loss = self.losses(self.model, self.x, x_adv, self.y).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -91,12 +95,14 @@ class Trainer:
     def gain(self) -> float:
         """By how much the attack raises what it climbs, on the weights that all contenders started from."""
         start = Trainer(self.case, replace(self.contender, engine=PLAIN))
+        precision = self.contender.engine.precision
         model, x, y = start.model, start.x, start.y
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = 1.0  # one pass gives the statistics
         model(x)
-        x_adv = start.attack(model, x, y)
+        with precision(x.device):
+            x_adv = start.attack(model, x, y)
         model.eval()
         with torch.no_grad():
             clean, attacked = model(x), model(x_adv)
