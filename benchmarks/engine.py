@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from acs_fast.training.engine import has_bfloat16
 from benchmarks import machine, report, results_file, runner, worker
 from benchmarks.engine_steps import CONTENDERS, Case, Contender, Trainer
 from benchmarks.results_file import Row, Run
@@ -85,6 +86,9 @@ def _race(case: Case, contenders: tuple[Contender, ...], repeat: int, threads: i
     rows = [Row(case.name, c.name, c.title, c.kind, "ok") for c in contenders]
     racing: list[tuple[Row, Any, Connection]] = []
     for row, contender in zip(rows, contenders, strict=True):
+        if contender.engine.amp and not has_bfloat16(torch.device("cpu")):
+            row.status, row.reason = "not run", "this processor has no bfloat16 arithmetic"
+            continue
         if contender.kind == "peer" and importlib.util.find_spec("torchattacks") is None:
             row.status, row.reason = "not run", "torchattacks not installed"
             continue

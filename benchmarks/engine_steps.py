@@ -10,7 +10,7 @@ with its graph, at every step.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -63,6 +63,7 @@ CONTENDERS = (
     Contender("ours", "acs_fast", "ours"),
     Contender("ours-channels-last", "acs_fast, channels last", "ours", Engine()),
     Contender("ours-compiled", "acs_fast, channels last, compiled", "ours", Engine(compile=True)),
+    Contender("ours-bfloat16", "acs_fast, the same in bfloat16", "ours", Engine(compile=True, amp=True)),
 )
 
 
@@ -70,6 +71,7 @@ class Trainer:
     """A model and everything for one contender's steps on one batch."""
 
     def __init__(self, case: Case, contender: Contender) -> None:
+        self.case, self.contender = case, contender
         generator = torch.Generator().manual_seed(0)
         x = torch.rand(case.batch, 3, case.side, case.side, generator=generator)
         torch.manual_seed(0)
@@ -81,19 +83,32 @@ class Trainer:
         self.attack, self.losses = PARTS[case.objective, contender.kind](case.steps)
 
     def step(self) -> None:
-        x_adv = self.attack(self.model, self.x, self.y)
-        loss = self.losses(self.model, self.x, x_adv, self.y).mean()
+        precision = self.contender.engine.precision
+        with precision(self.x.device):
+            x_adv = self.attack(self.model, self.x, self.y)
+        with precision(self.x.device):
+            loss = self.losses(self.model, self.x, x_adv, self.y).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
 
     def gain(self) -> float:
-        """How far the attack raises the cross-entropy of the present weights, which shows that it is one."""
-        x_adv = self.attack(self.model, self.x, self.y)
-        self.model.eval()
+        """By how much the attack raises what it climbs, on the weights that all contenders started from."""
+        start = Trainer(self.case, replace(self.contender, engine=PLAIN))
+        precision = self.contender.engine.precision
+        model, x, y = start.model, start.x, start.y
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0  # one pass gives the statistics
+        model(x)
+        with precision(x.device):
+            x_adv = start.attack(model, x, y)
+        model.eval()
         with torch.no_grad():
-            clean, attacked = (float(F.cross_entropy(self.model(v), self.y)) for v in (self.x, x_adv))
-        return attacked - clean
+            clean, attacked = model(x), model(x_adv)
+            if self.case.objective == "trades":
+                return float(F.kl_div(attacked.log_softmax(1), clean.softmax(1), reduction="batchmean"))
+            return float(F.cross_entropy(attacked, y) - F.cross_entropy(clean, y))
 
 
 def _ours_pgd(steps: int) -> tuple[Attack, Losses]:

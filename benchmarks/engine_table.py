@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from benchmarks import bars
 from benchmarks.results_file import Row, Run
 
-HEADER = (
-    "| | step, s (p20 to p80) | steps | speed-up | memory, MiB | loss added by the attack |\n|---|---|---|---|---|---|"
-)
+HEADER = "| | step, s (p20 to p80) | steps | speed-up | memory, MiB | loss added |\n|---|---|---|---|---|---|"
 
 NOTES = (
     "Speed-up: the published loop's median step over this one's. Memory: peak of a step above what is there between "
-    "steps. Source: `python -m benchmarks.engine`, `benchmarks/results/engine`."
+    "steps. Loss added: by how much the attack raises the cross-entropy (TRADES: the divergence) on the first weights. "
+    "Source: `python -m benchmarks.engine`, `benchmarks/results/engine`."
 )
 
 
