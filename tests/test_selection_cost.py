@@ -1,6 +1,7 @@
 """Selections that cost less, and what they are counted as: sub-pools, warm attacks, training passes, allocation."""
 
 import io
+import itertools
 
 import pytest
 import torch
@@ -156,7 +157,7 @@ def test_warm_attacks_go_on_where_the_last_one_ended(objective):
         with torch.no_grad():
             reached.append(float(objective.per_sample_loss(model, x, x + delta, y).mean()))
     assert reached[-1] > reached[0]
-    assert all(b > a - 1e-4 for a, b in zip(reached, reached[1:], strict=False))
+    assert all(b > a - 1e-4 for a, b in itertools.pairwise(reached))
 
 
 def test_training_attacks_are_remembered():
