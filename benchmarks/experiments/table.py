@@ -1,4 +1,4 @@
-"""The experiments, as a table: E1 to E6. E4 is a figure drawn from the runs of E1.
+"""The experiments, as a table: E1 to E7. E4 is a figure drawn from the runs of E1.
 
 All share one base, so that the same run in two experiments is made once. The schedule is the published one, at a
 quarter of its length on Fashion-MNIST and whole on the small digits data. Sizes are such that Fashion-MNIST takes
@@ -32,6 +32,9 @@ CHEAPER: dict[str, dict[str, Any]] = {
     "CRAIG, gradients of training passes": {"refresh": "train"},
 }
 SHORT_SECONDS, RANDOM_SECONDS = "shorter schedule, same seconds as CRAIG", "random, same seconds as CRAIG"
+
+ALLOCATED, ONE_STEP = "CRAIG, strong attack on a tenth", "one-step attack alone"
+RARELY: dict[str, Any] = {"period": 10, "selection_steps": 1}
 
 FRACTIONS = (0.1, 0.3, 0.5)
 PERIODS = (1, 2, 5, 10, 20)
@@ -123,6 +126,25 @@ def _e6() -> tuple[Variant, ...]:
     return tuple(variants)
 
 
+def _e7() -> tuple[Variant, ...]:
+    """All the data in every epoch, a third of full training's seconds, and the strong attack where the coreset is."""
+    group, random_label = "a third of the seconds", "random, strong attack on a tenth"
+    split: dict[str, Any] = {"allocate": True, "warm_start": 0.0}
+    return (
+        Variant(FULL, {"method": "full"}),
+        Variant(ALLOCATED, {**split, "method": "craig", "fraction": 0.1, "epochs": 18, **RARELY}, group),
+        Variant("CRAIG, strong attack on a quarter",
+                {**split, "method": "craig", "fraction": 0.25, "epochs": 14, **RARELY}, group),
+        Variant(random_label, {**split, "method": "random", "fraction": 0.1, "epochs": 18}, group),
+        Variant(ONE_STEP, {"method": "full", "objective": "fgsm"}, group),
+        Variant(f"{ONE_STEP}, same seconds", {"method": "full", "objective": "fgsm"}, group, None,
+                SameSeconds(ALLOCATED, ONE_STEP)),
+        Variant("shorter schedule, same seconds", {"method": "full"}, group, None, SameSeconds(ALLOCATED, FULL)),
+        Variant(RANDOM, _method("random"), group),
+        Variant("random, same seconds", {"method": "random"}, group, None, SameSeconds(ALLOCATED, RANDOM)),
+    )  # fmt: skip
+
+
 def _method(method: str) -> dict[str, Any]:
     """A method; random ones report their gradient error too, from a pass that does not count."""
     return {"method": method, "report_error": method.startswith("random")}
@@ -154,6 +176,12 @@ EXPERIMENTS = {
             "E6", "Samplers and attacks",
             "How noisy is each sampler's gradient, and is a strong attack on a part better than one attack for all?",
             13, BASE, _e6(),
+        ),
+        Experiment(
+            "E7", "All the data, the strong attack on a coreset",
+            "Does it pay to let the coreset decide where the attack is strong, and to attack all else in one step?",
+            9, BASE, _e7(), candidate=ALLOCATED,
+            controls=("shorter schedule, same seconds", RANDOM, "random, same seconds"),
         ),
     )
 }  # fmt: skip
