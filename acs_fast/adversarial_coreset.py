@@ -15,34 +15,23 @@ from torch import Tensor, nn
 
 from acs_fast.candidates import AttackPass, Candidates
 from acs_fast.checks import check_choice, check_count, check_number
+from acs_fast.choosing import Chooser
 from acs_fast.coreset import Coreset
 from acs_fast.extraction import BatchAdapter, Extraction, FeaturesFn, as_objective, unpack
 from acs_fast.objectives import Objective
 from acs_fast.objectives.sample_memory import SampleMemory
 from acs_fast.observation import FactorMemory
-from acs_fast.randomness import derived_seed
 from acs_fast.sampling import (
     CoresetBatchSampler,
     CoresetSampler,
     IndexedDataset,
     Plan,
-    is_random,
     labels_of,
+    selection_view,
     stored_labels,
-    with_transform,
 )
 from acs_fast.schedule import Schedule
-from acs_fast.selection import gradient_error
-from acs_fast.selectors import (
-    Choice,
-    Design,
-    Pool,
-    Resampled,
-    Selector,
-    epoch_seed,
-    gradient_variance,
-    selector,
-)
+from acs_fast.selectors import Resampled, Selector, epoch_seed, selector
 
 logger = logging.getLogger("acs_fast")
 
@@ -50,7 +39,6 @@ STATE = {
     "config", "epoch", "selected_epoch", "coreset", "stats", "batches", "history", "objective", "selection_objective",
     "prepared_epoch", "design", "factors", "perturbations",
 }  # fmt: skip
-VARIANCE_DRAWS = 16  # coresets that the gradient variance in the stats is taken over
 REFRESHES = ("attack", "train")
 
 
@@ -164,7 +152,7 @@ class AdversarialCoreset:
         self.batch_size, self.num_workers = batch_size, check_count("num_workers", num_workers)
         self.report_error, self.show_progress = report_error, show_progress
         self._adapt = batch_adapter or unpack
-        self._view = _selection_view(dataset, selection_dataset, selection_transform, self._adapt)
+        self._view = selection_view(dataset, selection_dataset, selection_transform, self._adapt)
         self._labels = _checked_labels(stored_labels(self._view), self.selector, fraction)
         self._attacked_by = self.objective if selection_objective is None else as_objective(selection_objective)
         self._perturbations = SampleMemory() if warm_perturbations else None
@@ -180,7 +168,7 @@ class AdversarialCoreset:
         self._weights = torch.ones(len(self.dataset))
         self._batches: list[Tensor] | None = None
         self._selected_epoch = self._prepared_epoch = -1
-        self._design: Design | None = None
+        self._chooser = Chooser(self.selector, len(self.dataset), fraction)
         self.sampler, self.batch_sampler = CoresetSampler(self._plan), CoresetBatchSampler(self._plan)
         self.current: Coreset | None = None
         self.history: list[dict[str, Any]] = []
@@ -284,7 +272,7 @@ class AdversarialCoreset:
             "objective": _state_of(self.objective),
             "selection_objective": {} if self._attacked_by is self.objective else _state_of(self._attacked_by),
             "prepared_epoch": self._prepared_epoch,
-            "design": None if self._design is None else self._design.state(),
+            "design": self._chooser.state(),
             "factors": None if self._factors is None else self._factors.state(),
             "perturbations": None if self._perturbations is None else self._perturbations.state(),
         }
@@ -313,7 +301,7 @@ class AdversarialCoreset:
             if state[saved] and hasattr(own_objective, "load_state_dict"):
                 own_objective.load_state_dict(state[saved])
         self._prepared_epoch = state["prepared_epoch"]
-        self._design = None if state["design"] is None else Design.restored(state["design"])
+        self._chooser.load(state["design"])
         if self._factors is not None:
             self._factors.load(state["factors"])
         if self._perturbations is not None:
@@ -391,16 +379,21 @@ class AdversarialCoreset:
         if self.selector.needs_gradients and not self._drawable(epoch):
             candidates = self._candidates(budget, seed)
             taken = self._take(candidates)
-        choice = self._choose(epoch, candidates, taken, seed)
+        if taken is None:
+            labels = self._all_labels() if self.selector.needs_labels else None
+            choice = self._chooser.without_gradients(labels, seed)
+        else:
+            choice = self._chooser.among(candidates, taken, seed)
+            self._prepared_epoch = epoch
         coreset = choice.coreset
         if not len(coreset) or not float(coreset.weights.sum()) > 0.0:
             raise RuntimeError("the selection is empty or has zero weight: the gradients give nothing to match")
         seconds = {**({} if taken is None else taken.seconds), **coreset.stats["seconds"]}
         seconds["total"] = time.perf_counter() - start
-        if self.report_error and taken is None and self._design is None and self.schedule.selection_due(epoch):
+        if self.report_error and taken is None and self._chooser.design is None and self.schedule.selection_due(epoch):
             taken = self._attack_pass(candidates)
         if taken is not None:
-            coreset.stats.update(self._measured(taken, candidates, coreset, seed))
+            coreset.stats.update(self._chooser.measured(candidates, taken, coreset, seed))
             seconds["diagnostics"] = time.perf_counter() - start - seconds["total"]
         coreset.stats["seconds"] = seconds
         self.current, self._batches, self._selected_epoch = coreset, choice.batches, epoch
@@ -414,7 +407,7 @@ class AdversarialCoreset:
             return False
         if self._from_training and self.selector.updates_for_free:
             return False
-        return not self._selection_due(epoch, self._design is not None, self._prepared_epoch)
+        return not self._selection_due(epoch, self._chooser.design is not None, self._prepared_epoch)
 
     def _candidates(self, budget: int, seed: int) -> Candidates:
         n = len(self.dataset)
@@ -428,54 +421,6 @@ class AdversarialCoreset:
             return self._attack_pass(candidates)
         return self._factors.taken(candidates.members, self._all_labels()[candidates.members])
 
-    def _choose(self, epoch: int, candidates: Candidates, taken: Extraction | None, seed: int) -> Choice:
-        """The coreset in terms of all N samples."""
-        if taken is None:
-            if self._design is not None:
-                return Choice(self._design.draw(seed))
-            labels = self._all_labels() if self.selector.needs_labels else None
-            return self.selector.choose(Pool(len(self.dataset), labels), self.schedule.fraction, seed)
-        pool = Pool(len(candidates), taken.labels, taken.gradients, taken.losses, taken.input_norms)
-        whole = len(candidates) == len(self.dataset)
-        fraction = (
-            self.schedule.fraction
-            if whole
-            else candidates.fraction(max(1, int(self.schedule.fraction * len(self.dataset))))
-        )
-        if isinstance(self.selector, Resampled):
-            design = self.selector.prepare(pool, fraction, seed)
-            self._design = design.within(candidates.members, candidates.scale, len(self.dataset))
-            self._prepared_epoch = epoch
-            drawn = self._design.draw(seed)
-            return Choice(dataclasses.replace(drawn, stats={**design.stats, **drawn.stats, **_kept(design.stats)}))
-        choice = self.selector.choose(pool, fraction, seed)
-        return choice if whole else _spread(choice, candidates, len(self.dataset))
-
-    def _measured(self, taken: Extraction, candidates: Candidates, coreset: Coreset, seed: int) -> dict[str, float]:
-        """The gradient error of the coreset, and its mean square over draws; relative to the candidates' gradients."""
-        position = torch.full((len(self.dataset),), -1, dtype=torch.int64)
-        position[candidates.members] = torch.arange(len(candidates))
-
-        def local(drawn: Coreset) -> Coreset:
-            own = position[drawn.indices]
-            return Coreset(own, (drawn.weights.double() / candidates.scale[own]).float(), drawn.gains)
-
-        error = gradient_error(taken.gradients, *self._at(taken, local(coreset)))
-        if not self.selector.redraws:
-            return {"relative_gradient_error": error, "gradient_variance": error * error}
-        seeds = [derived_seed("variance", seed, i) for i in range(VARIANCE_DRAWS)]
-        pool = Pool(len(candidates), taken.labels, taken.gradients, taken.losses, taken.input_norms)
-        if self._design is not None:
-            draws = [local(self._design.draw(s)) for s in seeds]
-        else:
-            draws = [self.selector.choose(pool, self.schedule.fraction, s).coreset for s in seeds]
-        return {"relative_gradient_error": error, "gradient_variance": gradient_variance(taken.gradients, draws)}
-
-    @staticmethod
-    def _at(taken: Extraction, coreset: Coreset) -> tuple[Tensor, Tensor]:
-        device = taken.gradients.device
-        return coreset.indices.to(device), coreset.weights.to(device)
-
     def _all_labels(self) -> Tensor:
         if self._labels is None:
             self._labels = labels_of(self._view, self._adapt).cpu()
@@ -483,28 +428,6 @@ class AdversarialCoreset:
 
 
 make_selector = selector  # the parameter of the same name hides it
-
-
-def _selection_view(
-    dataset: Any, selection_dataset: Any, transform: Callable[[Any], Any] | None, adapt: BatchAdapter
-) -> Any:
-    """The data as the selection sees it."""
-    if selection_dataset is not None:
-        if transform is not None:
-            raise ValueError("selection_dataset and selection_transform exclude each other; both were given")
-        if len(selection_dataset) != len(dataset):
-            raise ValueError(
-                f"selection_dataset must hold the same {len(dataset)} samples as dataset; got {len(selection_dataset)}"
-            )
-        return selection_dataset
-    if transform is not None:
-        return with_transform(dataset, transform)
-    if is_random(dataset, adapt):
-        logger.warning(
-            "the dataset gives another image each time it is read: random augmentation leaks into the selection. Pass "
-            "selection_transform or selection_dataset"
-        )
-    return dataset
 
 
 def _state_of(objective: Any) -> dict[str, Any]:
@@ -515,20 +438,6 @@ def _unit_weight(coreset: Coreset) -> Tensor:
     """The weight [] that counts as 1: the mean, or what the mean is in expectation where a sampler says so."""
     expected = coreset.stats.get("unit_weight")
     return coreset.weights.mean() if expected is None else torch.tensor(expected, dtype=coreset.weights.dtype)
-
-
-def _kept(stats: dict[str, Any]) -> dict[str, Any]:
-    """What stays true of a coreset drawn from the design of a selection: how long that took, and by what."""
-    return {k: stats[k] for k in ("seconds", "backend", "kernels", "path", "peak_bytes", "objective") if k in stats}
-
-
-def _spread(choice: Choice, candidates: Candidates, n: int) -> Choice:
-    """A choice among candidates in terms of all n samples, each weight times what its sample stands for."""
-    own = choice.coreset
-    weights = (own.weights.double() * candidates.scale[own.indices]).float()
-    coreset = Coreset(candidates.members[own.indices], weights, own.gains, {**own.stats, "pool": len(candidates)})
-    batches = None if choice.batches is None else [candidates.members[b] for b in choice.batches]
-    return Choice(coreset.check(n), batches)
 
 
 def _described(thing: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch.utils.data import BatchSampler, Dataset, Sampler, Subset, TensorDatas
 
 from acs_fast.progress import progress
 from acs_fast.randomness import derived_generator, preserved_random_state
+
+logger = logging.getLogger("acs_fast")
 
 Adapter = Callable[[Any], tuple[Any, Any]]
 
@@ -164,3 +167,23 @@ def labels_of(dataset: Any, adapt: Adapter) -> Tensor:
     with preserved_random_state():
         items = progress(range(len(dataset)), "labels")
         return torch.tensor([int(adapt(dataset[i])[1]) for i in items])
+
+
+def selection_view(dataset: Any, selection_dataset: Any, transform: Callable[[Any], Any] | None, adapt: Adapter) -> Any:
+    """The data as the selection sees it."""
+    if selection_dataset is not None:
+        if transform is not None:
+            raise ValueError("selection_dataset and selection_transform exclude each other; both were given")
+        if len(selection_dataset) != len(dataset):
+            raise ValueError(
+                f"selection_dataset must hold the same {len(dataset)} samples as dataset; got {len(selection_dataset)}"
+            )
+        return selection_dataset
+    if transform is not None:
+        return with_transform(dataset, transform)
+    if is_random(dataset, adapt):
+        logger.warning(
+            "the dataset gives another image each time it is read: random augmentation leaks into the selection. Pass "
+            "selection_transform or selection_dataset"
+        )
+    return dataset

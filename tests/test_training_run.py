@@ -29,6 +29,9 @@ SMALL = [
 ]
 
 
+TRAINED = 101  # of 120 samples, without those of validation
+
+
 @pytest.fixture(autouse=True)
 def _short_evaluation(monkeypatch):
     monkeypatch.setattr(run, "FINAL_STEPS", 2)
@@ -73,9 +76,16 @@ def test_comparison_table_and_picture(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("stop", [0, 1, 4])
-@pytest.mark.parametrize("objective", ["pgd", "trades", "fgsm-pgi", "fgsm-gradalign"])
-def test_interrupted_and_resumed_run_ends_with_the_same_bits(tmp_path, monkeypatch, capsys, stop, objective):
-    options = ["--objective", objective, "--fraction", "0.4"]
+@pytest.mark.parametrize(
+    "more",
+    [
+        *(["--objective", name] for name in ("pgd", "trades", "fgsm-pgi", "fgsm-gradalign")),
+        ["--refresh", "train", "--steps", "2"],
+        ["--allocate", "--steps", "2", "--selection-steps", "1", "--warm-perturbations", "--pool", "2"],
+    ],
+)
+def test_interrupted_and_resumed_run_ends_with_the_same_bits(tmp_path, monkeypatch, capsys, stop, more):
+    options = [*more, "--fraction", "0.4"]
     assert train(tmp_path / "whole", *options) == 0
     original = run.Run._train_batch
     calls = {"left": stop * 2 + 1}  # in the middle of an epoch
@@ -110,6 +120,30 @@ def test_resuming_a_comparison_runs_only_what_is_missing(tmp_path, capsys):
     assert (tmp_path / "random-seed0" / "result.json").exists()
 
 
+def test_every_method_runs_and_reports_its_break_even_fraction(tmp_path, capsys):
+    methods = [m for m in METHODS if not m.startswith("full")]
+    assert train(tmp_path, "--compare", *methods, "--fraction", "0.4", "--epochs", "4") == 0
+    content = json.loads((tmp_path / "report.json").read_text())
+    for result in content["runs"]:
+        name, seconds = result["config"]["method"], result["seconds"]
+        log = log_of(tmp_path / f"{name}-seed0")
+        epochs = sum(e["kind"] == "coreset" for e in log)
+        per_epoch = TRAINED * seconds["training"] / result["samples_visited"]
+        assert result["break_even_fraction"] == pytest.approx(1 - seconds["selection"] / epochs / per_epoch)
+        assert result["gradient_variance"] > 0
+    assert "break-even: the fraction below which" in capsys.readouterr().out
+
+
+def test_a_refresh_epoch_counts_as_the_samples_that_it_visits(tmp_path):
+    assert train(tmp_path, "--refresh", "train", "--fraction", "0.5", "--epochs", "8", "--period", "1") == 0
+    log = log_of(tmp_path / "craig-seed0")
+    visited = {"full": TRAINED, "refresh": TRAINED, "coreset": TRAINED // 2}
+    assert [e["samples"] for e in log] == [visited[e["kind"]] for e in log]
+    assert "refresh" in {e["kind"] for e in log}
+    result = json.loads((tmp_path / "craig-seed0" / "result.json").read_text())
+    assert result["samples_visited"] == sum(e["samples"] for e in log)
+
+
 def test_output_is_not_overwritten_unasked(tmp_path, capsys):
     assert train(tmp_path / "out") == 0
     assert train(tmp_path / "out") == 2
@@ -130,6 +164,11 @@ def test_output_is_not_overwritten_unasked(tmp_path, capsys):
         (["--width", "0"], "--width must be at least 1"),
         (["--seeds", "0"], "--seeds must be at least 1"),
         (["--backend", "cuda"], "backend 'cuda' is not available"),
+        (["--selection-steps", "0"], "selection_steps must be at least 1"),
+        (["--objective", "fgsm", "--allocate"], "selection_steps and allocate need an objective with attack steps"),
+        (["--pool", "0.5"], "pool must be finite and in [1, inf)"),
+        (["--refresh", "train", "--compile"], "refresh='train' watches the model's head"),
+        (["--selector", "importance", "--granularity", "batch"], "granularity must be one of 'class', 'global'"),
         (["--epochs", "0"], "epochs must be at least 1"),
         (["--objective", "perceptual", "--bound", "-1"], "bound must be finite"),
     ],
