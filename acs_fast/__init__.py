@@ -6,6 +6,7 @@ from acs_fast.coreset import Coreset
 from acs_fast.extraction import last_layer_gradients
 from acs_fast.gradients import LastLayerGradients
 from acs_fast.objectives import (
+    ATTA,
     FGSM,
     FGSMPGI,
     MART,
@@ -26,6 +27,7 @@ from acs_fast.selectors import gradient_variance
 from acs_fast.weighting import weighted_mean
 
 __all__ = [
+    "ATTA",
     "FGSM",
     "FGSMPGI",
     "MART",

@@ -79,9 +79,10 @@ class AdversarialCoreset:
             it, at equal total cost: see `Schedule`. What is taken are gradients at training time: of the weights
             before each step, in train mode (batch norm, dropout) and with augmentation; samples outside the coreset
             keep those of the last full epoch.
-        allocate: coreset epochs train on the full data, and only the coreset gets the strong attack: see `strong` and
-            `perturb_allocated`. Such an epoch costs more than `fraction` of a full one, which the schedule does not
-            know.
+        allocate: every epoch trains on the full data, and only the coreset gets the strong attack: see `strong` and
+            `perturb_allocated`. No epoch is skipped; with refresh="train" none is a refresh either, since all samples
+            are observed in every epoch. Mini-batches of `batch_size` hold samples of the coreset or none, as long as
+            there are enough, so that a batch costs one kind of attack.
         cool_down: see `Schedule`; by default that of the selector, which is 0 but for soft pruning.
         show_progress: draw progress bars on long passes.
 
@@ -143,7 +144,7 @@ class AdversarialCoreset:
         self.refresh, self.allocate = check_choice("refresh", refresh, REFRESHES), allocate
         self._from_training = refresh == "train" and self.selector.needs_gradients
         cool_down = getattr(self.selector, "cool_down", 0.0) if cool_down is None else cool_down
-        self.schedule = Schedule(epochs, period, warm_start, fraction, cool_down, self._from_training)
+        self.schedule = Schedule(epochs, period, warm_start, fraction, cool_down, self._from_training, allocate)
         self.pool = None if pool is None else check_number("pool", pool, low=1.0)
         self.seed = check_count("seed", seed)
         check_count("world_size", world_size, 1)
@@ -227,11 +228,12 @@ class AdversarialCoreset:
     def strong(self, index: Tensor) -> Tensor:
         """[B] bool on the device of `index`: which of these samples of an epoch get the strong attack.
 
-        With `allocate` those of the coreset in coreset epochs; otherwise, and in full-data epochs, all of them.
+        With `allocate` those of the coreset in coreset epochs, and none in the warm start; otherwise all of them.
         """
-        if not self.allocate or self.current is None or self.schedule.kind(self._plan.epoch) != "coreset":
-            return torch.ones(index.shape, dtype=torch.bool, device=index.device)
-        return torch.isin(index, self.current.indices.to(index.device))
+        chosen = self._allocated(self._plan.epoch)
+        if chosen is None:
+            return torch.full(index.shape, not self.allocate, device=index.device)
+        return torch.isin(index, chosen.to(index.device))
 
     def weights(self, index: Tensor, normalize: str = "coreset") -> Tensor:
         """Weights of a batch, on the device of `index`.
@@ -363,11 +365,18 @@ class AdversarialCoreset:
         n = len(self.dataset)
         if kind != "coreset" or self.current is None or self.allocate:
             self._weights = torch.ones(n)
-            self._plan.set(epoch, torch.arange(0 if kind == "skipped" or self._unselected(kind) else n))
+            visited = torch.arange(0 if kind == "skipped" or self._unselected(kind) else n)
+            self._plan.set(epoch, visited, apart=self._allocated(epoch))
             return
         self._weights = torch.full((n,), torch.nan)
         self._weights[self.current.indices] = self.current.weights / _unit_weight(self.current)
         self._plan.set(epoch, self.current.indices, self._batches)
+
+    def _allocated(self, epoch: int) -> Tensor | None:
+        """The samples that get the strong attack, in an epoch where others do not."""
+        if not self.allocate or self.current is None or epoch < 0 or self.schedule.kind(epoch) != "coreset":
+            return None
+        return self.current.indices
 
     def _unselected(self, kind: str) -> bool:
         return kind == "coreset" and self.current is None

@@ -31,8 +31,9 @@ def perturb_allocated(
     """
     if strong.dtype != torch.bool or strong.shape != (len(x),):
         raise ValueError(f"strong must be bool of shape [{len(x)}]; got {strong.dtype} of shape {list(strong.shape)}")
-    if bool(strong.all()):
-        return objective.perturb(model, x, y, **options)  # type: ignore[no-any-return]
+    for own, alone in ((objective, strong.all()), (cheap, ~strong.any())):
+        if bool(alone):
+            return own.perturb(model, x, y, **options)  # type: ignore[no-any-return]
     x_adv = torch.empty_like(x)
     for mask, own in ((strong, objective), (~strong, cheap)):
         if bool(mask.any()):

@@ -59,9 +59,27 @@ class Plan:
         self.epoch = -1
         self.indices = torch.empty(0, dtype=torch.int64)
         self.batches: list[Tensor] | None = None  # fixed mini-batches, for batch granularity
+        self.apart: Tensor | None = None  # samples that share mini-batches with one another only
 
-    def set(self, epoch: int, indices: Tensor, batches: list[Tensor] | None = None) -> None:
-        self.epoch, self.indices, self.batches = epoch, indices, batches
+    def set(
+        self, epoch: int, indices: Tensor, batches: list[Tensor] | None = None, apart: Tensor | None = None
+    ) -> None:
+        self.epoch, self.indices, self.batches, self.apart = epoch, indices, batches, apart
+
+    def samples(self) -> Tensor:
+        """This epoch's samples in this rank's order; in mini-batches of `apart` and of the others, where it is given.
+
+        Whole mini-batches come first, then what is left of both. All ranks have one of `apart` at the same time.
+        """
+        if self.apart is None:
+            return self.indices[self.order(len(self.indices))]
+        mask = torch.isin(self.indices, self.apart)
+        parts = [part[self.order(len(part))] for part in (self.indices[mask], self.indices[~mask])]
+        whole = torch.cat([part[: len(part) // self.batch_size * self.batch_size] for part in parts])
+        left = torch.cat([part[len(part) // self.batch_size * self.batch_size :] for part in parts])
+        batches = whole.view(-1, self.batch_size)
+        order = torch.randperm(len(batches), generator=derived_generator("batches", self.seed, self.epoch))
+        return torch.cat([batches[order].flatten(), left])
 
     def order(self, n: int) -> Tensor:
         """This epoch's order of n things, this rank's share of it; short shares are padded from the beginning."""
@@ -74,6 +92,13 @@ class Plan:
     def share(self, n: int) -> int:
         return -(-n // self.world_size)
 
+    def size(self) -> int:
+        """How many samples `samples` gives."""
+        if self.apart is None:
+            return self.share(len(self.indices))
+        apart = int(torch.isin(self.indices, self.apart).sum())
+        return self.share(apart) + self.share(len(self.indices) - apart)
+
 
 class CoresetSampler(Sampler[int]):
     """Yields the samples of the current epoch in an order that depends only on the seed and the epoch."""
@@ -85,14 +110,14 @@ class CoresetSampler(Sampler[int]):
         plan = self._plan
         if plan.batches is not None:
             return sum(len(plan.batches[i]) for i in plan.order(len(plan.batches)).tolist())
-        return plan.share(len(plan.indices))
+        return plan.size()
 
     def __iter__(self) -> Iterator[int]:
         plan = self._plan
         if plan.batches is not None:
             chosen = torch.cat([plan.batches[i] for i in plan.order(len(plan.batches)).tolist()])
             return iter(chosen.tolist())
-        return iter(plan.indices[plan.order(len(plan.indices))].tolist())
+        return iter(plan.samples().tolist())
 
 
 class CoresetBatchSampler(BatchSampler):
@@ -106,13 +131,13 @@ class CoresetBatchSampler(BatchSampler):
         plan = self._plan
         if plan.batches is not None:
             return plan.share(len(plan.batches))
-        return -(-plan.share(len(plan.indices)) // plan.batch_size)
+        return -(-plan.size() // plan.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         plan = self._plan
         if plan.batches is not None:
             return iter([plan.batches[i].tolist() for i in plan.order(len(plan.batches)).tolist()])
-        order = plan.indices[plan.order(len(plan.indices))]
+        order = plan.samples()
         return iter([batch.tolist() for batch in order.split(plan.batch_size)] if len(order) else [])
 
 

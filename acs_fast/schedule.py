@@ -24,13 +24,16 @@ class Schedule:
       after which a new coreset is due. The first coreset follows the warm start, or a refresh where there is none. At
       the end, where a refresh and a coreset epoch after it no longer fit, coreset epochs go on.
 
+    With `whole`, coreset epochs train on the full data too, and the coreset decides something else: no epoch is skipped
+    and none is a refresh; with `full_refresh` at least the first epoch comes before the first selection.
+
     Args:
         epochs: E, >= 1.
         period: T, >= 1.
         warm_start: kappa in [0, 1].
         fraction: f in (0, 1], what a coreset epoch costs relative to a full one.
         cool_down: delta in [0, 1].
-        full_refresh: see above.
+        full_refresh, whole: see above.
 
     Raises:
         ValueError: a value outside its range, or warm start and cool-down overlap.
@@ -44,6 +47,7 @@ class Schedule:
     fraction: float
     cool_down: float = 0.0
     full_refresh: bool = False
+    whole: bool = False
 
     def __post_init__(self) -> None:
         check_count("epochs", self.epochs, low=1)
@@ -60,12 +64,12 @@ class Schedule:
     @property
     def first_coreset_epoch(self) -> int:
         """int(kappa E); with `full_refresh` and no warm start that epoch is a refresh."""
-        return int(self.warm_start * self.epochs)
+        return max(int(self.warm_start * self.epochs), int(self.whole and self.full_refresh))
 
     @property
     def full_epochs(self) -> int:
         """How many epochs of the warm start train on the full data."""
-        return round(self.fraction * self.first_coreset_epoch)
+        return round(self._share * self.first_coreset_epoch)
 
     @property
     def training_epochs(self) -> list[int]:
@@ -74,8 +78,8 @@ class Schedule:
 
     @property
     def cost(self) -> float:
-        """What all epochs together cost, in full-data epochs."""
-        return sum({"coreset": self.fraction, "skipped": 0.0}.get(kind, 1.0) for kind in self.kinds)
+        """How many samples all epochs together visit, in full-data epochs."""
+        return sum({"coreset": self._share, "skipped": 0.0}.get(kind, 1.0) for kind in self.kinds)
 
     def kind(self, epoch: int) -> str:
         """What an epoch trains on: "full", "skipped", "coreset" or "refresh" (full data, to select from)."""
@@ -97,7 +101,7 @@ class Schedule:
         return (*warm, *self._middle(cool - first), *cooling)
 
     def _middle(self, length: int) -> list[str]:
-        if not self.full_refresh:
+        if not self._refreshes:
             return ["coreset"] * length
         span = max(1, round(1.0 / self.fraction))
         kinds: list[str] = []
@@ -112,7 +116,7 @@ class Schedule:
     @cached_property
     def _due(self) -> frozenset[int]:
         coreset = [e for e, kind in enumerate(self.kinds) if kind == "coreset"]
-        if not self.full_refresh:
+        if not self._refreshes:
             return frozenset(e for e in coreset if (e - self.first_coreset_epoch) % self.period == 0)
         trained = [(e, kind) for e, kind in enumerate(self.kinds) if kind != "skipped"]
         before = dict(zip([e for e, _ in trained[1:]], [kind for _, kind in trained], strict=False))
@@ -120,7 +124,16 @@ class Schedule:
 
     @property
     def _cool_epochs(self) -> int:
-        return round(self.fraction * int(self.cool_down * self.epochs))
+        return round(self._share * int(self.cool_down * self.epochs))
+
+    @property
+    def _share(self) -> float:
+        """What a coreset epoch visits of the data."""
+        return 1.0 if self.whole else self.fraction
+
+    @property
+    def _refreshes(self) -> bool:
+        return self.full_refresh and not self.whole
 
     @property
     def _first_cool_epoch(self) -> int:

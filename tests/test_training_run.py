@@ -12,7 +12,7 @@ from acs_fast.training import checkpoint, report, run
 from acs_fast.training.comparison import summarise
 from acs_fast.training.config import DEFAULT_COMPARISON, METHODS, RunConfig
 
-SMALL = [
+SIZE = [
     "--limit",
     "120",
     "--width",
@@ -26,6 +26,10 @@ SMALL = [
     "--period",
     "2",
     "--quiet",
+]
+SMALL = [
+    *SIZE,
+    *["--objective", "pgd", "--selector", "craig", "--fraction", "0.3", "--warm-start", "0.3", "--refresh", "attack"],
 ]
 
 

@@ -18,7 +18,7 @@ from acs_fast.ops import backends
 from acs_fast.selectors import GRANULARITIES, SELECTORS
 from acs_fast.training import checkpoint, models, report
 from acs_fast.training.comparison import compare, run_one, summarise
-from acs_fast.training.config import DEFAULT_COMPARISON, METHODS, RunConfig
+from acs_fast.training.config import AUTO, DEFAULT_COMPARISON, METHODS, RunConfig
 from acs_fast.training.data import Splits, load
 from acs_fast.training.models import MODELS
 
@@ -34,18 +34,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--limit", type=int, metavar="N", help="use at most N training samples")
     add("--model", choices=MODELS, default="small")
     add("--width", type=int, help="channels of the first layer (default: 16 for small, 64 for resnet18)")
-    add("--objective", choices=OBJECTIVES, default="pgd")
+    add("--objective", choices=OBJECTIVES, default="atta",
+        help="attack and loss (default: atta, one step from where the sample's last attack ended)")  # fmt: skip
     add("--eps", type=float, help="radius of the attack in pixels of [0, 1] (default: usual for the data)")
     add("--alpha", type=float, help="step of the attack (default: 2.5 eps / steps)")
     add("--steps", type=int, default=10, help="steps of the training attack (default: 10)")
     add("--beta", type=float, default=6.0, help="weight of the divergence, for trades and mart (default: 6)")
     add("--bound", type=float, default=0.5, help="radius of the perceptual attack, for perceptual (default: 0.5)")
-    add("--selector", choices=["full", *SELECTORS], default="craig", help="what coreset epochs train on")
+    add("--selector", choices=["full", *SELECTORS], default="importance", help="what coreset epochs train on")
     add("--granularity", choices=GRANULARITIES, default="class")
-    add("--fraction", type=float, default=0.3, help="size of the coreset in (0, 1] (default: 0.3)")
-    add("--epochs", type=int, default=30)
+    add("--fraction", type=float, default=0.5, help="size of the coreset in (0, 1] (default: 0.5)")
+    add("--epochs", type=int, default=60, help="default: 60, which visit as many samples as 30 of full data")
     add("--period", type=int, default=5, help="epochs between selections (default: 5)")
-    add("--warm-start", type=float, default=0.3, help="share of the epochs before the first coreset (default: 0.3)")
+    add("--warm-start", type=float, default=0.2, help="share of the epochs before the first coreset (default: 0.2)")
     add("--batch-size", type=int, default=128)
     add("--lr", type=float, default=0.1, help="highest learning rate (default: 0.1)")
     add("--ema", type=float, default=0.99, help="decay of the averaged weights (default: 0.99)")
@@ -58,8 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="attacks of a selection begin where the sample's last one ended")  # fmt: skip
     add("--pool", type=float, metavar="X",
         help="select from a random sub-pool of X times the budget (default: from everything)")  # fmt: skip
-    add("--refresh", choices=REFRESHES, default="attack",
-        help="attack: a selection attacks its candidates; train: it uses what training passes showed")  # fmt: skip
+    add("--refresh", choices=(AUTO, *REFRESHES), default=AUTO,
+        help="attack: a selection attacks its candidates; train: it uses what training passes showed "
+        "(default: train where possible)")  # fmt: skip
     add("--allocate", action="store_true",
         help="train on everything: the strong attack for the coreset, one step for the rest")  # fmt: skip
     add("--cool-down", type=float, metavar="SHARE",

@@ -8,8 +8,10 @@ from acs_fast.objectives.prior_guided import FGSMPGI
 from acs_fast.objectives.registry import OBJECTIVES, build_objective
 from acs_fast.objectives.standard import FGSM, PGD, Vanilla, WithAttack
 from acs_fast.objectives.trades import TRADES
+from acs_fast.objectives.transferred import ATTA
 
 __all__ = [
+    "ATTA",
     "FGSM",
     "FGSMPGI",
     "MART",

@@ -13,7 +13,7 @@ from acs_fast.objectives.ascent import input_gradient
 from acs_fast.objectives.balls import ball
 from acs_fast.objectives.base import Objective, cross_entropy_residual, widened
 from acs_fast.objectives.model_state import logits_of, untouched
-from acs_fast.objectives.sample_memory import SampleMemory
+from acs_fast.objectives.sample_memory import SampleMemory, checked_index
 from acs_fast.objectives.standard import summed_cross_entropy
 
 PRIORS = ("batch", "epoch", "momentum")
@@ -78,7 +78,7 @@ class FGSMPGI(Objective):
         self._latest: tuple[Tensor, Tensor] | None = None
 
     def perturb(self, model: nn.Module, x: Tensor, y: Tensor, *, index: Tensor | None = None) -> Tensor:
-        self._index = None if index is None or self.prior == "batch" else _checked_index(index, len(x))
+        self._index = None if index is None or self.prior == "batch" else checked_index(index, len(x))
         try:
             return super().perturb(model, x, y)
         finally:
@@ -143,15 +143,6 @@ class FGSMPGI(Objective):
             onward = self._ball.project(self._ball.step(start, speed, self.alpha), x)
             self._memories["momentum"].write(self._index, speed)
             self._memories["perturbation"].write(self._index, onward - x)
-
-
-def _checked_index(index: Tensor, batch: int) -> Tensor:
-    index = torch.as_tensor(index)
-    if index.shape != (batch,) or index.dtype != torch.int64:
-        raise ValueError(f"index must be int64 of shape [{batch}]; got {index.dtype} of shape {list(index.shape)}")
-    if index.device.type == "cpu" and batch and int(index.min()) < 0:
-        raise ValueError(f"index must be sample numbers, 0 or more; got {int(index.min())}")
-    return index
 
 
 def _same(x: Tensor, other: Tensor) -> bool:

@@ -14,6 +14,7 @@ from acs_fast.objectives.perceptual import PerceptualAT
 from acs_fast.objectives.prior_guided import FGSMPGI
 from acs_fast.objectives.standard import FGSM, PGD, Vanilla
 from acs_fast.objectives.trades import TRADES
+from acs_fast.objectives.transferred import ATTA
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ OBJECTIVES: dict[str, Entry] = {
     "nfgsm": Entry(NFGSM, ("eps", "seed")),
     "fgsm-gradalign": Entry(GradAlignFGSM, ("eps", "seed")),
     "fgsm-pgi": Entry(FGSMPGI, ("eps", "seed")),
+    "atta": Entry(ATTA, ("eps", "seed")),
     "pgd": Entry(PGD, ("eps", "alpha", "steps", "seed")),
     "pgd-l2": Entry(PGD, ("eps", "alpha", "steps", "seed"), {"norm": "l2"}),
     "trades": Entry(TRADES, ("beta", "eps", "alpha", "steps", "seed")),

@@ -50,3 +50,13 @@ class SampleMemory:
             known = torch.zeros(len(grown), dtype=torch.bool, device=like.device)
             grown[: len(self.rows)], known[: len(self.known)] = self.rows.reshape(-1, *like.shape[1:]), self.known
             self.rows, self.known = grown, known
+
+
+def checked_index(index: Tensor, batch: int) -> Tensor:
+    """Sample numbers [B], one for each image. Raises ValueError where they are not."""
+    index = torch.as_tensor(index)
+    if index.shape != (batch,) or index.dtype != torch.int64:
+        raise ValueError(f"index must be int64 of shape [{batch}]; got {index.dtype} of shape {list(index.shape)}")
+    if index.device.type == "cpu" and batch and int(index.min()) < 0:
+        raise ValueError(f"index must be sample numbers, 0 or more; got {int(index.min())}")
+    return index

@@ -17,6 +17,7 @@ METHODS = {
     "full-short": "full data, shorter schedule of the same cost",
     **SELECTORS,
 }
+AUTO = "auto"
 DEFAULT_COMPARISON = ("full", "full-short", "craig", "gradmatch", "random", "random-fixed")
 
 
@@ -26,25 +27,26 @@ class RunConfig:
 
     Attributes:
         selection_steps: steps of the attack while selecting; None for those of training.
-        warm_perturbations, pool, refresh, allocate, cool_down: see `AdversarialCoreset`.
+        refresh: see `AdversarialCoreset`; "auto" is "train" wherever that is possible and no attack is asked for.
+        warm_perturbations, pool, allocate, cool_down: see `AdversarialCoreset`.
     """
 
     data: str = "digits"
     limit: int | None = None
     model: str = "small"
     width: int | None = None
-    objective: str = "pgd"
+    objective: str = "atta"
     eps: float = 0.1
     alpha: float = 0.025
     steps: int = 10
     beta: float = 6.0
     bound: float = 0.5
-    method: str = "craig"
+    method: str = "importance"
     granularity: str = "class"
-    fraction: float = 0.3
-    epochs: int = 30
+    fraction: float = 0.5
+    epochs: int = 60
     period: int = 5
-    warm_start: float = 0.3
+    warm_start: float = 0.2
     batch_size: int = 128
     learning_rate: float = 0.1
     momentum: float = 0.9
@@ -54,7 +56,7 @@ class RunConfig:
     selection_steps: int | None = None
     warm_perturbations: bool = False
     pool: float | None = None
-    refresh: str = "attack"
+    refresh: str = AUTO
     allocate: bool = False
     cool_down: float | None = None
     backend: str = "auto"
@@ -115,7 +117,7 @@ class RunConfig:
         return {
             "selector": self.method, "fraction": self.fraction, "epochs": self.epochs, "warm_start": self.warm_start,
             "granularity": self.granularity, "selection_objective": cheaper,
-            "warm_perturbations": self.warm_perturbations, "pool": self.pool, "refresh": self.refresh,
+            "warm_perturbations": self.warm_perturbations, "pool": self.pool, "refresh": self._resolved_refresh,
             "allocate": self.allocate, "cool_down": self.cool_down, **common,
         }  # fmt: skip
 
@@ -123,17 +125,21 @@ class RunConfig:
     def schedule(self) -> Schedule:
         """Of the coreset method; see `AdversarialCoreset`."""
         cool_down = 0.0 if self.cool_down is None else self.cool_down
-        return Schedule(self.epochs, self.period, self.warm_start, self.fraction, cool_down)
+        return Schedule(self.epochs, self.period, self.warm_start, self.fraction, cool_down, whole=self.allocate)
 
     @property
     def short_epochs(self) -> int:
-        """Full-data epochs that visit as many samples as the coreset schedule."""
-        return max(1, round(self.schedule.cost))
+        """Full-data epochs at the cost of the coreset schedule: as many samples, or with `allocate` as many passes."""
+        if not self.allocate:
+            return max(1, round(self.schedule.cost))
+        strong, cheap = self.steps + 1, 2  # forward and backward, of the attack's steps and of the loss
+        chosen = self.fraction * self.schedule.kinds.count("coreset")
+        return max(1, round(chosen + (self.epochs - chosen) * cheap / strong))
 
     def _check_selection(self) -> None:
         if self.pool is not None:
             check_number("pool", self.pool, low=1.0)
-        check_choice("refresh", self.refresh, REFRESHES)
+        check_choice("refresh", self.refresh, (AUTO, *REFRESHES))
         if self.selection_steps is not None:
             self.build_cheaper(self.selection_steps)
         if self.allocate:
@@ -142,6 +148,16 @@ class RunConfig:
             raise ValueError("refresh='train' watches the model's head while training, which compile=True would miss")
         if self.method in SELECTORS:
             selector(self.method, self.granularity, self.batch_size, self.backend)
+
+    @property
+    def _resolved_refresh(self) -> str:
+        if self.refresh != AUTO:
+            return self.refresh
+        attacked = self.compile or self.selection_steps is not None or self.warm_perturbations
+        own_loss = self.build_objective().has_own_loss
+        chosen = selector(self.method, self.granularity, self.batch_size, self.backend)
+        at_input = getattr(chosen, "needs_input_norms", False)
+        return "attack" if attacked or own_loss or at_input else "train"
 
     def with_method(self, method: str, seed: int) -> RunConfig:
         return replace(self, method=method, seed=seed)

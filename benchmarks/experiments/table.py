@@ -16,8 +16,8 @@ from benchmarks.experiments.plan import Experiment, SameSeconds, Variant
 
 BASE: dict[str, Any] = {
     "limit": 3000, "width": 8, "objective": "pgd", "eps": 0.1, "alpha": 0.05, "steps": 5, "epochs": 30, "period": 5,
-    "warm_start": 0.5, "fraction": 0.3, "batch_size": 32, "learning_rate": 0.03, "evaluate_last": True,
-    "test_limit": 1000, "test_steps": 20, "test_restarts": 1, "validation_limit": 300,
+    "warm_start": 0.5, "fraction": 0.3, "batch_size": 32, "learning_rate": 0.03, "refresh": "attack",
+    "evaluate_last": True, "test_limit": 1000, "test_steps": 20, "test_restarts": 1, "validation_limit": 300,
 }  # fmt: skip
 
 DIGITS: dict[str, Any] = {"epochs": 120, "period": 20}
@@ -33,8 +33,14 @@ CHEAPER: dict[str, dict[str, Any]] = {
 }
 SHORT_SECONDS, RANDOM_SECONDS = "shorter schedule, same seconds as CRAIG", "random, same seconds as CRAIG"
 
-ALLOCATED, ONE_STEP = "CRAIG, strong attack on a tenth", "one-step attack alone"
-RARELY: dict[str, Any] = {"period": 10, "selection_steps": 1}
+# what `acs-fast train` does by default, written out: a change of the defaults is a change of this table
+DEFAULT: dict[str, Any] = {
+    "objective": "atta", "method": "importance", "refresh": "train", "fraction": 0.5, "period": 5, "warm_start": 0.2,
+}  # fmt: skip
+CANDIDATE, ONE_STEP = "default: importance sampling", "one-step attack alone"
+RANDOM_ATTA = "random, attack of the default"
+SHORT_SECONDS_ATTA, ONE_STEP_SECONDS = "all data, attack of the default, same seconds", f"{ONE_STEP}, same seconds"
+SHORT_PGD, RANDOM_PGD = "shorter schedule, same seconds", "random, same seconds"
 
 FRACTIONS = (0.1, 0.3, 0.5)
 PERIODS = (1, 2, 5, 10, 20)
@@ -106,43 +112,44 @@ def _e5() -> tuple[Variant, ...]:
 
 
 def _e6() -> tuple[Variant, ...]:
-    """Every sampler from the same warm start; then a strong attack on a part of the data against one attack for all."""
+    """Every sampler from the same warm start."""
     samplers = {
         CRAIG: "craig", GRADMATCH: "gradmatch", RANDOM: "random", "random in classes": "random-stratified",
         STRATA: "craig-strata", IMPORTANCE: "importance", "GLISTER": "glister", "soft pruning": "soft-el2n",
     }  # fmt: skip
-    variants = [Variant(FULL, {"method": "full"})]
-    variants += [Variant(label, _method(method), "samplers") for label, method in samplers.items()]
-    allocated, cheap, part = "strong attack for CRAIG's quarter", "cheap attack alone", "attacks"
-    split = {"allocate": True, "fraction": 0.25, "warm_start": 0.0}
-    one_step = {"method": "full", "objective": "fgsm"}
-    variants += [
-        Variant(allocated, {**split, "method": "craig"}, part),
-        Variant("strong attack for a random quarter", {**split, "method": "random"}, part),
-        Variant("strong attack alone, same seconds", {"method": "full"}, part, None, SameSeconds(allocated, FULL)),
-        Variant(cheap, one_step, part),
-        Variant(f"{cheap}, same seconds", one_step, part, None, SameSeconds(allocated, cheap)),
-    ]
-    return tuple(variants)
+    full = Variant(FULL, {"method": "full"})
+    return (full, *(Variant(label, _method(method), "samplers") for label, method in samplers.items()))
 
 
 def _e7() -> tuple[Variant, ...]:
-    """All the data in every epoch, a third of full training's seconds, and the strong attack where the coreset is."""
-    group, random_label = "a third of the seconds", "random, strong attack on a tenth"
-    split: dict[str, Any] = {"allocate": True, "warm_start": 0.0}
-    return (
+    """The default configuration in a third of full training's seconds, and what else these seconds buy."""
+    group = "a third of the seconds"
+    cheap: dict[str, Any] = {**DEFAULT, "epochs": 50}
+    split: dict[str, Any] = {"allocate": True, "refresh": "train", "fraction": 0.2, "epochs": 22}
+    whole = {SHORT_SECONDS_ATTA: ("all data, attack of the default", {"method": "full", "objective": "atta"}),
+             ONE_STEP_SECONDS: (ONE_STEP, {"method": "full", "objective": "fgsm"})}  # fmt: skip
+    variants = [
         Variant(FULL, {"method": "full"}),
-        Variant(ALLOCATED, {**split, "method": "craig", "fraction": 0.1, "epochs": 18, **RARELY}, group),
-        Variant("CRAIG, strong attack on a quarter",
-                {**split, "method": "craig", "fraction": 0.25, "epochs": 14, **RARELY}, group),
-        Variant(random_label, {**split, "method": "random", "fraction": 0.1, "epochs": 18}, group),
-        Variant(ONE_STEP, {"method": "full", "objective": "fgsm"}, group),
-        Variant(f"{ONE_STEP}, same seconds", {"method": "full", "objective": "fgsm"}, group, None,
-                SameSeconds(ALLOCATED, ONE_STEP)),
-        Variant("shorter schedule, same seconds", {"method": "full"}, group, None, SameSeconds(ALLOCATED, FULL)),
+        Variant(CANDIDATE, cheap, group),
+        Variant("CRAIG strata, attack of the default", {**cheap, "method": "craig-strata"}, group),
+        Variant("soft pruning, attack of the default", {**cheap, "method": "soft-el2n"}, group),
+        Variant(RANDOM_ATTA, {**cheap, **_method("random")}, group),
+        Variant(f"{RANDOM_ATTA}, same seconds", {**cheap, **_method("random")}, group, None,
+                SameSeconds(CANDIDATE, RANDOM_ATTA)),
+    ]  # fmt: skip
+    for label, (unscaled, settings) in whole.items():
+        variants += [
+            Variant(unscaled, settings, group),
+            Variant(label, settings, group, None, SameSeconds(CANDIDATE, unscaled)),
+        ]
+    return (
+        *variants,
+        Variant("strong attack for a fifth, CRAIG strata", {**split, "method": "craig-strata"}, group),
+        Variant("strong attack for a fifth, random", {**split, "method": "random"}, group),
+        Variant(SHORT_PGD, {"method": "full"}, group, None, SameSeconds(CANDIDATE, FULL)),
         Variant(RANDOM, _method("random"), group),
-        Variant("random, same seconds", {"method": "random"}, group, None, SameSeconds(ALLOCATED, RANDOM)),
-    )  # fmt: skip
+        Variant(RANDOM_PGD, {"method": "random"}, group, None, SameSeconds(CANDIDATE, RANDOM)),
+    )
 
 
 def _method(method: str) -> dict[str, Any]:
@@ -173,15 +180,14 @@ EXPERIMENTS = {
             _e5(),
         ),
         Experiment(
-            "E6", "Samplers and attacks",
-            "How noisy is each sampler's gradient, and is a strong attack on a part better than one attack for all?",
-            13, BASE, _e6(),
+            "E6", "Samplers", "How noisy is each sampler's gradient, and does it matter?", 6, BASE, _e6(),
         ),
         Experiment(
-            "E7", "All the data, the strong attack on a coreset",
-            "Does it pay to let the coreset decide where the attack is strong, and to attack all else in one step?",
-            9, BASE, _e7(), candidate=ALLOCATED,
-            controls=("shorter schedule, same seconds", RANDOM, "random, same seconds"),
+            "E7", "The default configuration",
+            "What do a third of full training's seconds buy, with the default and with everything else?",
+            15, BASE, _e7(), candidate=CANDIDATE,
+            controls=(SHORT_PGD, RANDOM, RANDOM_PGD, ONE_STEP_SECONDS, SHORT_SECONDS_ATTA,
+                      f"{RANDOM_ATTA}, same seconds"),
         ),
     )
 }  # fmt: skip
