@@ -26,8 +26,8 @@ $(VENV)/.ready: $(VENV)/.torch pyproject.toml setup.py $(wildcard csrc/*.h csrc/
 	@touch $@
 
 demo: setup
-	$(BIN)/acs-fast train --compare --seeds 3 --epochs 30 --steps 5 --batch-size 64 --period 10 \
-	    --test-limit 300 --overwrite --output runs/demo
+	$(BIN)/acs-fast train --compare --objective pgd --steps 5 --fraction 0.3 --warm-start 0.3 --refresh attack \
+	    --seeds 3 --epochs 30 --batch-size 64 --period 10 --test-limit 300 --overwrite --output runs/demo
 
 lint: setup
 	$(BIN)/ruff check .

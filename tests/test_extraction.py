@@ -16,6 +16,7 @@ OBJECTIVES = {
     "fgsm": lambda: acs.FGSM(0.1, seed=3),
     "nfgsm": lambda: acs.NFGSM(0.1, seed=3),
     "fgsm-pgi": lambda: acs.FGSMPGI(0.1, prior="batch", seed=3),
+    "atta": lambda: acs.ATTA(0.1, seed=3),
     "trades": lambda: acs.TRADES(6.0, 0.1, 0.03, 3, seed=3),
     "mart": lambda: acs.MART(5.0, 0.1, 0.03, 3, seed=3),
     "perceptual": lambda: acs.PerceptualAT(0.5, 3, seed=3),

@@ -1,4 +1,4 @@
-"""Single-step objectives: noise beyond the ball, aligned gradients, and attacks that go on from earlier ones."""
+"""Fast objectives: noise beyond the ball, aligned gradients, and attacks that go on from earlier ones."""
 
 import pytest
 import torch
@@ -150,3 +150,38 @@ def test_images_of_another_size_are_named_or_begin_anew():
         ValueError, match=r"index must number images of one shape: \[1, 8, 8\] is remembered, \[1, 9, 9\]"
     ):
         objective.perturb(flat, torch.rand(2, 1, 9, 9), y, index=torch.arange(2))
+
+
+@pytest.mark.parametrize(("norm", "steps"), [("linf", 1), ("linf", 3), ("l2", 2)])
+def test_transferred_attacks_go_on_where_the_sample_was_left(model, batch, norm, steps):
+    """The same as one longer attack, cut into visits, in whatever order the samples come."""
+    x, y = batch
+    objective = acs.ATTA(0.1, 0.03, steps, norm, seed=3)
+    whole = acs.PGD(0.1, 0.03, 3 * steps, norm, seed=3)
+    index = torch.tensor([5, 0, 11, 3, 2, 7, 1, 9])
+    expected = whole.perturb(model, x, y)
+    objective.perturb(model, x, y, index=index)
+    back = torch.arange(7, -1, -1)
+    objective.perturb(model, x[back], y[back], index=index[back])
+    with torch.no_grad():
+        found = objective.perturb(model, x, y, index=index)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    fresh = objective.perturb(model, x, y)  # without numbers: from a random point, and nothing is remembered
+    assert not torch.equal(fresh, found)
+    again = acs.PGD(0.1, 0.03, steps, norm).perturb_from(model, x, y, found - x)
+    torch.testing.assert_close(objective.perturb(model, x, y, index=index), again, rtol=0, atol=1e-12)
+
+
+def test_transferred_attacks_resume_from_their_state(model, batch):
+    x, y = batch
+    first, second = acs.ATTA(0.1, seed=3), acs.ATTA(0.1, seed=4)
+    index = torch.arange(8)
+    first.perturb(model, x, y, index=index)
+    second.load_state_dict(first.state_dict())
+    expected = first.perturb(model, x, y, index=index)
+    assert torch.equal(second.perturb(model, x, y, index=index), expected)
+    assert torch.equal(second.perturb(model, x, y), first.perturb(model, x, y))
+    with pytest.raises(ValueError, match=r"index must be int64 of shape \[8\]"):
+        first.perturb(model, x, y, index=index[:7])
+    assert first.alpha == 0.1
+    assert acs.ATTA(0.1, steps=4).alpha == pytest.approx(0.025)

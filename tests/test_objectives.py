@@ -17,6 +17,7 @@ ATTACKS = {
     "nfgsm": lambda: acs.NFGSM(0.1, seed=3),
     "fgsm-gradalign": lambda: acs.GradAlignFGSM(0.1, seed=3),
     "fgsm-pgi": lambda: acs.FGSMPGI(0.1, seed=3),
+    "atta": lambda: acs.ATTA(0.1, seed=3),
     "pgd": lambda: acs.PGD(0.1, 0.03, 5, seed=3),
     "pgd-l2": lambda: acs.PGD(0.5, 0.15, 5, norm="l2", seed=3),
     "trades": lambda: acs.TRADES(6.0, 0.1, 0.03, 5, seed=3),
@@ -26,7 +27,7 @@ ATTACKS = {
 REACH = {
     "nfgsm": 0.3,
     "pgd-l2": 0.5,
-    **dict.fromkeys(("fgsm", "fgsm-gradalign", "fgsm-pgi", "pgd", "trades", "mart"), 0.1),
+    **dict.fromkeys(("fgsm", "fgsm-gradalign", "fgsm-pgi", "atta", "pgd", "trades", "mart"), 0.1),
 }
 PASSES = {"trades": 2, "mart": 2, "fgsm-pgi": 2}  # of the head; 1 for the others
 

@@ -242,8 +242,52 @@ def test_allocation_sees_all_data_and_attacks_the_coreset():
     assert sorted(attacked[4]) == sorted(coreset.current.indices.tolist())
     assert (strong._attacked, cheap._attacked) == (18, N - 18)
     assert coreset.weights(torch.arange(N)).tolist() == [1.0] * N
-    coreset.step(0)
-    assert bool(coreset.strong(torch.arange(N)).all())
+    visited, attacked = train(coreset, [0, 3], sgd(coreset), cheap)  # the warm start
+    assert [sorted(v) for v in visited.values()] == [list(range(N))] * 2
+    assert attacked == {0: [], 3: []}
+    assert coreset.epochs == list(range(12))
+    plain = build()
+    plain.step(0)
+    assert bool(plain.strong(torch.arange(N)).all())
+
+
+@pytest.mark.parametrize("world_size", [1, 2])
+def test_batches_get_one_kind_of_attack(world_size):
+    """18 of 60 samples in mini-batches of 4: four of the coreset and ten of the rest, then what is left of both."""
+    kinds, seen = [], []
+    for rank in range(world_size):
+        coreset = build("random", allocate=True, batch_size=4, rank=rank, world_size=world_size)
+        coreset.step(4)
+        batches = list(coreset.batch_sampler)
+        assert len(batches) == len(coreset.batch_sampler)
+        order = [i for batch in batches for i in batch]
+        assert order == list(coreset.sampler)
+        assert len(coreset.sampler) == N // world_size
+        masks = [coreset.strong(torch.tensor(b)) for b in batches]
+        whole = 4 // world_size + (N - 18) // 4 // world_size
+        assert all(len(set(m.tolist())) == 1 for m in masks[:whole])
+        kinds.append([bool(m[0]) for m in masks[:whole]])
+        seen += order
+    assert sorted(seen) == list(range(N))
+    assert all(k == kinds[0] for k in kinds)  # all ranks have the strong attack at the same time
+    assert sum(kinds[0]) == 18 // world_size // 4
+    assert kinds[0] != sorted(kinds[0])
+    assert kinds[0] != sorted(kinds[0], reverse=True)
+
+
+@pytest.mark.parametrize("selector", ["craig", "craig-strata", "importance"])
+def test_allocation_from_training_passes_needs_no_epoch_of_its_own(selector):
+    """Every epoch shows all samples: one warm epoch is enough, and a selection attacks nothing."""
+    objective = CountingPGD(0.1, 0.05, 2, seed=1)
+    cheap = CountingPGD(0.1, 0.1, 1, seed=1)
+    coreset = build(selector, objective, refresh="train", allocate=True, warm_start=0.0)
+    visited, attacked = train(coreset, range(5), sgd(coreset), cheap)
+    assert coreset.epochs == list(range(12))
+    assert [sorted(v) for v in visited.values()] == [list(range(N))] * 5
+    assert [len(a) for a in attacked.values()] == [0, 18, 18, 18, 18]
+    assert (objective._attacked, cheap._attacked) == (4 * 18, N + 4 * 42)
+    redrawn = {tuple(sorted(a)) for a in attacked.values()} - {()}
+    assert len(redrawn) == (2 if selector == "craig" else 4)  # of epochs 1 and 3
 
 
 def test_allocated_attacks_are_those_of_their_objectives():

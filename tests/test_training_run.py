@@ -11,27 +11,11 @@ from acs_fast.objectives import OBJECTIVES
 from acs_fast.training import checkpoint, report, run
 from acs_fast.training.comparison import summarise
 from acs_fast.training.config import DEFAULT_COMPARISON, METHODS, RunConfig
+from benchmarks.experiments.table import DEFAULT
 
-SIZE = [
-    "--limit",
-    "120",
-    "--width",
-    "2",
-    "--steps",
-    "1",
-    "--batch-size",
-    "32",
-    "--epochs",
-    "6",
-    "--period",
-    "2",
-    "--quiet",
-]
-SMALL = [
-    *SIZE,
-    *["--objective", "pgd", "--selector", "craig", "--fraction", "0.3", "--warm-start", "0.3", "--refresh", "attack"],
-]
-
+SIZE = ["--limit", "120", "--width", "2", "--batch-size", "32", "--epochs", "6", "--period", "2", "--quiet"]
+CLASSIC = ["--objective", "pgd", "--steps", "1", "--selector", "craig", "--fraction", "0.3", "--warm-start", "0.3"]
+SMALL = [*SIZE, *CLASSIC, "--refresh", "attack"]
 
 TRAINED = 101  # of 120 samples, without those of validation
 
@@ -79,12 +63,50 @@ def test_comparison_table_and_picture(tmp_path, capsys):
     assert (tmp_path / "out" / "report.png").read_bytes()[:4] == b"\x89PNG"
 
 
+def test_defaults_are_the_configuration_of_the_experiments(tmp_path):
+    """The command line, the settings of a run and the table of experiments say the same."""
+    assert main(["train", *SIZE, "--output", str(tmp_path)]) == 0
+    result = json.loads(next(tmp_path.glob("importance-seed0/result.json")).read_text())
+    ran, own = result["config"], RunConfig().as_dict()
+    given = {"limit", "width", "batch_size", "epochs", "period", "eps", "alpha"}
+    assert {k: v for k, v in ran.items() if k not in given} == {k: v for k, v in own.items() if k not in given}
+    resolved = {"refresh": RunConfig().selection["refresh"]}
+    assert {k: {**own, **resolved}[k] for k in DEFAULT} == DEFAULT
+    assert result["gradient_error"] > 0
+    assert result["seconds"]["selection"] < result["seconds"]["attack"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "refresh"),
+    [
+        ({}, "train"),
+        ({"compile": True}, "attack"),
+        ({"objective": "pgd", "selection_steps": 1}, "attack"),
+        ({"objective": "pgd", "warm_perturbations": True}, "attack"),
+        ({"objective": "fgsm-gradalign"}, "attack"),
+        ({"method": "soft-input"}, "attack"),
+        ({"method": "craig", "granularity": "batch"}, "train"),
+        ({"refresh": "attack"}, "attack"),
+    ],
+)
+def test_selections_come_from_training_passes_where_they_can(settings, refresh):
+    assert RunConfig(**settings).selection["refresh"] == refresh
+
+
+def test_a_shorter_schedule_costs_as_many_passes_as_an_allocated_one():
+    """20 epochs, 10 of them with PGD-9 for a quarter: 2.5 times the data at 10 passes, 17.5 times at 2."""
+    config = RunConfig(objective="pgd", steps=9, allocate=True, epochs=20, warm_start=0.5, fraction=0.25)
+    assert config.schedule.kinds == ("full",) * 10 + ("coreset",) * 10
+    assert config.short_epochs == round(2.5 + 17.5 * 0.2)
+
+
 @pytest.mark.parametrize("stop", [0, 1, 4])
 @pytest.mark.parametrize(
     "more",
     [
-        *(["--objective", name] for name in ("pgd", "trades", "fgsm-pgi", "fgsm-gradalign")),
+        *(["--objective", name] for name in ("pgd", "trades", "fgsm-pgi", "fgsm-gradalign", "atta")),
         ["--refresh", "train", "--steps", "2"],
+        ["--allocate", "--steps", "2", "--refresh", "train"],
         ["--allocate", "--steps", "2", "--selection-steps", "1", "--warm-perturbations", "--pool", "2"],
     ],
 )

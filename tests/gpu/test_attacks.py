@@ -15,6 +15,7 @@ OBJECTIVES = {
     "nfgsm": lambda: acs.NFGSM(0.1, seed=0),
     "fgsm-gradalign": lambda: acs.GradAlignFGSM(0.1, seed=0),
     "fgsm-pgi": lambda: acs.FGSMPGI(0.1, seed=0),
+    "atta": lambda: acs.ATTA(0.1, seed=0),
     "perceptual": lambda: acs.PerceptualAT(0.5, 3, seed=0),
 }
 
