@@ -17,11 +17,11 @@ from acs_fast.objectives.model_state import untouched
 from acs_fast.objectives.sample_memory import SampleMemory
 from acs_fast.randomness import preserved_random_state
 
-FACTORS = ("residuals", "features", "losses")
+PARTS = ("logits", "features", "labels")
 
 
 class FactorMemory:
-    """The factors and losses of each sample's latest training pass.
+    """What the head saw of each sample in its latest training pass; factors and losses are made of it when asked for.
 
     Args:
         model: being trained; its forward passes are watched inside `observe`.
@@ -47,7 +47,7 @@ class FactorMemory:
             )
         self._model, self._sample = model, sample
         self._reader = HeadReader(unwrapped(model), objective, head)
-        self._memories = {name: SampleMemory() for name in FACTORS}
+        self._memories = {name: SampleMemory() for name in PARTS}
 
     @contextmanager
     def observe(self, index: Tensor, y: Tensor) -> Iterator[None]:
@@ -57,18 +57,22 @@ class FactorMemory:
             yield
         if not passes.logits:
             raise ValueError("the model's forward pass of the loss must run inside observe; it did not")
-        logits = tuple(z.detach() for z in passes.logits)
-        factors = self._reader.closed(logits, passes.features, y.to(logits[0].device))
-        for name, rows in zip(FACTORS, factors, strict=True):
+        logits, features = (torch.stack([t.detach() for t in side], 1) for side in (passes.logits, passes.features))
+        for name, rows in zip(PARTS, (logits, features, y.to(logits.device)), strict=True):
             self._memories[name].write(index, rows)
 
     def taken(self, members: Tensor, labels: Tensor) -> Extraction:
-        """The latest factors of the samples `members` [M].
+        """The latest factors of the samples `members` [M], with the labels that their losses had.
+
+        Args:
+            members: sample numbers.
+            labels: [M], of the extraction.
 
         Raises:
             ValueError: some of them were never observed; names how many.
         """
-        residuals, features, losses = (self._read(self._memories[name], members) for name in FACTORS)
+        logits, features, own = (self._read(self._memories[name], members) for name in PARTS)
+        residuals, features, losses = self._reader.closed(logits.unbind(1), list(features.unbind(1)), own)
         bias = self._found_head().bias is not None
         gradients = LastLayerGradients(residuals, features, bias)
         return Extraction(gradients, labels.to(gradients.device), {}, losses)
