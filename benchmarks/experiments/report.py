@@ -145,7 +145,8 @@ def measured_how(results: Results) -> str:
         "weights, and the last EMA weights, beside it. Training: seconds of attacks and steps; selection: attack pass, "
         "gradients and the selection itself; speed-up: full training's seconds over the sum of both. Gradient error: "
         "of the weighted last-layer gradient, relative, mean over selections; gradient variance: its expected square "
-        "over redraws at the first selection, at weights that all methods share."
+        "over redraws at the first selection, at weights that all methods share. Where gradients come from training "
+        "passes, both are relative to the sum over these passes, which is smaller: compare them only with one another."
     )
 
 

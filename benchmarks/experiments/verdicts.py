@@ -49,7 +49,20 @@ def same_seconds(results: Results, group: str) -> Verdict:
         f"difference by seed {difference:+.1f} points{_significance(difference.mean, difference.half)}"
     )
     enough = difference.count >= MIN_SEEDS
-    return Verdict(wanted, found + _seeds(difference.count), difference.mean >= 0.0 if enough else None)
+    found += _seeds(difference.count) + _dearer(results, own.mean, rivals, group)
+    return Verdict(wanted, found, difference.mean >= 0.0 if enough else None)
+
+
+def _dearer(results: Results, own: float, rivals: list[str], group: str) -> str:
+    """The best control that cost more than counts as the same, where it is better than the candidate."""
+    others = {label: results.reference(label, group) for label in results.controls if label not in rivals}
+    best = max(others, key=lambda label: _level(others[label]), default=None)
+    if best is None or _level(others[best]) <= own:
+        return ""
+    level, cost = mean(others[best], robust()), mean(others[best], seconds)
+    return (
+        "" if level is None or cost is None else f"; dearer, not counted: {level:.1f} % in {cost.mean:.1f} s of {best}"
+    )
 
 
 def affordable(results: Results, ours: list[Record], group: str) -> list[str]:

@@ -223,11 +223,13 @@ def test_verdicts_pass_and_fail_on_the_best_affordable_control():
     good, faster = verdicts(made(g=ours | weak))
     assert good.met
     assert "of short; difference by seed +2.0 ± 2.5 points" in good.found
+    assert good.found.endswith("; dearer, not counted: 90.0 ± 0.0 % in 60.0 s of random")
     assert faster.met
     assert "+0.0 ± 2.5 points at 3.33 times the speed" in faster.found
     bad, _ = verdicts(made(g=ours | strong))
     assert bad.met is False
     assert "of random; difference by seed -2.0 ± 2.5 points" in bad.found
+    assert "dearer" not in bad.found
 
 
 def test_verdicts_need_speed_accuracy_and_seeds():
