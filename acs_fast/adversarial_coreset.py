@@ -228,7 +228,7 @@ class AdversarialCoreset:
     def strong(self, index: Tensor) -> Tensor:
         """[B] bool on the device of `index`: which of these samples of an epoch get the strong attack.
 
-        With `allocate` those of the coreset in coreset epochs, and none in the warm start; otherwise all of them.
+        With `allocate` those of the coreset in coreset epochs, none in warm start and cool-down; otherwise all.
         """
         chosen = self._allocated(self._plan.epoch)
         if chosen is None:
