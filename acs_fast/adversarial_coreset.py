@@ -21,6 +21,7 @@ from acs_fast.extraction import BatchAdapter, Extraction, FeaturesFn, as_objecti
 from acs_fast.objectives import Objective
 from acs_fast.objectives.sample_memory import SampleMemory
 from acs_fast.observation import FactorMemory
+from acs_fast.processes import of_first_rank
 from acs_fast.sampling import (
     CoresetBatchSampler,
     CoresetSampler,
@@ -62,12 +63,14 @@ class AdversarialCoreset:
         num_workers: of the selection passes.
         head, features_fn, batch_adapter: see `last_layer_gradients`.
         backend: see `facility_location`.
-        rank, world_size: this process's share of the samples under distributed training. Every rank selects, from the
-            same model and therefore the same coreset.
+        rank, world_size: this process's share of the samples under distributed training. Every rank selects, and where
+            a `torch.distributed` process group of that size is running, all go on with what rank 0 found: call `step`
+            on every rank. Objectives that remember samples (`ATTA`, `FGSMPGI`) remember what their own rank saw.
         report_error: also measure the gradient error of selectors that need no gradients; takes an attack pass, whose
             seconds count as "diagnostics" and not as selection.
         selection_objective: what to attack with, and whose loss to take gradients of, while selecting; by default
-            `objective`. Usually the same with fewer attack steps.
+            `objective`. Usually the same with fewer attack steps. What is random in a selection's attacks comes from
+            `seed` and the epoch alone.
         warm_perturbations: begin the attacks of a selection where the sample's last one ended, in a selection or in
             training (see `remember`); keeps one perturbation of the size of an image for each sample. Needs an
             objective that `takes_start`, and data that look the same at every visit.
@@ -78,7 +81,8 @@ class AdversarialCoreset:
             each sample last, see `observe`, and attacks nothing. Every period then has an epoch on the full data for
             it, at equal total cost: see `Schedule`. What is taken are gradients at training time: of the weights
             before each step, in train mode (batch norm, dropout) and with augmentation; samples outside the coreset
-            keep those of the last full epoch.
+            keep those of the last full epoch. The features and logits of every sample stay on the model's device, R
+            (C + D) numbers each and as many again while selecting, and are part of `state_dict`.
         allocate: every epoch trains on the full data, and only the coreset gets the strong attack: see `strong` and
             `perturb_allocated`. No epoch is skipped; with refresh="train" none is a refresh either, since all samples
             are observed in every epoch. Mini-batches of `batch_size` hold samples of the coreset or none, as long as
@@ -150,11 +154,12 @@ class AdversarialCoreset:
         check_count("world_size", world_size, 1)
         if check_count("rank", rank) >= world_size:
             raise ValueError(f"rank must be below world_size, {world_size}; got {rank}")
+        self.world_size = world_size
         self.batch_size, self.num_workers = batch_size, check_count("num_workers", num_workers)
         self.report_error, self.show_progress = report_error, show_progress
         self._adapt = batch_adapter or unpack
         self._view = selection_view(dataset, selection_dataset, selection_transform, self._adapt)
-        self._labels = _checked_labels(stored_labels(self._view), self.selector, fraction)
+        self._labels = _checked_labels(stored_labels(self._view, self._adapt), self.selector, fraction)
         self._attacked_by = self.objective if selection_objective is None else as_objective(selection_objective)
         self._perturbations = SampleMemory() if warm_perturbations else None
         options: dict[str, Any] = {"head": head, "features_fn": features_fn, "batch_adapter": batch_adapter}
@@ -164,7 +169,7 @@ class AdversarialCoreset:
             input_norms=getattr(self.selector, "needs_input_norms", False),
         )  # fmt: skip
         self._factors = FactorMemory(model, self.objective, head, self._first_batch) if self._from_training else None
-        self._check_options(features_fn, world_size)
+        self._check_options(features_fn, selection_objective)
         self._plan = Plan(seed, batch_size, rank, world_size)
         self._weights = torch.ones(len(self.dataset))
         self._batches: list[Tensor] | None = None
@@ -322,17 +327,22 @@ class AdversarialCoreset:
             "cool_down": self.schedule.cool_down,
         }  # fmt: skip
 
-    def _check_options(self, features_fn: FeaturesFn | None, world_size: int) -> None:
+    def _check_options(self, features_fn: FeaturesFn | None, selection_objective: Any) -> None:
         """What excludes what."""
         if self._perturbations is not None and not getattr(self._attacked_by, "takes_start", False):
             raise TypeError(
                 "warm_perturbations needs a selection objective whose attack has a start, such as PGD or TRADES; got "
                 f"{_described(self._attacked_by)}"
             )
-        if world_size > 1 and (self._from_training or self._perturbations is not None):
+        if self.world_size > 1 and (self._from_training or self._perturbations is not None):
             raise ValueError(
                 "refresh='train' and warm_perturbations need world_size 1: a process sees only its share of the "
-                f"samples, and the selections would differ; got {world_size}"
+                f"samples, and the selections would differ; got {self.world_size}"
+            )
+        if self._from_training and (selection_objective is not None or self._perturbations is not None):
+            raise ValueError(
+                "selection_objective and warm_perturbations are for refresh='attack': with refresh='train' a selection "
+                "attacks nothing"
             )
         if self._from_training and features_fn is not None:
             raise ValueError("refresh='train' reads the head while training, which features_fn replaces; give head")
@@ -387,22 +397,24 @@ class AdversarialCoreset:
         candidates, taken = Candidates.everyone(len(self.dataset)), None
         if self.selector.needs_gradients and not self._drawable(epoch):
             candidates = self._candidates(budget, seed)
-            taken = self._take(candidates)
+            taken = self._take(candidates, seed)
         if taken is None:
             labels = self._all_labels() if self.selector.needs_labels else None
             choice = self._chooser.without_gradients(labels, seed)
         else:
             choice = self._chooser.among(candidates, taken, seed)
+            choice, self._chooser.design = of_first_rank((choice, self._chooser.design), self.world_size)
             self._prepared_epoch = epoch
         coreset = choice.coreset
         if not len(coreset) or not float(coreset.weights.sum()) > 0.0:
             raise RuntimeError("the selection is empty or has zero weight: the gradients give nothing to match")
         seconds = {**({} if taken is None else taken.seconds), **coreset.stats["seconds"]}
         seconds["total"] = time.perf_counter() - start
-        if self.report_error and taken is None and self._chooser.design is None and self.schedule.selection_due(epoch):
-            taken = self._attack_pass(candidates)
+        due = self.schedule.selection_due(epoch)
+        if self.report_error and taken is None and self._chooser.design is None and due:
+            taken = self._attack_pass(candidates, seed)
         if taken is not None:
-            coreset.stats.update(self._chooser.measured(candidates, taken, coreset, seed))
+            coreset.stats.update(self._chooser.measured(candidates, taken, coreset, seed, redraw=due))
             seconds["diagnostics"] = time.perf_counter() - start - seconds["total"]
         coreset.stats["seconds"] = seconds
         self.current, self._batches, self._selected_epoch = coreset, choice.batches, epoch
@@ -425,9 +437,9 @@ class AdversarialCoreset:
         by_class = getattr(self.selector, "granularity", None) == "class"
         return Candidates.drawn(n, int(self.pool * budget), self._all_labels() if by_class else None, seed)
 
-    def _take(self, candidates: Candidates) -> Extraction:
+    def _take(self, candidates: Candidates, seed: int) -> Extraction:
         if self._factors is None:
-            return self._attack_pass(candidates)
+            return self._attack_pass(candidates, seed)
         return self._factors.taken(candidates.members, self._all_labels()[candidates.members])
 
     def _all_labels(self) -> Tensor:

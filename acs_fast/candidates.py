@@ -78,12 +78,15 @@ class AttackPass:
         self.batch_size, self.num_workers = batch_size, num_workers
         self.perturbations, self.input_norms = perturbations, input_norms
 
-    def __call__(self, candidates: Candidates) -> Extraction:
+    def __call__(self, candidates: Candidates, seed: int) -> Extraction:
+        """Attack the candidates; the seed alone decides what is random in it, whatever was attacked before."""
         whole = len(candidates) == len(self.view)
         view = self.view if whole else Subset(self.view, candidates.members.tolist())
         loader = DataLoader(view, batch_size=self.batch_size, num_workers=self.num_workers)
         attack = None if self.perturbations is None else self._continuing(candidates.members, self.perturbations)
-        taken = extract(self.model, loader, self.objective, attack=attack, input_norms=self.input_norms, **self.options)
+        taken = extract(
+            self.model, loader, self.objective, attack=attack, input_norms=self.input_norms, seed=seed, **self.options
+        )
         if len(taken.gradients) != len(candidates):
             raise ValueError(
                 f"batches must give every sample once: {len(candidates)} samples, {len(taken.gradients)} came"

@@ -39,7 +39,7 @@ class Chooser:
         """A draw from the design, or the choice of a selector that needs no gradients."""
         if self.design is not None:
             return Choice(self.design.draw(seed))
-        return self.selector.choose(Pool(self.n, labels), self.fraction, seed)
+        return self._chosen(Pool(self.n, labels), self.fraction, seed)
 
     def among(self, candidates: Candidates, taken: Extraction, seed: int) -> Choice:
         """A choice among candidates, its budget that of all samples and its weights scaled up to them."""
@@ -53,7 +53,7 @@ class Chooser:
             drawn = self.design.draw(seed)
             kept = {k: design.stats[k] for k in KEPT if k in design.stats}
             return Choice(replace(drawn, stats={**drawn.stats, **kept, **stats}))
-        choice = self.selector.choose(_pool(taken), fraction, seed)
+        choice = self._chosen(_pool(taken), fraction, seed)
         if whole:
             return choice
         own = choice.coreset
@@ -62,10 +62,13 @@ class Chooser:
         batches = None if choice.batches is None else [candidates.members[b] for b in choice.batches]
         return Choice(coreset, batches)
 
-    def measured(self, candidates: Candidates, taken: Extraction, coreset: Coreset, seed: int) -> dict[str, float]:
+    def measured(
+        self, candidates: Candidates, taken: Extraction, coreset: Coreset, seed: int, redraw: bool = True
+    ) -> dict[str, float]:
         """The gradient error of the coreset, and its mean square over draws; relative to the candidates' gradients.
 
-        Where there is nothing to draw again, that is the square of this one's.
+        Where there is nothing to draw again, that is the square of this one's; without `redraw` it is left out where
+        there is.
         """
         position = torch.full((self.n,), -1, dtype=torch.int64)
         position[candidates.members] = torch.arange(len(candidates))
@@ -78,12 +81,17 @@ class Chooser:
         error = gradient_error(taken.gradients, here.indices, here.weights)
         if self.design is None and (self.selector.needs_gradients or not self.selector.redraws):
             return {"relative_gradient_error": error, "gradient_variance": error * error}
+        if not redraw:
+            return {"relative_gradient_error": error}
         seeds = [derived_seed("variance", seed, i) for i in range(VARIANCE_DRAWS)]
         if self.design is not None:
             draws = [local(self.design.draw(s)) for s in seeds]
         else:
-            draws = [self.selector.choose(_pool(taken), self.fraction, s).coreset for s in seeds]
+            draws = [self._chosen(_pool(taken), self.fraction, s).coreset for s in seeds]
         return {"relative_gradient_error": error, "gradient_variance": gradient_variance(taken.gradients, draws)}
+
+    def _chosen(self, pool: Pool, fraction: float, seed: int) -> Choice:
+        return self.selector.choose(pool, fraction, seed).completed(pool.n)
 
     def state(self) -> dict[str, Any] | None:
         return None if self.design is None else self.design.state()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,12 +106,14 @@ def extract(
     show_progress: bool = True,
     attack: Attack | None = None,
     input_norms: bool = False,
+    seed: int | None = None,
 ) -> Extraction:
-    """`last_layer_gradients` with labels, losses and timings; same arguments, and two more.
+    """`last_layer_gradients` with labels, losses and timings; same arguments, and three more.
 
     Args:
         attack: called as (model, x, y, number of samples that came before) in place of `objective.perturb`.
         input_norms: also take the norm of the cross-entropy's gradient at each clean image: a pass more.
+        seed: of all that is random in the attacks, instead of the objective's own and the global random state.
     """
     objective = as_objective(objective)
     adapt = batch_adapter or unpack
@@ -122,7 +125,7 @@ def extract(
     norms: list[Tensor] = []
     count = 0
     watch = Stopwatch(device)
-    with preserved_random_state(), untouched(model, keep_buffers=True):
+    with preserved_random_state(), untouched(model, keep_buffers=True), _seeded(objective, seed):
         for batch in progress(batches, "gradients", enabled=show_progress):
             given = [torch.as_tensor(t) for t in adapt(batch)]
             x, y = (t.to(device, non_blocking=True) for t in given)
@@ -146,6 +149,14 @@ def extract(
     check_finite("gradients", residuals, features)
     gradients = LastLayerGradients(residuals, features, reader.bias)
     return Extraction(gradients, torch.cat(labels), watch.seconds(), losses, torch.cat(norms) if norms else None)
+
+
+def _seeded(objective: Any, seed: int | None) -> AbstractContextManager[None]:
+    """Everything that attacks draw from, on one seed; the global random state is for the caller to put back."""
+    if seed is None:
+        return nullcontext()
+    torch.manual_seed(seed)
+    return objective.seeded(seed) if isinstance(objective, Objective) else nullcontext()
 
 
 def as_objective(objective: Any) -> Any:

@@ -13,7 +13,7 @@ from acs_fast.extraction import Extraction, HeadReader
 from acs_fast.gradients import LastLayerGradients
 from acs_fast.heads import recorded, unwrapped
 from acs_fast.objectives import Objective
-from acs_fast.objectives.model_state import untouched
+from acs_fast.objectives.model_state import uncompiled, untouched
 from acs_fast.objectives.sample_memory import SampleMemory
 from acs_fast.randomness import preserved_random_state
 
@@ -30,7 +30,7 @@ class FactorMemory:
         sample: gives one batch (x, y) to find the head with.
 
     Raises:
-        TypeError: the objective's residuals have no closed form.
+        TypeError: the objective's residuals have no closed form, or the model's passes cannot be watched.
     """
 
     def __init__(
@@ -45,6 +45,11 @@ class FactorMemory:
                 "refresh='train' needs an acs_fast.Objective that defines loss_from_logits, since residuals come from "
                 f"it; got {type(objective).__name__}"
             )
+        if isinstance(model, nn.DataParallel) or uncompiled(model) is not model:
+            raise TypeError(
+                "refresh='train' watches the model's head while training, which torch.compile and DataParallel hide; "
+                f"got {type(model).__name__}: use refresh='attack'"
+            )
         self._model, self._sample = model, sample
         self._reader = HeadReader(unwrapped(model), objective, head)
         self._memories = {name: SampleMemory() for name in PARTS}
@@ -58,6 +63,11 @@ class FactorMemory:
         if not passes.logits:
             raise ValueError("the model's forward pass of the loss must run inside observe; it did not")
         logits, features = (torch.stack([t.detach() for t in side], 1) for side in (passes.logits, passes.features))
+        if not len(index) == len(y) == len(logits):
+            raise ValueError(
+                f"index and y must number the {len(logits)} samples of the forward pass inside observe; got "
+                f"{len(index)} and {len(y)}"
+            )
         for name, rows in zip(PARTS, (logits, features, y.to(logits.device)), strict=True):
             self._memories[name].write(index, rows)
 
@@ -95,15 +105,14 @@ class FactorMemory:
             raise ValueError(
                 f"refresh='train' selects from training passes, but {int((~known).sum())} of {len(members)} samples "
                 "were not observed: run the forward pass of the loss inside `with coreset.observe(index, y):` in every "
-                "epoch, from the first"
+                "epoch, from the first, and with a loader that leaves no sample out (drop_last=False)"
             )
         return memory.rows[members.to(memory.rows.device)]
 
     def _found_head(self) -> nn.Linear:
         if self._reader.head is None:
-            x, y = self._sample()
             with preserved_random_state(), untouched(self._model, keep_buffers=True):
-                self._reader.prepare(x, y)
+                self._reader.prepare(*self._sample())
             if not self._reader.closed_form:
                 raise TypeError(
                     "refresh='train' needs a head whose output is what the model returns, once a pass; use "

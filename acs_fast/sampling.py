@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, Dataset, Sampler, Subset, TensorDataset
 
+from acs_fast.extraction import unpack
 from acs_fast.progress import progress
 from acs_fast.randomness import derived_generator, preserved_random_state
 
@@ -170,13 +171,20 @@ def is_random(dataset: Any, adapt: Adapter, samples: int = 4, readings: int = 3)
     return False
 
 
-def stored_labels(dataset: Any) -> Tensor | None:
-    """[N] labels where the dataset has them as `targets` or `labels`; None where samples would have to be read."""
+def stored_labels(dataset: Any, adapt: Adapter = unpack) -> Tensor | None:
+    """[N] labels where the dataset has them as `targets` or `labels`; None where samples would have to be read.
+
+    Also None where a `target_transform` or an adapter of the user's own may change them on the way.
+    """
+    if adapt is not unpack:
+        return None
     if isinstance(dataset, Subset):
         every = stored_labels(dataset.dataset)
         return None if every is None else every[torch.as_tensor(dataset.indices)]
     if isinstance(dataset, TensorDataset) and len(dataset.tensors) >= 2:
         return dataset.tensors[1]
+    if getattr(dataset, "target_transform", None) is not None:
+        return None
     for name in ("targets", "labels"):
         values = getattr(dataset, name, None)
         if values is not None and len(values) == len(dataset):
@@ -186,7 +194,7 @@ def stored_labels(dataset: Any) -> Tensor | None:
 
 def labels_of(dataset: Any, adapt: Adapter) -> Tensor:
     """[N] labels, stored or by reading every sample."""
-    stored = stored_labels(dataset)
+    stored = stored_labels(dataset, adapt)
     if stored is not None:
         return stored
     with preserved_random_state():

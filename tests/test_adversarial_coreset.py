@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import acs_fast as acs
-from acs_fast.selectors import Craig, GradMatch, batch_gradients
+from acs_fast.selectors import Choice, Craig, GradMatch, batch_gradients
 from tests.helpers import ConvNet, images, make_gradients
 from tests.test_sampling import Augmented
 
@@ -283,6 +283,34 @@ def test_fraction_too_small_for_the_classes_is_said_at_once():
     build(fraction=0.05, granularity="global")
     with pytest.raises(ValueError, match="backend must be one of"):
         build(backend="gpu")
+
+
+class Heaviest:
+    """A selector of a user's own, that says no more than it must."""
+
+    needs_gradients, needs_labels, redraws = True, False, False
+
+    def choose(self, pool, fraction, seed):
+        chosen = pool.gradients.squared_norms().topk(int(fraction * pool.n)).indices
+        return Choice(acs.Coreset(chosen, torch.ones(len(chosen)), torch.zeros(len(chosen))))
+
+
+def test_own_selector_needs_to_say_no_more_than_it_must():
+    coreset = build(Heaviest())
+    train(coreset, range(10), torch.optim.SGD(coreset.model.parameters(), 0.01))
+    assert [h["epoch"] for h in coreset.history] == [4, 7]
+    assert coreset.history[0]["seconds"]["total"] > 0
+    assert coreset.history[0]["relative_gradient_error"] > 0
+    assert (coreset.current.stats["filled"], coreset.current.stats["backend"]) == (0, "none")
+
+
+def test_own_selector_is_checked():
+    class Twice(Heaviest):
+        def choose(self, pool, fraction, seed):
+            return Choice(acs.Coreset(torch.tensor([3, 3]), torch.ones(2), torch.zeros(2)))
+
+    with pytest.raises(RuntimeError, match="repeated indices"):
+        build(Twice()).step(4)
 
 
 def test_samplers_are_what_other_tools_look_for():

@@ -91,6 +91,18 @@ def test_labels_from_anywhere():
     assert labels_of([{"image": 0, "label": i} for i in range(3)], unpack).tolist() == [0, 1, 2]
 
 
+def test_labels_that_are_changed_on_the_way_are_read():
+    class Shifted(Augmented):
+        targets = (9, 9, 9, 9)  # as stored; samples carry others
+
+        def target_transform(self, label):
+            return label
+
+    assert labels_of(Shifted(4), unpack).tolist() == [0, 1, 2, 0]
+    tensors = TensorDataset(torch.zeros(3, 1), torch.tensor([2, 0, 1]))
+    assert labels_of(tensors, lambda item: (item[0], 2 - item[1])).tolist() == [0, 2, 1]
+
+
 def test_bad_datasets_are_named():
     with pytest.raises(TypeError, match="dataset must be map-style"):
         IndexedDataset(iter([]))

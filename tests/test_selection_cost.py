@@ -79,7 +79,9 @@ OPTIONS = {
 @pytest.mark.parametrize("stop", [1, 4, 6])
 def test_resumed_run_ends_with_the_same_bits(case, stop):
     def fresh():
-        coreset = build(**OPTIONS[case], selection_objective=acs.PGD(0.1, 0.1, 1, seed=2))
+        from_training = OPTIONS[case].get("refresh") == "train"
+        selecting = {} if from_training else {"selection_objective": acs.PGD(0.1, 0.1, 1, seed=2)}
+        coreset = build(**OPTIONS[case], **selecting)
         return coreset, sgd(coreset)
 
     whole, optimizer = fresh()
@@ -200,6 +202,48 @@ def test_observed_factors_are_those_of_the_training_pass():
         expected = torch.autograd.grad(losses[i], (head.weight, head.bias), retain_graph=True)
         dense = torch.cat([expected[0].flatten(), expected[1]])
         torch.testing.assert_close(taken.gradients[i].dense()[0], dense, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("index", "labels"), [(3, 2), (2, 3), (3, 3)])
+def test_observed_samples_must_be_those_of_the_pass(index, labels):
+    coreset = build(refresh="train")
+    x = coreset.dataset.dataset.tensors[0]
+    with (
+        pytest.raises(ValueError, match=f"the 2 samples of the forward pass inside observe; got {index} and {labels}"),
+        coreset.observe(torch.arange(index), torch.zeros(labels)),
+    ):
+        coreset.model(x[:2])
+
+
+def test_watching_needs_a_model_whose_passes_can_be_seen():
+    x, y = images(N)
+    for model in (torch.compile(ConvNet()), torch.nn.DataParallel(ConvNet())):
+        with pytest.raises(TypeError, match=r"torch.compile and DataParallel hide; .* use refresh='attack'"):
+            acs.AdversarialCoreset(model, TensorDataset(x, y), acs.PGD(0.1, 0.05, 1), epochs=4, refresh="train")
+
+
+def test_finding_the_head_leaves_the_random_state_alone():
+    class Noisy(TensorDataset):
+        def __getitem__(self, i):
+            image, label = super().__getitem__(i)
+            return (image + 0.01 * torch.rand_like(image)).clamp(0, 1), label
+
+    coreset = acs.AdversarialCoreset(ConvNet(), Noisy(*images(N)), acs.PGD(0.1, 0.05, 1), epochs=4, refresh="train")
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    coreset._factors._found_head()
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_draws_are_diagnosed_once_a_period():
+    """The error of each epoch's coreset is one product; the variance takes many draws, so only where one is due."""
+    coreset = build("importance", refresh="train")
+    train(coreset, coreset.epochs, sgd(coreset))
+    due = [h["epoch"] for h in coreset.history if "gradient_variance" in h]
+    assert due == [4, 9]
+    assert len(coreset.history) > len(due)
+    assert all(h["relative_gradient_error"] is not None for h in coreset.history)
 
 
 def test_unobserved_samples_are_said():
@@ -323,6 +367,8 @@ def test_input_norms_are_the_gradients_at_clean_images():
         ({"refresh": "never"}, ValueError, "refresh must be one of 'attack', 'train'"),
         ({"refresh": "train", "selector": "soft-input"}, ValueError, "needs gradients at the input"),
         ({"refresh": "train", "world_size": 2}, ValueError, "need world_size 1"),
+        ({"refresh": "train", "warm_perturbations": True}, ValueError, "selection attacks nothing"),
+        ({"refresh": "train", "selection_objective": acs.Vanilla()}, ValueError, "selection attacks nothing"),
         (
             {"warm_perturbations": True, "objective": acs.Vanilla()},
             TypeError,

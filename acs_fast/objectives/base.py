@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -120,6 +122,16 @@ class Objective:
             seed = torch.initial_seed() if seed is None else seed  # derived: not the stream of torch.rand itself
             generators[str(device)] = torch.Generator(device).manual_seed(derived_seed("attack", seed))
         return generators[str(device)]
+
+    @contextmanager
+    def seeded(self, seed: int) -> Iterator[None]:
+        """Inside, attacks draw from generators of this seed; afterwards the objective's own go on where they were."""
+        kept = {name: self.__dict__.get(name) for name in ("_seed", "_generators")}
+        self._seed, self._generators = seed, {}
+        try:
+            yield
+        finally:
+            self._seed, self._generators = kept["_seed"], kept["_generators"] or {}
 
     def state_dict(self) -> dict[str, Any]:
         """The random state of the attack, for bit-identical resumption."""

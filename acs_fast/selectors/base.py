@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -40,6 +40,15 @@ class Choice:
 
     coreset: Coreset
     batches: list[Tensor] | None = None
+
+    def completed(self, n: int) -> Choice:
+        """The choice as the loop needs it, whoever made it: checked, on the CPU, with every stat.
+
+        Raises:
+            RuntimeError: it is no coreset of n samples; see `Coreset.check`.
+        """
+        own = self.coreset.to("cpu").check(n)
+        return replace(self, coreset=replace(own, stats={**bare_stats(len(own)), **own.stats}))
 
 
 class Selector(Protocol):
