@@ -17,7 +17,8 @@ def perturb_allocated(
         model, x, y: see `Objective.perturb`; x [B, ...].
         strong: [B] bool, as `AdversarialCoreset.strong` returns it.
         objective, cheap: whose `perturb` to use, such as PGD with many steps and with one. The loss should be the same
-            objective's for the whole batch.
+            objective's for the whole batch; `FGSMPGI`, whose loss is about the batch that its own `perturb` saw last,
+            does not go with this.
         options: for both `perturb`; tensors of length B ([B] sample numbers as `index`) are split like x.
 
     Raises:

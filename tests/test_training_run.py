@@ -10,7 +10,7 @@ from acs_fast.cli.main import main
 from acs_fast.objectives import OBJECTIVES
 from acs_fast.training import checkpoint, report, run
 from acs_fast.training.comparison import summarise
-from acs_fast.training.config import DEFAULT_COMPARISON, METHODS, RunConfig
+from acs_fast.training.config import CLASSICS, METHODS, RunConfig
 from benchmarks.experiments.table import DEFAULT
 
 SIZE = ["--limit", "120", "--width", "2", "--batch-size", "32", "--epochs", "6", "--period", "2", "--quiet"]
@@ -51,7 +51,7 @@ def test_one_run_writes_everything(tmp_path, capsys):
 def test_comparison_table_and_picture(tmp_path, capsys):
     assert train(tmp_path / "out", "--compare", "--seeds", "2") == 0
     out = capsys.readouterr().out
-    for method in DEFAULT_COMPARISON:
+    for method in CLASSICS:
         assert re.search(rf"^{method} +\d+\.\d ± \d+\.\d +\d+\.\d ± ", out, re.MULTILINE), method
     content = json.loads((tmp_path / "out" / "report.json").read_text())
     rows = {r["method"]: r for r in content["rows"]}
@@ -205,11 +205,26 @@ def test_bad_options_are_named_and_nothing_is_left(tmp_path, capsys, options, me
     assert not (tmp_path / "out").exists()
 
 
-def test_overwriting_checks_first_and_spares_other_files(tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--fraction", "0"], "fraction must be finite"),
+        (["--compare", "random", "soft-loss", "--warm-start", "0.95"], "warm_start and cool_down must leave room"),
+        (["--fraction", "0.01"], "at least one sample for each of the 10 classes"),
+        (["--refresh", "train", "--selection-steps", "1"], "a selection attacks nothing"),
+        (["--refresh", "train", "--selector", "low-input"], "needs gradients at the input"),
+    ],
+)
+def test_overwriting_checks_first(tmp_path, capsys, options, message):
+    assert train(tmp_path) == 0
+    assert train(tmp_path, "--overwrite", *options) == 2
+    assert message in capsys.readouterr().err
+    assert (tmp_path / "craig-seed0" / "result.json").exists()
+
+
+def test_overwriting_spares_other_files(tmp_path):
     assert train(tmp_path) == 0
     (tmp_path / "notes.txt").write_text("mine")
-    assert train(tmp_path, "--overwrite", "--fraction", "0") == 2
-    assert (tmp_path / "craig-seed0" / "result.json").exists()
     assert train(tmp_path, "--overwrite", "--selector", "random") == 0
     assert not (tmp_path / "craig-seed0").exists()
     assert (tmp_path / "notes.txt").read_text() == "mine"
@@ -291,4 +306,9 @@ def test_summary_uses_every_seed():
     assert rows[0].clean == pytest.approx((80.0, 14.142), abs=1e-3)
     assert rows[1].speedup == pytest.approx(15.0 / 2.5)
     assert report.table(rows).splitlines()[2].startswith("full ")
-    assert set(METHODS) >= set(DEFAULT_COMPARISON)
+
+
+def test_comparisons_hold_the_selector_and_the_controls():
+    assert set(METHODS) >= set(CLASSICS)
+    assert RunConfig().comparison == ["full", "full-short", "importance", "craig", "gradmatch", "random", "random-fixed"]
+    assert RunConfig(method="craig").comparison == list(CLASSICS)

@@ -16,11 +16,12 @@ from acs_fast.cli.devices import device_of
 from acs_fast.objectives import OBJECTIVES
 from acs_fast.ops import backends
 from acs_fast.selectors import GRANULARITIES, SELECTORS
-from acs_fast.training import checkpoint, models, report
+from acs_fast.training import checkpoint, report
 from acs_fast.training.comparison import compare, run_one, summarise
-from acs_fast.training.config import AUTO, DEFAULT_COMPARISON, METHODS, RunConfig
+from acs_fast.training.config import AUTO, CLASSICS, METHODS, RunConfig
 from acs_fast.training.data import Splits, load
 from acs_fast.training.models import MODELS
+from acs_fast.training.run import Run
 
 INTERRUPTED = 130
 JOB = "job.json"  # what an output folder was begun with
@@ -37,8 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--objective", choices=OBJECTIVES, default="atta",
         help="attack and loss (default: atta, one step from where the sample's last attack ended)")  # fmt: skip
     add("--eps", type=float, help="radius of the attack in pixels of [0, 1] (default: usual for the data)")
-    add("--alpha", type=float, help="step of the attack (default: 2.5 eps / steps)")
-    add("--steps", type=int, default=10, help="steps of the training attack (default: 10)")
+    add("--alpha", type=float, help="step of an attack of several steps (default: 2.5 eps / steps)")
+    add("--steps", type=int, default=10,
+        help=f"steps of the training attack, for {', '.join(_taking('steps'))} (default: 10)")  # fmt: skip
     add("--beta", type=float, default=6.0, help="weight of the divergence, for trades and mart (default: 6)")
     add("--bound", type=float, default=0.5, help="radius of the perceptual attack, for perceptual (default: 0.5)")
     add("--selector", choices=["full", *SELECTORS], default="importance", help="what coreset epochs train on")
@@ -53,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="(first) seed")
     add("--seeds", type=int, default=1, help="number of seeds (default: 1)")
     add("--compare", nargs="*", metavar="METHOD",
-        help=f"compare methods: {', '.join(METHODS)} (default: {', '.join(DEFAULT_COMPARISON)})")  # fmt: skip
+        help=f"compare methods: {', '.join(METHODS)} (default: the --selector, {', '.join(CLASSICS)})")  # fmt: skip
     add("--selection-steps", type=int, metavar="N", help="attack steps while selecting (default: as in training)")
     add("--warm-perturbations", action="store_true",
         help="attacks of a selection begin where the sample's last one ended")  # fmt: skip
@@ -120,17 +122,21 @@ def _new(arguments: argparse.Namespace) -> tuple[Path, dict[str, Any], Splits]:
         raise ValueError(f"--compare takes {', '.join(METHODS)}; got {', '.join(unknown)}")
     splits = load(arguments.data, arguments.limit)
     config = _config(arguments, splits)
-    models.build(config.model, splits.train.x[:2], splits.classes, config.width)
-    backends.chosen("facility_location", config.backend, device_of(arguments.device))
-    config.engine.check(device_of(arguments.device))
-    job = {
-        "config": config.as_dict(), "seeds": arguments.seeds,
-        "methods": None if methods is None else list(methods or DEFAULT_COMPARISON),
-    }  # fmt: skip
+    device = device_of(arguments.device)
+    backends.chosen("facility_location", config.backend, device)
+    methods = None if methods is None else methods or config.comparison
+    for method in methods or [config.method]:  # a run refuses what does not go together
+        Run(config.with_method(method, config.seed), splits, folder, device, show_progress=False)
+    job = {"config": config.as_dict(), "seeds": arguments.seeds, "methods": methods}
     _remove_run(folder)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint.write_json(folder / JOB, job)
     return folder, job, splits
+
+
+def _taking(option: str) -> list[str]:
+    """The objectives that an option is for."""
+    return [name for name, entry in OBJECTIVES.items() if option in entry.takes]
 
 
 def _remove_run(folder: Path) -> None:

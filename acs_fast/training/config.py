@@ -18,7 +18,7 @@ METHODS = {
     **SELECTORS,
 }
 AUTO = "auto"
-DEFAULT_COMPARISON = ("full", "full-short", "craig", "gradmatch", "random", "random-fixed")
+CLASSICS = ("full", "full-short", "craig", "gradmatch", "random", "random-fixed")
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,11 @@ class RunConfig:
         chosen = selector(self.method, self.granularity, self.batch_size, self.backend)
         at_input = getattr(chosen, "needs_input_norms", False)
         return "attack" if attacked or own_loss or at_input else "train"
+
+    @property
+    def comparison(self) -> list[str]:
+        """What a comparison holds where nothing is said: the method itself, CRAIG, GradMatch and the controls."""
+        return list(dict.fromkeys((*CLASSICS[:2], self.method, *CLASSICS[2:])))
 
     def with_method(self, method: str, seed: int) -> RunConfig:
         return replace(self, method=method, seed=seed)

@@ -73,8 +73,17 @@ class Experiment:
     digits: Mapping[str, Any] = field(default_factory=dict)
 
     def on(self, data: str) -> Experiment:
-        """The experiment with the base for these data."""
-        return replace(self, base={**self.base, **self.digits}) if data == "digits" else self
+        """The experiment with the base for these data; variants with epochs of their own keep their share of it."""
+        if data != "digits":
+            return self
+        base = {**self.base, **self.digits}
+        longer = base["epochs"] / self.base["epochs"]
+        scaled = [
+            replace(v, overrides={**v.overrides, "epochs": round(longer * v.overrides["epochs"])})
+            if "epochs" in v.overrides else v
+            for v in self.variants
+        ]  # fmt: skip
+        return replace(self, base=base, variants=tuple(scaled))
 
 
 @dataclass

@@ -152,6 +152,8 @@ def test_digits_train_on_the_whole_published_schedule():
     digits, clothes = experiment.on("digits").base, experiment.on("fashion-mnist").base
     assert (digits["epochs"], digits["period"]) == (120, 20)
     assert digits["epochs"] / digits["period"] == clothes["epochs"] / clothes["period"]
+    default = {data: EXPERIMENTS["E7"].on(data).variants[1].overrides["epochs"] for data in ("digits", "fashion-mnist")}
+    assert default["digits"] / default["fashion-mnist"] == 120 / 30  # of the same length relative to full training
 
 
 def test_same_seconds_follow_the_measured_cost():
