@@ -139,14 +139,16 @@ def measured_how(results: Results) -> str:
     size = f"{config['limit']} images to train and validate on" if config["limit"] else "all images"
     return (
         f"{results.data}, {size}, {model}, {config['epochs']} epochs (full training), batches of "
-        f"{config['batch_size']}. Mean and 95 % confidence interval of the mean over seeds (Student's t). Robust: test "
-        f"accuracy of the best weights by validation (EMA) under PGD-{config['test_steps']} with "
-        f"{config['test_restarts']} restart(s) on {config['test_limit']} images, the same for all runs; the last "
-        "weights, and the last EMA weights, beside it. Training: seconds of attacks and steps; selection: attack pass, "
-        "gradients and the selection itself; speed-up: full training's seconds over the sum of both. Gradient error: "
-        "of the weighted last-layer gradient, relative, mean over selections; gradient variance: its expected square "
-        "over redraws at the first selection, at weights that all methods share. Where gradients come from training "
-        "passes, both are relative to the sum over these passes, which is smaller: compare them only with one another."
+        f"{config['batch_size']}. With schedules of one length, coresets, random subsets and the shorter schedule "
+        "train on the same number of samples and not for the same time, unless the label says so. Mean and 95 % "
+        "confidence interval of the mean over seeds (Student's t). Robust: test accuracy of the best weights by "
+        f"validation (EMA) under PGD-{config['test_steps']} with {config['test_restarts']} restart(s) on "
+        f"{config['test_limit']} images, the same for all runs; the last weights, and the last EMA weights, beside it. "
+        "Training: seconds of attacks and steps; selection: attack pass, gradients and the selection itself; speed-up: "
+        "full training's seconds over the sum of both. Gradient error: of the weighted last-layer gradient, relative, "
+        "mean over selections; gradient variance: its expected square over redraws at the first selection, at weights "
+        "that all methods share. Where gradients come from training passes, both are relative to the sum over these "
+        "passes, which is smaller: compare them only with one another."
     )
 
 
