@@ -83,10 +83,10 @@ class AdversarialCoreset:
             before each step, in train mode (batch norm, dropout) and with augmentation; samples outside the coreset
             keep those of the last full epoch. The features and logits of every sample stay on the model's device, R
             (C + D) numbers each and as many again while selecting, and are part of `state_dict`.
-        allocate: every epoch trains on the full data, and only the coreset gets the strong attack: see `strong` and
-            `perturb_allocated`. No epoch is skipped; with refresh="train" none is a refresh either, since all samples
-            are observed in every epoch. Mini-batches of `batch_size` hold samples of the coreset or none, as long as
-            there are enough, so that a batch costs one kind of attack.
+        allocate: every epoch trains on the full data, and in coreset epochs only the coreset gets the strong attack:
+            see `strong` and `perturb_allocated`. No epoch is skipped; with refresh="train" none is a refresh either,
+            since all samples are observed in every epoch. Mini-batches of `batch_size` hold samples of the coreset or
+            none, as long as there are enough, so that a batch costs one kind of attack.
         cool_down: see `Schedule`; by default that of the selector, which is 0 but for soft pruning.
         show_progress: draw progress bars on long passes.
 
@@ -233,11 +233,11 @@ class AdversarialCoreset:
     def strong(self, index: Tensor) -> Tensor:
         """[B] bool on the device of `index`: which of these samples of an epoch get the strong attack.
 
-        With `allocate` those of the coreset in coreset epochs, none in warm start and cool-down; otherwise all.
+        With `allocate` those of the coreset in coreset epochs; otherwise all.
         """
         chosen = self._allocated(self._plan.epoch)
         if chosen is None:
-            return torch.full(index.shape, not self.allocate, device=index.device)
+            return torch.ones(index.shape, dtype=torch.bool, device=index.device)
         return torch.isin(index, chosen.to(index.device))
 
     def weights(self, index: Tensor, normalize: str = "coreset") -> Tensor:

@@ -172,6 +172,23 @@ def test_transferred_attacks_go_on_where_the_sample_was_left(model, batch, norm,
     torch.testing.assert_close(objective.perturb(model, x, y, index=index), again, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_resting_attacks_stay_where_the_sample_was_left(model, batch, norm):
+    x, y = batch
+    objective = acs.ATTA(0.1, 0.03, norm=norm, seed=3)
+    resting, index = objective.resting(), torch.arange(len(x)) + 7
+    left = objective.perturb(model, x[:5], y[:5], index=index[:5])
+    found = resting.perturb(model, x, y, index=index)
+    torch.testing.assert_close(found[:5], left)
+    assert not torch.equal(found[5:], x[5:])  # a first visit is an attack
+    assert torch.equal(resting.perturb(model, x, y, index=index), found)
+    moved = objective.perturb(model, x, y, index=index)
+    assert not torch.equal(moved, found)
+    torch.testing.assert_close(resting.perturb(model, x, y, index=index), moved)
+    with pytest.raises(ValueError, match=r"index must be int64 of shape \[3\]"):
+        resting.perturb(model, x[:3], y[:3], index=index)
+
+
 def test_transferred_attacks_resume_from_their_state(model, batch):
     x, y = batch
     first, second = acs.ATTA(0.1, seed=3), acs.ATTA(0.1, seed=4)

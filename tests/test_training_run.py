@@ -66,11 +66,11 @@ def test_comparison_table_and_picture(tmp_path, capsys):
 def test_defaults_are_the_configuration_of_the_experiments(tmp_path):
     """The command line, the settings of a run and the table of experiments say the same."""
     assert main(["train", *SIZE, "--output", str(tmp_path)]) == 0
-    result = json.loads(next(tmp_path.glob("importance-seed0/result.json")).read_text())
+    result = json.loads(next(tmp_path.glob("craig-strata-seed0/result.json")).read_text())
     ran, own = result["config"], RunConfig().as_dict()
     given = {"limit", "width", "batch_size", "epochs", "period", "eps", "alpha"}
     assert {k: v for k, v in ran.items() if k not in given} == {k: v for k, v in own.items() if k not in given}
-    resolved = {"refresh": RunConfig().selection["refresh"]}
+    resolved = {k: RunConfig().selection[k] for k in ("refresh", "allocate")}
     assert {k: {**own, **resolved}[k] for k in DEFAULT} == DEFAULT
     assert result["gradient_error"] > 0
     assert result["seconds"]["selection"] < result["seconds"]["attack"]
@@ -94,10 +94,12 @@ def test_selections_come_from_training_passes_where_they_can(settings, refresh):
 
 
 def test_a_shorter_schedule_costs_as_many_passes_as_an_allocated_one():
-    """20 epochs, 10 of them with PGD-9 for a quarter: 2.5 times the data at 10 passes, 17.5 times at 2."""
+    """20 epochs with PGD-9, 10 of them for a quarter: 12.5 times the data at 10 passes, 7.5 times at 2."""
     config = RunConfig(objective="pgd", steps=9, allocate=True, epochs=20, warm_start=0.5, fraction=0.25)
     assert config.schedule.kinds == ("full",) * 10 + ("coreset",) * 10
-    assert config.short_epochs == round(2.5 + 17.5 * 0.2)
+    assert config.short_epochs == round(12.5 + 7.5 * 0.2)
+    rests = RunConfig(objective="atta", allocate=True, epochs=20, warm_start=0.5, fraction=0.2)
+    assert rests.short_epochs == round(12 + 8 * 0.5)  # with ATTA two passes against one
 
 
 @pytest.mark.parametrize("stop", [0, 1, 4])
@@ -209,7 +211,10 @@ def test_bad_options_are_named_and_nothing_is_left(tmp_path, capsys, options, me
     ("options", "message"),
     [
         (["--fraction", "0"], "fraction must be finite"),
-        (["--compare", "random", "soft-loss", "--warm-start", "0.95"], "warm_start and cool_down must leave room"),
+        (
+            ["--compare", "random", "soft-loss", "--warm-start", "0.95", "--epochs", "20"],
+            "warm_start and cool_down must leave room",
+        ),
         (["--fraction", "0.01"], "at least one sample for each of the 10 classes"),
         (["--refresh", "train", "--selection-steps", "1"], "a selection attacks nothing"),
         (["--refresh", "train", "--selector", "low-input"], "needs gradients at the input"),
@@ -288,7 +293,7 @@ def test_doctor(capsys):
 
 
 def test_short_schedule_costs_the_same():
-    config = RunConfig(epochs=30, fraction=0.3, warm_start=0.3)
+    config = RunConfig(objective="pgd", epochs=30, fraction=0.3, warm_start=0.3)
     assert config.short_epochs == round(0.3 * 30)
     assert config.with_method("full-short", 1).selection["epochs"] == 9
 
@@ -310,5 +315,5 @@ def test_summary_uses_every_seed():
 
 def test_comparisons_hold_the_selector_and_the_controls():
     assert set(METHODS) >= set(CLASSICS)
-    assert RunConfig().comparison == ["full", "full-short", "importance", *CLASSICS[2:]]
+    assert RunConfig().comparison == ["full", "full-short", "craig-strata", *CLASSICS[2:]]
     assert RunConfig(method="craig").comparison == list(CLASSICS)

@@ -43,12 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"steps of the training attack, for {', '.join(_taking('steps'))} (default: 10)")  # fmt: skip
     add("--beta", type=float, default=6.0, help="weight of the divergence, for trades and mart (default: 6)")
     add("--bound", type=float, default=0.5, help="radius of the perceptual attack, for perceptual (default: 0.5)")
-    add("--selector", choices=["full", *SELECTORS], default="importance", help="what coreset epochs train on")
+    add("--selector", choices=["full", *SELECTORS], default="craig-strata",
+        help="what coreset epochs attack or train on (default: craig-strata)")  # fmt: skip
     add("--granularity", choices=GRANULARITIES, default="class")
     add("--fraction", type=float, default=0.5, help="size of the coreset in (0, 1] (default: 0.5)")
-    add("--epochs", type=int, default=60, help="default: 60, which visit as many samples as 30 of full data")
+    add("--epochs", type=int, default=32, help="default: 32")
     add("--period", type=int, default=5, help="epochs between selections (default: 5)")
-    add("--warm-start", type=float, default=0.2, help="share of the epochs before the first coreset (default: 0.2)")
+    add("--warm-start", type=float, default=0.1, help="share of the epochs before the first coreset (default: 0.1)")
     add("--batch-size", type=int, default=128)
     add("--lr", type=float, default=0.1, help="highest learning rate (default: 0.1)")
     add("--ema", type=float, default=0.99, help="decay of the averaged weights (default: 0.99)")
@@ -64,8 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--refresh", choices=(AUTO, *REFRESHES), default=AUTO,
         help="attack: a selection attacks its candidates; train: it uses what training passes showed "
         "(default: train where possible)")  # fmt: skip
-    add("--allocate", action="store_true",
-        help="train on everything: the strong attack for the coreset, one step for the rest")  # fmt: skip
+    add("--allocate", action=argparse.BooleanOptionalAction, default=None,
+        help="train on everything: the strong attack for the coreset, one step for the rest, and with atta no step for "
+        "the rest (default: with atta only)")  # fmt: skip
     add("--cool-down", type=float, metavar="SHARE",
         help="share of the epochs at the end for full data (default: 0.125 for soft-*, else 0)")  # fmt: skip
     add("--backend", default="auto", help="backend of the selection (see `acs-fast doctor`)")

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from acs_fast.objectives.base import CrossEntropy, Objective
 from acs_fast.objectives.sample_memory import SampleMemory, checked_index
 from acs_fast.objectives.standard import PGD
 
@@ -60,6 +61,14 @@ class ATTA(PGD):
         self._memory.write(index, (x_adv - x).detach())
         return x_adv
 
+    def remembered(self, x: Tensor, index: Tensor) -> Tensor:
+        """[B, ...] adversarial examples of the samples `index` [B] as they were left; NaN where there are none."""
+        return self._ball.project(x + self._memory.read(index, torch.full_like(x, torch.nan)), x)
+
+    def resting(self) -> Objective:
+        """The same objective without a step for samples that it has attacked before; see `RestingATTA`."""
+        return RestingATTA(self)
+
     def state_dict(self) -> dict[str, Any]:
         """The random state and the perturbations, for bit-identical resumption."""
         return {"random": super().state_dict(), "perturbations": self._memory.state()}
@@ -67,3 +76,27 @@ class ATTA(PGD):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state["random"])
         self._memory.load(state["perturbations"])
+
+
+class RestingATTA(CrossEntropy):
+    """Adversarial examples as an `ATTA` left them, at no cost; a sample's first visit is one of that attack.
+
+    With `perturb_allocated` it is the cheap attack beside that `ATTA`: the coreset's perturbations move on, all others
+    are used once more. It has no state of its own.
+
+    Args:
+        attack: whose perturbations to use.
+    """
+
+    def __init__(self, attack: ATTA) -> None:
+        super().__init__()
+        self._atta = attack
+
+    def perturb(self, model: nn.Module, x: Tensor, y: Tensor, *, index: Tensor | None = None) -> Tensor:
+        if index is None:
+            return self._atta.perturb(model, x, y)
+        left = self._atta.remembered(x, checked_index(index, len(x)))
+        new = left.flatten(1).isnan().any(1)
+        if bool(new.any()):
+            left[new] = self._atta.perturb(model, x[new], y[new], index=index[new.to(index.device)])
+        return left

@@ -7,7 +7,7 @@ from typing import Any
 
 from acs_fast.adversarial_coreset import REFRESHES
 from acs_fast.checks import check_choice, check_count, check_number
-from acs_fast.objectives import OBJECTIVES, Objective, build_objective
+from acs_fast.objectives import ATTA, OBJECTIVES, Objective, build_objective
 from acs_fast.schedule import Schedule
 from acs_fast.selectors import GRANULARITIES, SELECTORS, selector
 from acs_fast.training.engine import Engine
@@ -28,7 +28,9 @@ class RunConfig:
     Attributes:
         selection_steps: steps of the attack while selecting; None for those of training.
         refresh: see `AdversarialCoreset`; "auto" is "train" wherever that is possible and no attack is asked for.
-        warm_perturbations, pool, allocate, cool_down: see `AdversarialCoreset`.
+        warm_perturbations, pool, cool_down: see `AdversarialCoreset`.
+        allocate: see there; None for "where the objective remembers its attacks" (`ATTA`), since the others then cost
+            no attack at all.
     """
 
     data: str = "digits"
@@ -41,12 +43,12 @@ class RunConfig:
     steps: int = 10
     beta: float = 6.0
     bound: float = 0.5
-    method: str = "importance"
+    method: str = "craig-strata"
     granularity: str = "class"
     fraction: float = 0.5
-    epochs: int = 60
+    epochs: int = 32
     period: int = 5
-    warm_start: float = 0.2
+    warm_start: float = 0.1
     batch_size: int = 128
     learning_rate: float = 0.1
     momentum: float = 0.9
@@ -57,7 +59,7 @@ class RunConfig:
     warm_perturbations: bool = False
     pool: float | None = None
     refresh: str = AUTO
-    allocate: bool = False
+    allocate: bool | None = None
     cool_down: float | None = None
     backend: str = "auto"
     channels_last: bool = True
@@ -91,12 +93,27 @@ class RunConfig:
         """
         if "steps" not in OBJECTIVES[self.objective].takes:
             raise ValueError(
-                f"selection_steps and allocate need an objective with attack steps (pgd, pgd-l2, trades, mart, "
-                f"perceptual); got {self.objective!r}"
+                "selection_steps and allocate need an objective with attack steps (pgd, pgd-l2, trades, mart, "
+                f"perceptual), allocate takes atta too; got {self.objective!r}"
             )
         check_count("selection_steps", steps, low=1)
         alpha = min(self.alpha * self.steps / steps, 1.25 * self.eps)
         return build_objective(self.objective, {**self.as_dict(), "steps": steps, "alpha": alpha})
+
+    def build_cheap(self, objective: Objective) -> Objective:
+        """What samples outside the coreset get with `allocate`: a step, or where `objective` remembers attacks, none.
+
+        Raises:
+            ValueError: the objective has neither steps to choose nor a memory.
+        """
+        return objective.resting() if isinstance(objective, ATTA) else self.build_cheaper(1)
+
+    @property
+    def allocates(self) -> bool:
+        """`allocate`, or what it means where it is None."""
+        if self.allocate is not None:
+            return self.allocate
+        return self.objective == "atta" and self.granularity != "batch"
 
     @property
     def engine(self) -> Engine:
@@ -118,22 +135,23 @@ class RunConfig:
             "selector": self.method, "fraction": self.fraction, "epochs": self.epochs, "warm_start": self.warm_start,
             "granularity": self.granularity, "selection_objective": cheaper,
             "warm_perturbations": self.warm_perturbations, "pool": self.pool, "refresh": self._resolved_refresh,
-            "allocate": self.allocate, "cool_down": self.cool_down, **common,
+            "allocate": self.allocates, "cool_down": self.cool_down, **common,
         }  # fmt: skip
 
     @property
     def schedule(self) -> Schedule:
         """Of the coreset method; see `AdversarialCoreset`."""
         cool_down = 0.0 if self.cool_down is None else self.cool_down
-        return Schedule(self.epochs, self.period, self.warm_start, self.fraction, cool_down, whole=self.allocate)
+        return Schedule(self.epochs, self.period, self.warm_start, self.fraction, cool_down, whole=self.allocates)
 
     @property
     def short_epochs(self) -> int:
         """Full-data epochs at the cost of the coreset schedule: as many samples, or with `allocate` as many passes."""
-        if not self.allocate:
+        if not self.allocates:
             return max(1, round(self.schedule.cost))
-        strong, cheap = self.steps + 1, 2  # forward and backward, of the attack's steps and of the loss
-        chosen = self.fraction * self.schedule.kinds.count("coreset")
+        rests = self.objective == "atta"
+        strong, cheap = (2, 1) if rests else (self.steps + 1, 2)  # passes of the attack's steps and of the loss
+        chosen = self.epochs - (1.0 - self.fraction) * self.schedule.kinds.count("coreset")
         return max(1, round(chosen + (self.epochs - chosen) * cheap / strong))
 
     def _check_selection(self) -> None:
@@ -142,8 +160,8 @@ class RunConfig:
         check_choice("refresh", self.refresh, (AUTO, *REFRESHES))
         if self.selection_steps is not None:
             self.build_cheaper(self.selection_steps)
-        if self.allocate:
-            self.build_cheaper(1)
+        if self.allocates:
+            self.build_cheap(self.build_objective())
         if self.refresh == "train" and self.compile:
             raise ValueError("refresh='train' watches the model's head while training, which compile=True would miss")
         if self.method in SELECTORS:

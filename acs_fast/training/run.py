@@ -64,7 +64,7 @@ class Run:
             self.model.parameters(), config.learning_rate, config.momentum, weight_decay=config.weight_decay
         )
         self.objective = config.build_objective()
-        self.cheap = config.build_cheaper(1) if config.allocate else None
+        self.cheap = config.build_cheap(self.objective) if config.allocates else None
         data = TensorDataset(splits.train.x, splits.train.y)
         self.coreset = AdversarialCoreset(
             self.runnable,
@@ -254,7 +254,7 @@ class Run:
         `allocate`, whose epochs cost something else.
         """
         epochs, visited = sum(e["kind"] == "coreset" for e in self.log), sum(e["samples"] for e in self.log)
-        if not epochs or self.config.allocate:
+        if not epochs or self.config.allocates:
             return None
         full_epoch = (seconds["attack"] + seconds["step"]) / visited * len(self.splits.train)
         return float(1.0 - seconds["selection"] / epochs / full_epoch)
