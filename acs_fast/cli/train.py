@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--selector", choices=["full", *SELECTORS], default="craig-strata",
         help="what coreset epochs attack or train on (default: craig-strata)")  # fmt: skip
     add("--granularity", choices=GRANULARITIES, default="class")
-    add("--fraction", type=float, default=0.5, help="size of the coreset in (0, 1] (default: 0.5)")
-    add("--epochs", type=int, default=32, help="default: 32")
+    add("--fraction", type=float, default=0.25, help="size of the coreset in (0, 1] (default: 0.25)")
+    add("--epochs", type=int, default=34, help="default: 34")
     add("--period", type=int, default=5, help="epochs between selections (default: 5)")
     add("--warm-start", type=float, default=0.1, help="share of the epochs before the first coreset (default: 0.1)")
     add("--batch-size", type=int, default=128)

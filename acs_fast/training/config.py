@@ -45,8 +45,8 @@ class RunConfig:
     bound: float = 0.5
     method: str = "craig-strata"
     granularity: str = "class"
-    fraction: float = 0.5
-    epochs: int = 32
+    fraction: float = 0.25
+    epochs: int = 34
     period: int = 5
     warm_start: float = 0.1
     batch_size: int = 128
