@@ -65,12 +65,12 @@ class AdversarialCoreset:
         backend: see `facility_location`.
         rank, world_size: this process's share of the samples under distributed training. Every rank selects, and where
             a `torch.distributed` process group of that size is running, all go on with what rank 0 found: call `step`
-            on every rank. Objectives that remember samples (`ATTA`, `FGSMPGI`) remember what their own rank saw.
+            on every rank. What is random in a selection's attacks then comes from `seed` and the epoch alone.
+            Objectives that remember samples (`ATTA`, `FGSMPGI`) remember what their own rank saw.
         report_error: also measure the gradient error of selectors that need no gradients; takes an attack pass, whose
             seconds count as "diagnostics" and not as selection.
         selection_objective: what to attack with, and whose loss to take gradients of, while selecting; by default
-            `objective`. Usually the same with fewer attack steps. What is random in a selection's attacks comes from
-            `seed` and the epoch alone.
+            `objective`. Usually the same with fewer attack steps.
         warm_perturbations: begin the attacks of a selection where the sample's last one ended, in a selection or in
             training (see `remember`); keeps one perturbation of the size of an image for each sample. Needs an
             objective that `takes_start`, and data that look the same at every visit.
@@ -412,7 +412,7 @@ class AdversarialCoreset:
         seconds["total"] = time.perf_counter() - start
         due = self.schedule.selection_due(epoch)
         if self.report_error and taken is None and self._chooser.design is None and due:
-            taken = self._attack_pass(candidates, seed)
+            taken = self._attacked(candidates, seed)
         if taken is not None:
             coreset.stats.update(self._chooser.measured(candidates, taken, coreset, seed, redraw=due))
             seconds["diagnostics"] = time.perf_counter() - start - seconds["total"]
@@ -439,8 +439,12 @@ class AdversarialCoreset:
 
     def _take(self, candidates: Candidates, seed: int) -> Extraction:
         if self._factors is None:
-            return self._attack_pass(candidates, seed)
+            return self._attacked(candidates, seed)
         return self._factors.taken(candidates.members, self._all_labels()[candidates.members])
+
+    def _attacked(self, candidates: Candidates, seed: int) -> Extraction:
+        """An attack pass; ranks, whose objectives have used different random numbers, begin it with the same ones."""
+        return self._attack_pass(candidates, seed if self.world_size > 1 else None)
 
     def _all_labels(self) -> Tensor:
         if self._labels is None:

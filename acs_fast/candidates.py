@@ -78,8 +78,8 @@ class AttackPass:
         self.batch_size, self.num_workers = batch_size, num_workers
         self.perturbations, self.input_norms = perturbations, input_norms
 
-    def __call__(self, candidates: Candidates, seed: int) -> Extraction:
-        """Attack the candidates; the seed alone decides what is random in it, whatever was attacked before."""
+    def __call__(self, candidates: Candidates, seed: int | None = None) -> Extraction:
+        """Attack the candidates; a seed alone decides what is random in it, whatever was attacked before."""
         whole = len(candidates) == len(self.view)
         view = self.view if whole else Subset(self.view, candidates.members.tolist())
         loader = DataLoader(view, batch_size=self.batch_size, num_workers=self.num_workers)

@@ -82,8 +82,9 @@ def test_selection_attacks_depend_on_seed_and_epoch_only():
         model, (x, y) = ConvNet(), images(N)
         objective = acs.PGD(0.1, 0.05, 2, seed=noise)
         coreset = acs.AdversarialCoreset(
-            model, TensorDataset(x, y), objective, "craig", 0.3, epochs=EPOCHS, warm_start=0.5, seed=seed
-        )
+            model, TensorDataset(x, y), objective, "craig", 0.3, epochs=EPOCHS, warm_start=0.5, seed=seed,
+            world_size=RANKS,
+        )  # fmt: skip
         for _ in range(used):
             objective.perturb(model, x, y)
         before = objective.state_dict()

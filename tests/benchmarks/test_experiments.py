@@ -90,7 +90,7 @@ def test_experiment_from_end_to_end_and_again(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "results" / "E1-digits.png").read_bytes()[:4] == b"\x89PNG"
     assert (tmp_path / "results" / "E4-digits.png").exists()
     kept = {p: p.stat().st_mtime_ns for p in (tmp_path / "scratch").rglob("result.json")}
-    assert len(kept) == 4
+    assert len(kept) == (3 if wanted == 6 else 4)  # with as many epochs "short" is the run of "full"
     monkeypatch.setitem(command.EXPERIMENTS, "E1", replace(TINY, variants=TINY.variants[:3]))
     assert run(tmp_path) == 0
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "scratch").rglob("result.json")} == kept
