@@ -26,7 +26,7 @@ $(VENV)/.ready: $(VENV)/.torch pyproject.toml setup.py $(wildcard csrc/*.h csrc/
 	@touch $@
 
 demo: setup
-	$(BIN)/acs-fast train --compare --objective pgd --steps 5 --fraction 0.3 --warm-start 0.3 --refresh attack \
+	$(BIN)/acs-fast train --compare --selector craig --objective pgd --steps 5 --fraction 0.3 --warm-start 0.3 --refresh attack \
 	    --seeds 3 --epochs 30 --batch-size 64 --period 10 --test-limit 300 --overwrite --output runs/demo
 
 lint: setup
