@@ -6,6 +6,7 @@ Nothing in them is typed by hand. Each case is taken from the newest results fil
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -63,24 +64,30 @@ def newest(folder: Path, device: str) -> list[Run]:
 
 
 def section(runs: list[Run], images: list[Path], base: Path) -> str:
-    """What stands between the markers."""
+    """What stands between the markers: the bars and the plots, and every table folded in below."""
     pictures = [f"![{image.stem}]({relative(image, base)})" for image in images]
-    return "\n\n".join([tables(runs), *pictures])
+    verdicts = [verdict for run in runs for verdict in bars.verdicts(run)]
+    shown = [bars_table(verdicts)] if verdicts else []
+    rest = folded("Every case, with the peers, and where it was measured", tables(runs))
+    return "\n\n".join([*shown, *pictures, rest])
+
+
+def folded(summary: str, text: str) -> str:
+    """Markdown that a reader opens with a click."""
+    return f"<details>\n<summary>{summary}</summary>\n\n{text}\n\n</details>"
 
 
 def engine_section(runs: list[Run]) -> str:
     """The training steps: bars, tables, and where they were measured."""
     verdicts = [verdict for run in runs for verdict in engine_table.verdicts(run)]
     tables = [table for run in runs for table in engine_table.tables(run)]
-    return "\n\n".join([bars_table(verdicts), *tables, engine_table.NOTES, *(footer(run) for run in runs)])
+    rest = "\n\n".join([*tables, engine_table.NOTES, *(footer(run) for run in runs)])
+    return f"{bars_table(verdicts)}\n\n{folded('Every contender, and where it was measured', rest)}"
 
 
 def tables(runs: list[Run]) -> str:
-    """Markdown: the bars, then a table for each case that is no point of a plot, then where it was measured."""
+    """Markdown: a table for each case that is no point of a plot, then where it was measured."""
     parts = []
-    verdicts = [verdict for run in runs for verdict in bars.verdicts(run)]
-    if verdicts:
-        parts.append(bars_table(verdicts))
     for run in runs:
         for case in run.cases:
             if not (case["series"] or ("",))[0].startswith("growth"):
@@ -133,13 +140,21 @@ def footer(run: Run) -> str:
     text = build if isinstance(build, str) else ", ".join(f"{k} {x}" for k, x in (build or {}).items())
     lines = [
         f"Measured {run.date[:10]} at commit {c['sha']} of {c['date']}{' with local changes' if c['dirty'] else ''}, "
-        f"after {run.tests or 'no tests'}. Machine: {m['cpu']} ({m['simd']}), {m['cores']} cores, "
+        f"after {_tests(run)}. Machine: {m['cpu']} ({m['simd']}), {m['cores']} cores, "
         f"{m['memory_gib']} GiB{gpu}, {run.threads} threads. Versions: {named}.",
         f"Compiled module: {text}." if text else "Without the compiled module.",
         f"Cases: {', '.join(case['name'] for case in run.cases)}"
         + ("." if run.complete else " (this run was interrupted; what it had finished is shown)."),
     ]
     return "\n".join(lines)
+
+
+def _tests(run: Run) -> str:
+    """What had passed before."""
+    if not run.tests:
+        return "no tests"
+    count = re.search(r"\d+ passed", run.tests)
+    return f"{run.tests.partition(':')[0]} ({count[0] if count else 'passed'})"
 
 
 def publish(readme: Path, name: str, text: str, kind: str = "benchmarks") -> None:

@@ -41,7 +41,7 @@ def publish(folder: Path, readme: Path) -> int:
         images = plots.draw(results, path.stem, folder)
         base = readme.resolve().parent
         pictures = [f"![{image.stem}]({markers.relative(image, base)})" for image in images]
-        markers.publish(readme, path.stem, "\n\n".join([section(results), *pictures]), kind="experiments")
+        markers.publish(readme, path.stem, section(results, pictures), kind="experiments")
         if results.experiment == "E1":
             _figure(results, path.stem, folder, readme)
     if not paths:
@@ -57,13 +57,14 @@ def _figure(results: Results, stem: str, folder: Path, readme: Path) -> None:
         markers.publish(readme, image.stem, f"{text}\n\nDrawn from the runs of {stem}.", kind="experiments")
 
 
-def section(results: Results) -> str:
-    """What stands between the markers, without the pictures."""
+def section(results: Results, pictures: list[str]) -> str:
+    """What stands between the markers: question, bars and pictures, and the table folded in below."""
+    whole = "\n\n".join([table(results), *notes(results)])
     parts = [
         f"**{results.experiment}: {results.title}.** {results.question}",
         bars(results),
-        table(results),
-        *notes(results),
+        *pictures,
+        markers.folded("Every method with intervals, and how it was measured", whole),
     ]
     return "\n\n".join(part for part in parts if part)
 
