@@ -96,6 +96,7 @@ def draw(rows: list[Row], config: RunConfig, data: str, path: Path) -> bool:
             label=f"{row.method}: {METHODS[row.method]}",
         )  # fmt: skip
         axes.annotate(row.method, (row.speedup, 100.0 - row.robust[0]), (7, 6), textcoords="offset points", fontsize=9)
+    axes.margins(x=0.13)
     axes.set_xlabel("Speed-up over training on the full data (training and selection time)")
     axes.set_ylabel("Robust test error under PGD-50, 10 restarts (%)")
     bars = f", bars: standard deviation over {rows[0].seeds} seeds" if rows[0].seeds > 1 else ""

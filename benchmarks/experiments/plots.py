@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiments.results import Interval, Results, error, mean, robust, seconds
+from benchmarks.experiments.results import Interval, Results, clean, error, mean, robust, seconds
 
 COLOURS = ("#c1121f", "#e85d04", "#7b2cbf", "#2a9d8f", "#1d3557", "#6c584c", "#8d99ae", "#588157", "#b5179e", "#000000")
-MARKERS = "os^DvPX<>*"
+MARKERS = "os^DvPX<*"  # one fewer than colours, so that the pairs repeat late
 
 
 def draw(results: Results, stem: str, folder: Path) -> list[Path]:
@@ -84,7 +84,10 @@ def _series(
 
 
 def _panels(results: Results, path: Path) -> Path:
-    """A panel per group: robust accuracy above, with full training as a level, and gradient error below."""
+    """A panel per group: robust accuracy above, with full training as a level; below the gradient error.
+
+    Where a candidate is judged by what it ends with, the clean accuracy stands below.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -92,16 +95,18 @@ def _panels(results: Results, path: Path) -> Path:
 
     groups = [g for g in results.groups if any(results.of(label, g) for label in results.labels(g))]
     groups = [g for g in groups if g] or groups
+    below = (clean(), "clean accuracy, %") if results.candidate else (error, "gradient error")
     size = (max(6.0, 3.4 * len(groups)), 6.4)
     figure, grid = plt.subplots(2, len(groups), figsize=size, layout="constrained", squeeze=False, sharex="col")
     for column, group in enumerate(groups):
         labels = [label for label in results.labels(group) if results.of(label, group)]
-        for row, (measure, name) in enumerate(((robust(), "robust accuracy, %"), (error, "gradient error"))):
+        for row, (measure, name) in enumerate(((robust(), "robust accuracy, %"), below)):
             panel = grid[row][column]
             _points(panel, results, group, labels, measure)
             panel.grid(alpha=0.3)
             panel.set_ylabel(name if not column else "")
-        _level(grid[0][column], mean(results.reference(results.full, group), robust()))
+            if measure is not error:
+                _level(panel, mean(results.reference(results.full, group), measure))
         grid[0][column].set_title(group or "all", fontsize=10)
     figure.suptitle(_title(results, results.experiment), fontsize=10)
     figure.savefig(path, dpi=130)
