@@ -254,9 +254,10 @@ def test_bad_checkpoints_are_named(tmp_path, capsys):
     path.write_bytes(whole[: len(whole) // 2])
     assert main(["train", "--resume", str(tmp_path), "--quiet"]) == 2
     assert f"{path}: cannot be read as a checkpoint" in capsys.readouterr().err
-    torch.save({"weights": torch.zeros(1)}, path)
-    assert main(["train", "--resume", str(tmp_path), "--quiet"]) == 2
-    assert "is no checkpoint of acs-fast train" in capsys.readouterr().err
+    for other in ({"weights": torch.zeros(1)}, {"model": {}, "config": [], "epoch": 1}, [torch.zeros(1)]):
+        torch.save(other, path)
+        assert main(["train", "--resume", str(tmp_path), "--quiet"]) == 2
+        assert "is no checkpoint of acs-fast train" in capsys.readouterr().err
     path.write_bytes(whole)
     job = json.loads((tmp_path / "job.json").read_text())
     job["config"]["learning_rate"] = 0.5
