@@ -57,10 +57,10 @@ def load(path: Path, config: dict[str, Any] | None = None) -> dict[str, Any]:
         raise CheckpointError(f"{path}: cannot be read as a checkpoint ({reason})") from error
     if not isinstance(state, dict) or not {"model", "config", "epoch"} <= state.keys():
         raise CheckpointError(f"{path}: is no checkpoint of acs-fast train")
-    if not isinstance(state["config"], dict):
-        raise CheckpointError(f"{path}: is no checkpoint of acs-fast train, its settings are unreadable")
     if config is not None:
         saved = state["config"]
+        if not isinstance(saved, dict):
+            raise CheckpointError(f"{path}: is no checkpoint of acs-fast train, its settings are unreadable")
         different = [f"{k} ({saved.get(k)!r} there, {v!r} here)" for k, v in config.items() if saved.get(k) != v]
         if different:
             raise CheckpointError(f"{path}: belongs to another run; these settings differ: {', '.join(different)}")
