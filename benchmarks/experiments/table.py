@@ -196,7 +196,7 @@ EXPERIMENTS = {
             "What do a third of full training's seconds buy, with the default and with everything else?",
             15, BASE, _e7(), candidate=CANDIDATE,
             controls=(SHORT_PGD, RANDOM, RANDOM_PGD, ONE_STEP_SECONDS, ALL_ATTA_SECONDS,
-                      RANDOM_ATTA, "trained on half, at random"),
+                      RANDOM_ATTA, "new attacks for half, at random", "trained on half, at random"),
         ),
     )
 }  # fmt: skip
