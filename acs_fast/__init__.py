@@ -1,10 +1,9 @@
 """Adversarial coreset selection for PyTorch: adversarial training on a small weighted subset."""
 
 from acs_fast.adversarial_coreset import AdversarialCoreset
-from acs_fast.allocation import perturb_allocated
 from acs_fast.coreset import Coreset
-from acs_fast.extraction import last_layer_gradients
-from acs_fast.gradients import LastLayerGradients
+from acs_fast.gradients.extract import last_layer_gradients
+from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.objectives import (
     ATTA,
     FGSM,
@@ -21,9 +20,15 @@ from acs_fast.objectives import (
     Vanilla,
     WithAttack,
 )
+from acs_fast.objectives.selective import perturb_allocated
 from acs_fast.schedule import Schedule
-from acs_fast.selection import facility_location, gradient_error, gradient_matching, pairwise_distances
-from acs_fast.selectors import gradient_variance
+from acs_fast.selection import (
+    facility_location,
+    gradient_error,
+    gradient_matching,
+    gradient_variance,
+    pairwise_distances,
+)
 from acs_fast.weighting import weighted_mean
 
 __all__ = [

@@ -13,16 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acs_fast.candidates import AttackPass, Candidates
-from acs_fast.checks import check_choice, check_count, check_number
+from acs_fast._util.checks import check_choice, check_count, check_number
+from acs_fast._util.processes import of_first_rank
 from acs_fast.choosing import Chooser
 from acs_fast.coreset import Coreset
-from acs_fast.extraction import BatchAdapter, Extraction, FeaturesFn, as_objective, unpack
-from acs_fast.objectives import Objective
-from acs_fast.objectives.sample_memory import SampleMemory
-from acs_fast.observation import FactorMemory
-from acs_fast.processes import of_first_rank
-from acs_fast.sampling import (
+from acs_fast.data.samplers import (
     CoresetBatchSampler,
     CoresetSampler,
     IndexedDataset,
@@ -31,8 +26,13 @@ from acs_fast.sampling import (
     selection_view,
     stored_labels,
 )
+from acs_fast.gradients.attack_pass import AttackPass, Candidates
+from acs_fast.gradients.extract import BatchAdapter, Extraction, FeaturesFn, as_objective, unpack
+from acs_fast.gradients.training_passes import FactorMemory
+from acs_fast.objectives import Objective
+from acs_fast.objectives.memory_bank import SampleMemory
 from acs_fast.schedule import Schedule
-from acs_fast.selectors import Resampled, Selector, epoch_seed, selector
+from acs_fast.selection import Resampled, Selector, epoch_seed, selector
 
 logger = logging.getLogger("acs_fast")
 
@@ -50,8 +50,8 @@ class AdversarialCoreset:
         model: the model being trained; see `last_layer_gradients`.
         dataset: map-style training data of (x, y) tuples or dicts, x in [0, 1].
         objective: see `last_layer_gradients`.
-        selector: a name from `acs_fast.selectors.SELECTORS` ("craig", "gradmatch", "craig-strata", "importance",
-            "random" ...), or an object like those in `acs_fast.selectors`.
+        selector: a name from `acs_fast.selection.SELECTORS` ("craig", "gradmatch", "craig-strata", "importance",
+            "random" ...), or an object like those in `acs_fast.selection`.
         fraction: size of the coreset relative to the data, in (0, 1].
         epochs, period, warm_start: see `Schedule`.
         seed: of the order of samples and of everything random in the selection.

@@ -8,12 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acs_fast.candidates import Candidates
+from acs_fast._util.randomness import derived_seed
 from acs_fast.coreset import Coreset
-from acs_fast.extraction import Extraction
-from acs_fast.randomness import derived_seed
-from acs_fast.selection import gradient_error
-from acs_fast.selectors import Choice, Design, Pool, Resampled, Selector, gradient_variance
+from acs_fast.gradients.attack_pass import Candidates
+from acs_fast.gradients.extract import Extraction
+from acs_fast.selection import Choice, Design, Pool, Resampled, Selector, gradient_error, gradient_variance
 
 VARIANCE_DRAWS = 16  # coresets that the gradient variance in the stats is taken over
 KEPT = ("seconds", "backend", "kernels", "path", "peak_bytes", "objective")  # true of every draw of a selection

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from acs_fast.checks import check_count, check_number
+from acs_fast._util.checks import check_count, check_number
 
 
 @dataclass(frozen=True)

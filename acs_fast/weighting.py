@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from acs_fast.checks import check_choice
+from acs_fast._util.checks import check_choice
 
 
 def weighted_mean(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from acs_fast import LastLayerGradients
-from acs_fast.groups import Groups, partition
+from acs_fast.selection.groups import Groups, partition
 from benchmarks.cases import Case
 from benchmarks.data import gradients
 

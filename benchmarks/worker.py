@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from acs_fast.memory import SHARE, workspace_bytes
+from acs_fast._util.memory import SHARE, workspace_bytes
 from benchmarks import problem as problems
 from benchmarks.cases import Case
 from benchmarks.peers import OPPONENTS

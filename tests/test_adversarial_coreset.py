@@ -9,9 +9,9 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import acs_fast as acs
-from acs_fast.selectors import Choice, Craig, GradMatch, batch_gradients
+from acs_fast.selection import Choice, Craig, GradMatch, batch_gradients
 from tests.helpers import ConvNet, images, make_gradients
-from tests.test_sampling import Augmented
+from tests.data.test_samplers import Augmented
 
 N = 60
 SELECTORS = ("craig", "gradmatch", "random", "random-fixed", "random-stratified")

@@ -8,7 +8,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
 
 import acs_fast as acs
-from acs_fast.processes import of_first_rank
+from acs_fast._util.processes import of_first_rank
 from tests.helpers import ConvNet, images
 
 N, RANKS, EPOCHS = 60, 2, 8

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import acs_fast as acs
 
-RECORDING = Path(__file__).with_name("data") / "recorded_runs.json"
+RECORDING = Path(__file__).with_name("recorded_runs.json")
 RUNS = {
     "craig": ("craig", "class"),
     "craig-global": ("craig", "global"),

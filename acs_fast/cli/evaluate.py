@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 from acs_fast.cli.devices import device_of
-from acs_fast.training import robustness, robustness_report
+from acs_fast.evaluation import report as robustness_report
+from acs_fast.evaluation import robustness
 from acs_fast.training.data import load
 from acs_fast.training.restore import Restored, check_fits, restore
 

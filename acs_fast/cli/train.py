@@ -15,7 +15,7 @@ from acs_fast.adversarial_coreset import REFRESHES
 from acs_fast.cli.devices import device_of
 from acs_fast.objectives import OBJECTIVES
 from acs_fast.ops import backends
-from acs_fast.selectors import GRANULARITIES, SELECTORS
+from acs_fast.selection import GRANULARITIES, SELECTORS
 from acs_fast.training import checkpoint, report
 from acs_fast.training.comparison import compare, run_one, summarise
 from acs_fast.training.config import AUTO, CLASSICS, METHODS, RunConfig

@@ -1,5 +1,6 @@
 """Training objectives: how a sample is attacked, what it then costs, and the gradient of that at the logits."""
 
+from acs_fast.objectives.atta import ATTA
 from acs_fast.objectives.base import CrossEntropy, Objective
 from acs_fast.objectives.fast import NFGSM, GradAlignFGSM
 from acs_fast.objectives.mart import MART
@@ -8,7 +9,6 @@ from acs_fast.objectives.prior_guided import FGSMPGI
 from acs_fast.objectives.registry import OBJECTIVES, build_objective
 from acs_fast.objectives.standard import FGSM, PGD, Vanilla, WithAttack
 from acs_fast.objectives.trades import TRADES
-from acs_fast.objectives.transferred import ATTA
 
 __all__ = [
     "ATTA",

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from acs_fast.checks import check_choice, check_number
+from acs_fast._util.checks import check_choice, check_number
 
 
 class Ball(Protocol):

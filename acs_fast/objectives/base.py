@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acs_fast.checks import UnitIntervalCheck, check_label_shape, check_labels
+from acs_fast._util.checks import UnitIntervalCheck, check_label_shape, check_labels
+from acs_fast._util.randomness import derived_seed
 from acs_fast.objectives.model_state import logits_of, without_ddp
-from acs_fast.randomness import derived_seed
 from acs_fast.residuals import cross_entropy_residuals
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from acs_fast.checks import check_number
+from acs_fast._util.checks import check_number
 from acs_fast.objectives.ascent import input_gradient
 from acs_fast.objectives.balls import LinfBall, ball
 from acs_fast.objectives.base import CrossEntropy

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from acs_fast.checks import check_number
+from acs_fast._util.checks import check_number
 from acs_fast.objectives.base import cross_entropy_residual, widened
 from acs_fast.objectives.standard import PGD
 from acs_fast.objectives.trades import divergence

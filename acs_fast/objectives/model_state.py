@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acs_fast.randomness import preserved_random_state
+from acs_fast._util.randomness import preserved_random_state
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acs_fast.checks import check_count, check_number
+from acs_fast._util.checks import check_count, check_number
 from acs_fast.objectives.ascent import input_gradient
 from acs_fast.objectives.balls import unfilled
 from acs_fast.objectives.base import CrossEntropy, widened

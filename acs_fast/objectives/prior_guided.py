@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acs_fast.checks import check_choice, check_number
+from acs_fast._util.checks import check_choice, check_number
 from acs_fast.objectives.ascent import input_gradient
 from acs_fast.objectives.balls import ball
 from acs_fast.objectives.base import Objective, cross_entropy_residual, widened
+from acs_fast.objectives.memory_bank import SampleMemory, checked_index
 from acs_fast.objectives.model_state import logits_of, untouched
-from acs_fast.objectives.sample_memory import SampleMemory, checked_index
 from acs_fast.objectives.standard import summed_cross_entropy
 
 PRIORS = ("batch", "epoch", "momentum")

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from acs_fast.checks import check_choice
+from acs_fast._util.checks import check_choice
+from acs_fast.objectives.atta import ATTA
 from acs_fast.objectives.base import Objective
 from acs_fast.objectives.fast import NFGSM, GradAlignFGSM
 from acs_fast.objectives.mart import MART
@@ -14,7 +15,6 @@ from acs_fast.objectives.perceptual import PerceptualAT
 from acs_fast.objectives.prior_guided import FGSMPGI
 from acs_fast.objectives.standard import FGSM, PGD, Vanilla
 from acs_fast.objectives.trades import TRADES
-from acs_fast.objectives.transferred import ATTA
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acs_fast.checks import check_count, check_labels, check_number
+from acs_fast._util.checks import check_count, check_labels, check_number
+from acs_fast._util.randomness import preserved_random_state
 from acs_fast.objectives.ascent import ascend
 from acs_fast.objectives.balls import ball
 from acs_fast.objectives.base import CrossEntropy, Objective, widened
 from acs_fast.objectives.model_state import logits_of, untouched
-from acs_fast.randomness import preserved_random_state
 
 Attack = Callable[[Tensor, Tensor], Tensor]
 

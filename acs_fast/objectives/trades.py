@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acs_fast.checks import check_count, check_number
+from acs_fast._util.checks import check_count, check_number
 from acs_fast.objectives.ascent import ascend
 from acs_fast.objectives.balls import ball, unfilled
 from acs_fast.objectives.base import Objective, widened

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from acs_fast.checks import check_choice
+from acs_fast._util.checks import check_choice
 from acs_fast.ops import compiled, device, stages
 from acs_fast.ops.schemas import LIBRARY, REFERENCE
 

@@ -83,7 +83,7 @@ def facility_location(
 
     Args:
         residuals, features: [N, R, C] and [N, R, D].
-        members, offsets, budgets: as in `acs_fast.groups.Groups`; [N], [G + 1] and [G].
+        members, offsets, budgets: as in `acs_fast.selection.groups.Groups`; [N], [G + 1] and [G].
         budget: the sum of `budgets`, k.
         workspace_bytes: a group whose distance matrix is larger is solved matrix-free.
 

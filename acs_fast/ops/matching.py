@@ -35,7 +35,7 @@ def gradient_matching(
 
     Args:
         residuals, features: [N, R, C] and [N, R, D].
-        members, offsets, budgets: as in `acs_fast.groups.Groups`; [N], [G + 1] and [G].
+        members, offsets, budgets: as in `acs_fast.selection.groups.Groups`; [N], [G + 1] and [G].
         budget: the sum of `budgets`, k.
         targets: [G, C, D (+1)] what each group's weighted sum should equal.
         ridge: weight of the squared norm of the weights, >= 0.

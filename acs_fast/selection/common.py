@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acs_fast.checks import check_finite
+from acs_fast._util.checks import check_finite
 from acs_fast.coreset import Coreset
-from acs_fast.gradients import LastLayerGradients
+from acs_fast.gradients.factored import LastLayerGradients
 
 
 class Stages:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from acs_fast._util.checks import check_choice, check_count, check_number
 from acs_fast.adversarial_coreset import REFRESHES
-from acs_fast.checks import check_choice, check_count, check_number
 from acs_fast.objectives import ATTA, OBJECTIVES, Objective, build_objective
 from acs_fast.schedule import Schedule
-from acs_fast.selectors import GRANULARITIES, SELECTORS, selector
+from acs_fast.selection import GRANULARITIES, SELECTORS, selector
 from acs_fast.training.engine import Engine
 
 METHODS = {

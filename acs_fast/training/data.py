@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from acs_fast.checks import check_count
-from acs_fast.randomness import derived_generator
+from acs_fast._util.checks import check_count
+from acs_fast._util.randomness import derived_generator
 from acs_fast.training.files import DataError, read_cifar, read_idx
 
 VALIDATION_FRACTION = 0.15

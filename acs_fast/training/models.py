@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acs_fast.checks import check_choice
+from acs_fast._util.checks import check_choice
 
 MODELS = ("small", "resnet18")
 

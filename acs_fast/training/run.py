@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, TensorDataset
 
+from acs_fast._util.progress import progress
+from acs_fast._util.randomness import derived_seed
+from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.adversarial_coreset import AdversarialCoreset
-from acs_fast.allocation import perturb_allocated
+from acs_fast.evaluation.accuracy import accuracy, overfits_catastrophically, robust_accuracy
 from acs_fast.objectives import PGD
-from acs_fast.progress import progress
-from acs_fast.randomness import derived_seed
-from acs_fast.stopwatch import Stopwatch
+from acs_fast.objectives.selective import perturb_allocated
 from acs_fast.training import checkpoint, models
 from acs_fast.training.config import RunConfig
 from acs_fast.training.data import Splits, loader_arguments
-from acs_fast.training.evaluation import accuracy, overfits_catastrophically, robust_accuracy
 from acs_fast.weighting import weighted_mean
 
 VALIDATION_STEPS = 10

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from acs_fast._util.randomness import derived_generator
 from acs_fast.coreset import Coreset
-from acs_fast.randomness import derived_generator
-from acs_fast.selection import gradient_error
-from acs_fast.selectors import Choice, Pool, Selector, selector
+from acs_fast.selection import Choice, Pool, Selector, gradient_error, selector
 
 FAULTS = {
     "shuffled-rows": "gradients read through a shuffling sampler, picks mapped back as if they were in order",

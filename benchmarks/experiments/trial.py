@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from acs_fast.checks import check_count
+from acs_fast._util.checks import check_count
+from acs_fast._util.randomness import derived_seed
+from acs_fast.evaluation.accuracy import accuracy, robust_accuracy
 from acs_fast.objectives import PGD
-from acs_fast.randomness import derived_seed
 from acs_fast.training import checkpoint
 from acs_fast.training.config import RunConfig
 from acs_fast.training.data import Splits, load
-from acs_fast.training.evaluation import accuracy, robust_accuracy
 from acs_fast.training.run import Run
 from benchmarks.experiments.faults import faulty
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from acs_fast import LastLayerGradients, gradient_error
-from acs_fast.selectors import Craig, Pool
+from acs_fast.selection import Craig, Pool
 from benchmarks import results_file
 from benchmarks.experiments import __main__ as command
 from benchmarks.experiments import code_version, data, engine, report

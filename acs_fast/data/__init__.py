@@ -1,0 +1,1 @@
+"""Data sets that number their samples, and samplers that follow the coreset."""

@@ -1,0 +1,302 @@
+"""From a model, batches and an objective to factored last-layer gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from acs_fast._util.checks import check_finite, check_floating, check_labels
+from acs_fast._util.progress import progress
+from acs_fast._util.randomness import preserved_random_state
+from acs_fast._util.stopwatch import Stopwatch
+from acs_fast.gradients.factored import LastLayerGradients
+from acs_fast.gradients.head import find_head, is_output, recorded, unwrapped
+from acs_fast.objectives import Objective, WithAttack
+from acs_fast.objectives.ascent import input_gradient
+from acs_fast.objectives.base import widened
+from acs_fast.objectives.model_state import logits_of, untouched
+from acs_fast.objectives.standard import summed_cross_entropy
+
+BatchAdapter = Callable[[Any], tuple[Tensor, Tensor]]
+FeaturesFn = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
+Attack = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
+
+IMAGE_KEYS = ("x", "image", "images", "img", "input", "inputs", "pixel_values", "data")
+LABEL_KEYS = ("y", "label", "labels", "target", "targets")
+
+
+def last_layer_gradients(
+    model: nn.Module,
+    batches: Iterable[Any],
+    objective: Any,
+    head: nn.Module | str | None = None,
+    *,
+    features_fn: FeaturesFn | None = None,
+    batch_adapter: BatchAdapter | None = None,
+    show_progress: bool = True,
+) -> LastLayerGradients:
+    """Per-sample gradients of the last linear layer at the adversarial examples of every batch.
+
+    Attacks each batch through `objective.perturb`, then takes residuals and features with the model in eval mode. The
+    model's training flags, batch-norm statistics and `.grad`, and the global random state are left as they were.
+
+    Args:
+        model: any module whose logits [B, C] come from an `nn.Linear`, also inside DataParallel,
+            DistributedDataParallel or torch.compile; called on pixels in [0, 1], on the device of its parameters.
+        batches: iterable of (x, y, ...) tuples or lists, or of dicts with usual names ("image", "label", ...).
+        objective: an `Objective`; any object with `perturb(model, x, y)` and `per_sample_loss(model, x, x_adv, y)`,
+            whose residuals then come from autograd at the logits; or a callable attack (x, y) -> x_adv, with
+            cross-entropy at its result.
+        head: the linear layer or its dotted name; found by itself where possible.
+        features_fn: for models that fit none of this: (model, x) -> (features [B, D], logits [B, C]); the head is then
+            taken to have a bias, and the objective must be an `Objective`.
+        batch_adapter: turns a batch of any other form into (x, y).
+        show_progress: draw a progress bar when it takes longer than a few seconds.
+
+    Returns:
+        N gradients in the order of the batches, on the model's device, float32 (float64 for a float64 model).
+
+    Raises:
+        ValueError: no batches, no head found, labels outside the logits, pixels outside [0, 1], or NaN or infinite
+            gradients (names the samples).
+        TypeError: batches of unknown form, or an objective that cannot be used.
+
+    Example:
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+        >>> x, y = torch.rand(5, 1, 2, 2), torch.tensor([0, 1, 2, 0, 1])
+        >>> len(last_layer_gradients(model, [(x, y)], lambda x, y: x))
+        5
+    """
+    return extract(
+        model, batches, objective, head, features_fn=features_fn, batch_adapter=batch_adapter,
+        show_progress=show_progress,
+    ).gradients  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """Gradients, what came with them, and the seconds of each stage.
+
+    Attributes:
+        labels: [N].
+        losses: [N], at the adversarial examples.
+        input_norms: [N] norms of the cross-entropy's gradient at the clean images, where asked for.
+    """
+
+    gradients: LastLayerGradients
+    labels: Tensor
+    seconds: dict[str, float] = field(default_factory=dict)
+    losses: Tensor | None = None
+    input_norms: Tensor | None = None
+
+
+def extract(
+    model: nn.Module,
+    batches: Iterable[Any],
+    objective: Any,
+    head: nn.Module | str | None = None,
+    *,
+    features_fn: FeaturesFn | None = None,
+    batch_adapter: BatchAdapter | None = None,
+    show_progress: bool = True,
+    attack: Attack | None = None,
+    input_norms: bool = False,
+    seed: int | None = None,
+) -> Extraction:
+    """`last_layer_gradients` with labels, losses and timings; same arguments, and three more.
+
+    Args:
+        attack: called as (model, x, y, number of samples that came before) in place of `objective.perturb`.
+        input_norms: also take the norm of the cross-entropy's gradient at each clean image: a pass more.
+        seed: of all that is random in the attacks, instead of the objective's own and the global random state.
+    """
+    objective = as_objective(objective)
+    adapt = batch_adapter or unpack
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    inner = unwrapped(model)
+    reader = _reader(inner, objective, head, features_fn)
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    labels: list[Tensor] = []
+    norms: list[Tensor] = []
+    count = 0
+    watch = Stopwatch(device)
+    with preserved_random_state(), untouched(model, keep_buffers=True), _seeded(objective, seed):
+        for batch in progress(batches, "gradients", enabled=show_progress):
+            given = [torch.as_tensor(t) for t in adapt(batch)]
+            x, y = (t.to(device, non_blocking=True) for t in given)
+            if not len(x):
+                continue
+            reader.prepare(x, given[1])
+            watch.start()
+            x_adv = objective.perturb(model, x, y) if attack is None else attack(model, x, y, count)
+            watch.lap("attack")
+            parts.append(reader(x, x_adv.detach(), y))
+            labels.append(y)
+            watch.lap("factors")
+            if input_norms:
+                norms.append(_input_norms(model, x, y))
+                watch.lap("input_norms")
+            count += len(x)
+    if not parts:
+        raise ValueError("batches must yield at least one sample; got none")
+    residuals, features, losses = (torch.cat(x) for x in zip(*parts, strict=True))
+    check_labels(torch.cat(labels), residuals.shape[-1], len(residuals))
+    check_finite("gradients", residuals, features)
+    gradients = LastLayerGradients(residuals, features, reader.bias)
+    return Extraction(gradients, torch.cat(labels), watch.seconds(), losses, torch.cat(norms) if norms else None)
+
+
+def _seeded(objective: Any, seed: int | None) -> AbstractContextManager[None]:
+    """Everything that attacks draw from, on one seed; the global random state is for the caller to put back."""
+    if seed is None:
+        return nullcontext()
+    torch.manual_seed(seed)
+    return objective.seeded(seed) if isinstance(objective, Objective) else nullcontext()
+
+
+def as_objective(objective: Any) -> Any:
+    """The objective itself, or one around a callable attack. Raises TypeError for anything else."""
+    if all(callable(getattr(objective, name, None)) for name in ("perturb", "per_sample_loss")):
+        return objective
+    if callable(objective):
+        return WithAttack(objective)
+    raise TypeError(
+        "objective must have perturb(model, x, y) and per_sample_loss(model, x, x_adv, y), or be a callable "
+        f"attack(x, y); got {type(objective).__name__}"
+    )
+
+
+def unpack(batch: Any) -> tuple[Tensor, Tensor]:
+    """(x, y) of a batch that is a tuple, a list or a dict.
+
+    Raises:
+        TypeError: another form, or a dict without a usual name.
+    """
+    if isinstance(batch, (tuple, list)) and len(batch) >= 2:
+        return batch[0], torch.as_tensor(batch[1])
+    if isinstance(batch, Mapping):
+        x = next((batch[k] for k in IMAGE_KEYS if k in batch), None)
+        y = next((batch[k] for k in LABEL_KEYS if k in batch), None)
+        if x is not None and y is not None:
+            return x, torch.as_tensor(y)
+        raise TypeError(
+            f"batches must have an image and a label; got keys {sorted(map(str, batch))}: use batch_adapter"
+        )
+    raise TypeError(f"batches must be (x, y) tuples, lists or dicts; got {type(batch).__name__}: use batch_adapter")
+
+
+class HeadReader:
+    """Residuals [B, R, C] and features [B, R, D] of a batch, read at the model's linear head."""
+
+    def __init__(self, model: nn.Module, objective: Any, head: nn.Module | str | None) -> None:
+        self.model, self.objective, self.wanted = model, objective, head
+        self.head: nn.Linear | None = None
+        self.closed_form = False
+
+    @property
+    def bias(self) -> bool:
+        return self.head is not None and self.head.bias is not None
+
+    def prepare(self, x: Tensor, y: Tensor) -> None:
+        """Before the attack: find the head on the first batch, and check the labels as they came."""
+        if self.head is None:
+            self.head = self._find(x)
+        if y.device.type == "cpu":  # elsewhere the check would wait for the device; all are checked at the end
+            check_labels(y, self.head.out_features, len(x))
+
+    def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Residuals, features, and losses [B]."""
+        if self.head is None:
+            raise RuntimeError("prepare must be called first")
+        with recorded(self.head, leaves=not self.closed_form) as passes:
+            if self.closed_form:
+                with torch.no_grad():
+                    for view in self.objective.views(x, x_adv):
+                        self.model(view)
+                return self.closed(tuple(passes.logits), passes.features, y)
+            with torch.enable_grad():
+                losses = self.objective.per_sample_loss(self.model, x, x_adv, y)
+                residuals, features = passes.factors(losses)
+        return *_stacked(residuals, features), widened(losses.detach())
+
+    def closed(self, logits: tuple[Tensor, ...], features: list[Tensor], y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same from the logits and features of passes that have been made, where there is a closed form."""
+        return _closed(self.objective, logits, features, y)
+
+    def _find(self, x: Tensor) -> nn.Linear:
+        """The head; a closed form holds only where its output is what the model returns, once a pass."""
+        head = find_head(self.model, x, self.wanted)
+        with recorded(head) as passes, torch.no_grad():
+            out = self.model(x)
+        if not passes.logits:
+            raise ValueError("head must be used by the model's forward pass; it was not called")
+        unchanged = len(passes.logits) == 1 and is_output(passes.logits[0], out)
+        self.closed_form = unchanged and isinstance(self.objective, Objective) and not self.objective.has_own_loss
+        return head
+
+
+class _FunctionReader:
+    """Residuals and features through the user's `features_fn`."""
+
+    bias = True
+
+    def __init__(self, model: nn.Module, objective: Any, features_fn: FeaturesFn) -> None:
+        if not isinstance(objective, Objective) or objective.has_own_loss:
+            raise TypeError(
+                "features_fn needs an acs_fast.Objective that defines loss_from_logits, since residuals come from it; "
+                f"got {type(objective).__name__}"
+            )
+        self.model, self.objective, self.features_fn = model, objective, features_fn
+
+    def prepare(self, x: Tensor, y: Tensor) -> None:
+        """Before the attack: check the labels as they came."""
+        if y.device.type == "cpu":  # elsewhere the check would wait for the device; all are checked at the end
+            with torch.no_grad():
+                check_labels(y, self.features_fn(self.model, x[:1])[1].shape[-1], len(x))
+
+    def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.no_grad():
+            outputs = [self.features_fn(self.model, view) for view in self.objective.views(x, x_adv)]
+        features, logits = [h for h, _ in outputs], tuple(z for _, z in outputs)
+        return _closed(self.objective, logits, features, y)
+
+
+def _input_norms(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """[B] norms of the cross-entropy's gradient at each image, in eval mode."""
+    with untouched(model):
+        slope = input_gradient(lambda v: summed_cross_entropy(logits_of(model, v), y), x)
+    norms: Tensor = torch.linalg.vector_norm(widened(slope).flatten(1), dim=1)
+    return norms
+
+
+def _reader(
+    model: nn.Module, objective: Any, head: nn.Module | str | None, features_fn: FeaturesFn | None
+) -> HeadReader | _FunctionReader:
+    if features_fn is None:
+        return HeadReader(model, objective, head)
+    return _FunctionReader(model, objective, features_fn)
+
+
+def _closed(
+    objective: Objective, logits: tuple[Tensor, ...], features: list[Tensor], y: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Residuals, features and losses by the objective's closed form."""
+    with torch.no_grad():
+        losses = objective.loss_from_logits(tuple(widened(z) for z in logits), y)
+    return *_stacked(objective.selection_residuals(logits, y), features), losses
+
+
+def _stacked(residuals: Tensor, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """[B, R, C] and [B, R, D] in one dtype, float32 or wider."""
+    for h in features:
+        check_floating("features", h)
+        if h.dim() != 2 or h.shape[0] != residuals.shape[0]:
+            raise ValueError(f"features must be [B, D], one row a sample; the head received {list(h.shape)}")
+    h = torch.stack(features, 1)
+    dtype = torch.promote_types(torch.promote_types(residuals.dtype, h.dtype), torch.float32)
+    return residuals.detach().to(dtype), h.detach().to(dtype)

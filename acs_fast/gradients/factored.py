@@ -1,0 +1,172 @@
+"""Per-sample gradients of the last linear layer, kept as factors: g_i = sum_a r_i^a (x) h_i^a, never multiplied out."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from acs_fast._util.checks import check_floating
+
+
+class LastLayerGradients:
+    r"""The gradients of N per-sample losses with respect to a linear head ``z = W h + b``, in factored form.
+
+    .. math:: g_i = \Big(\sum_{a \le R} r_i^a \otimes h_i^a,\; \sum_{a \le R} r_i^a\Big)
+
+    where ``r_i^a`` is the gradient of loss i at the logits of head pass a and ``h_i^a`` the head's input in that pass.
+    Behaves like a batch of N samples: ``len``, indexing by anything that keeps the first dimension, ``.to``.
+
+    Args:
+        residuals: [N, C] or [N, R, C], floating: gradients of the loss at the logits.
+        features: [N, D] or [N, R, D], same dtype and device: inputs of the head.
+        bias: whether the head has a bias, whose gradient is then part of every g_i.
+
+    Raises:
+        TypeError: a factor is no floating tensor, or their dtypes differ.
+        ValueError: shapes or devices do not fit together.
+
+    Example:
+        >>> g = LastLayerGradients(torch.randn(6, 3), torch.randn(6, 4))
+        >>> len(g), g.dense().shape, g.gram().shape, g[:2].total().shape
+        (6, torch.Size([6, 15]), torch.Size([6, 6]), torch.Size([3, 5]))
+    """
+
+    __slots__ = ("bias", "features", "residuals")
+
+    def __init__(self, residuals: Tensor, features: Tensor, bias: bool = True) -> None:
+        residuals = check_floating("residuals", residuals).detach()
+        features = check_floating("features", features).detach()
+        if residuals.dim() not in (2, 3) or features.dim() != residuals.dim():
+            raise ValueError(
+                "residuals and features must be [N, C] and [N, D], or [N, R, C] and [N, R, D]; "
+                f"got {list(residuals.shape)} and {list(features.shape)}"
+            )
+        if residuals.shape[:-1] != features.shape[:-1]:
+            raise ValueError(
+                "residuals and features must agree in all but the last dimension; "
+                f"got {list(residuals.shape)} and {list(features.shape)}"
+            )
+        if residuals.dtype != features.dtype:
+            raise TypeError(f"residuals and features must share a dtype; got {residuals.dtype} and {features.dtype}")
+        if residuals.device != features.device:
+            raise ValueError(
+                f"residuals and features must be on one device; got {residuals.device} and {features.device}"
+            )
+        self.residuals = residuals if residuals.dim() == 3 else residuals[:, None]
+        self.features = features if features.dim() == 3 else features[:, None]
+        self.bias = bool(bias)
+
+    @classmethod
+    def from_vectors(cls, vectors: Tensor) -> LastLayerGradients:
+        """Any vectors [N, P] as gradients with one class and no bias: inner products are those of the vectors."""
+        check_floating("x", vectors)
+        if vectors.dim() != 2:
+            raise ValueError(f"x must be LastLayerGradients or a tensor [N, P]; got shape {list(vectors.shape)}")
+        return cls(vectors.new_ones(vectors.shape[0], 1), vectors, bias=False)
+
+    @classmethod
+    def cat(cls, parts: Sequence[LastLayerGradients]) -> LastLayerGradients:
+        """Concatenate along the samples. Raises ValueError when `parts` is empty or they differ in `bias`."""
+        if not parts:
+            raise ValueError("parts must hold at least one LastLayerGradients; got none")
+        if len({p.bias for p in parts}) > 1:
+            raise ValueError("parts must agree in bias; got both True and False")
+        return cls(torch.cat([p.residuals for p in parts]), torch.cat([p.features for p in parts]), parts[0].bias)
+
+    def __len__(self) -> int:
+        return self.residuals.shape[0]
+
+    def __getitem__(self, index: Any) -> LastLayerGradients:
+        if isinstance(index, (int, np.integer)) or (isinstance(index, (Tensor, np.ndarray)) and index.ndim == 0):
+            number = operator.index(index)
+            if not -len(self) <= number < len(self):
+                raise IndexError(f"index {number} is out of range for {len(self)} samples")
+            index = slice(number, number + 1 or None)
+        if isinstance(index, tuple):
+            raise IndexError("index must select samples: an int, a slice, a list, or a tensor of numbers or booleans")
+        return LastLayerGradients(self.residuals[index], self.features[index], self.bias)
+
+    def __repr__(self) -> str:
+        n, r, c = self.residuals.shape
+        return (
+            f"LastLayerGradients(N={n}, R={r}, C={c}, D={self.features.shape[-1]}, bias={self.bias}, "
+            f"{self.dtype}, {self.device})"
+        )
+
+    @property
+    def _widths(self) -> tuple[int, int]:
+        return self.residuals.shape[-1], self.features.shape[-1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.residuals.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.residuals.device
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the factors."""
+        return sum(x.numel() * x.element_size() for x in (self.residuals, self.features))
+
+    def to(self, *args: Any, **kwargs: Any) -> LastLayerGradients:
+        """Like ``Tensor.to``: another device, dtype, or both."""
+        return LastLayerGradients(self.residuals.to(*args, **kwargs), self.features.to(*args, **kwargs), self.bias)
+
+    def dense(self) -> Tensor:
+        """[N, C*D (+C)]: the weight gradient row-major, then the bias gradient. For tests and small data."""
+        with full_precision(self.device):
+            weight = torch.einsum("nrc,nrd->ncd", self.residuals, self.features).flatten(1)
+        return torch.cat([weight, self.residuals.sum(1)], 1) if self.bias else weight
+
+    def gram(self, other: LastLayerGradients | None = None) -> Tensor:
+        """[N, M] inner products with the samples of `other` (default: with its own)."""
+        other = self if other is None else other
+        if self.bias != other.bias or self._widths != other._widths:
+            raise ValueError(f"other must have the same C, D and bias; got {self!r} and {other!r}")
+        r, h = _accumulable(self)
+        s, k = _accumulable(other)
+        result = r.new_zeros(len(self), len(other))
+        with full_precision(self.device):
+            for a in range(r.shape[1]):
+                for b in range(s.shape[1]):
+                    result += (r[:, a] @ s[:, b].T) * (h[:, a] @ k[:, b].T + float(self.bias))
+        return result
+
+    def squared_norms(self) -> Tensor:
+        """[N] squared Euclidean norms of the gradients."""
+        r, h = _accumulable(self)
+        with full_precision(self.device):
+            return ((r @ r.mT) * (h @ h.mT + float(self.bias))).sum((1, 2))
+
+    def total(self, weights: Tensor | None = None) -> Tensor:
+        """[C, D (+1)]: the (weighted) sum of all gradients, the bias in the last column; one small matrix product.
+
+        Args:
+            weights: [N] or None for all ones.
+        """
+        if weights is not None and weights.shape != (len(self),):
+            raise ValueError(f"weights must have shape [{len(self)}]; got {list(weights.shape)}")
+        r, h = _accumulable(self)
+        if weights is not None:
+            r = r * weights.to(r)[:, None, None]
+        with full_precision(self.device):
+            weight = r.flatten(0, 1).T @ h.flatten(0, 1)
+        return torch.cat([weight, r.sum((0, 1))[:, None]], 1) if self.bias else weight
+
+
+def full_precision(device: torch.device) -> torch.autocast:
+    """Switch autocast off, so that products of float32 stay float32 also inside a training step's autocast block."""
+    return torch.autocast(device.type, enabled=False)
+
+
+def _accumulable(g: LastLayerGradients) -> tuple[Tensor, Tensor]:
+    """The factors in a dtype that sums may be taken in: half precision becomes float32."""
+    dtype = torch.promote_types(g.dtype, torch.float32)
+    return g.residuals.to(dtype), g.features.to(dtype)

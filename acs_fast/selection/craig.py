@@ -1,0 +1,183 @@
+"""CRAIG: facility location over gradients, vectors or given distances."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from acs_fast._util.checks import check_choice, check_finite, check_floating, resolve_budget
+from acs_fast._util.memory import workspace_bytes
+from acs_fast.coreset import Coreset
+from acs_fast.gradients.factored import LastLayerGradients
+from acs_fast.ops import backends
+from acs_fast.ops.greedy import is_dense
+from acs_fast.selection.common import Stages, as_gradients, finish, peak_memory
+from acs_fast.selection.groups import partition
+
+METRICS = ("euclidean", "sqeuclidean")
+
+
+def pairwise_distances(g: LastLayerGradients | Tensor, metric: str = "euclidean", *, backend: str = "auto") -> Tensor:
+    r"""Distances between all pairs of gradients, from their factors.
+
+    .. math:: d_{ij}^2 = \|g_i\|^2 + \|g_j\|^2 - 2 \langle g_i, g_j \rangle
+
+    Args:
+        g: N gradients, or vectors [N, P].
+        metric: "euclidean", or "sqeuclidean" for its square.
+        backend: "auto", or one of "reference", "cpu", "triton", "cuda".
+
+    Returns:
+        [N, N], float32 (float64 for float64 input), symmetric; exactly zero on the diagonal and for identical samples.
+
+    Raises:
+        ValueError: NaN or infinite gradients (names the samples), or an unknown metric or backend.
+        RuntimeError: the backend is not available here.
+
+    Example:
+        >>> pairwise_distances(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
+        tensor([[0., 5.],
+                [5., 0.]])
+    """
+    check_choice("metric", metric, METRICS)
+    g = as_gradients(g)
+    name = backends.chosen("pairwise_distances", backend, g.device)
+    d: Tensor = backends.run("pairwise_distances", name, g.residuals, g.features, g.bias, metric == "sqeuclidean")
+    return d
+
+
+def facility_location(
+    x: LastLayerGradients | Tensor,
+    budget: int | float,
+    *,
+    metric: str = "euclidean",
+    groups: Tensor | None = None,
+    backend: str = "auto",
+) -> Coreset:
+    r"""CRAIG: the exact greedy minimiser of the distance from every sample to its nearest selected one.
+
+    .. math:: \min_{|S| = k} \sum_i \min_{j \in S} d(g_i, g_j)
+
+    Each pick is the sample with the largest gain, the lowest index among equals; the weight of a pick is the number of
+    samples nearest to it, the earliest pick among equally near ones. For the same distances the picks are the same on
+    every backend, whatever the number of threads.
+
+    Args:
+        x: N gradients, vectors [N, P], or with metric="precomputed" distances [N, N], where x[i, j] is what sample i
+            pays when sample j stands for it.
+        budget: k as an int in [1, N], or a fraction in (0, 1], rounded down, at least 1.
+        metric: "euclidean" (CRAIG's theory), "sqeuclidean" or "precomputed".
+        groups: [N] integers: an independent problem within each, the budget shared in proportion to the sizes by
+            largest remainder, at least one each.
+        backend: "auto", or one of "reference", "cpu", "triton", "cuda".
+
+    Returns:
+        A `Coreset` whose weights sum to N; `gains[0]` of each group counts from the largest distance in it.
+
+    Raises:
+        ValueError: NaN or infinite gradients (names the samples), a budget outside its range or smaller than the number
+            of groups, negative, infinite or non-square distances, groups of the wrong length, an unknown metric.
+        RuntimeError: the backend is not available here.
+
+    Example:
+        >>> facility_location(torch.tensor([[0.0], [1.0], [10.0]]), 2).indices
+        tensor([1, 2])
+
+    Source: Mirzasoleiman, Bilmes, Leskovec, "Coresets for Data-efficient Training of Machine Learning Models", ICML
+    2020, Eq. 10 and Algorithm 1.
+    """
+    check_choice("metric", metric, (*METRICS, "precomputed"))
+    if metric == "precomputed":
+        return _facility_location_of_matrix(_check_distances(x), budget, groups, backend)
+    g = as_gradients(x)
+    k = resolve_budget(budget, len(g))
+    problems = partition(groups, len(g), g.device)
+    budgets = problems.share(k)
+    name = backends.chosen("facility_location", backend, g.device)
+    stages, memory = Stages(g.device), workspace_bytes(g.device)
+    squared, paths = metric == "sqeuclidean", set[str]()
+    with stages("select"), peak_memory(g.device) as peak:
+        indices, weights, gains, objective = backends.run(
+            "facility_location", name, g.residuals, g.features, g.bias, squared,
+            problems.members, problems.offsets, budgets, k, memory, seconds=stages.seconds, paths=paths,
+        )  # fmt: skip
+    largest = int(problems.sizes.max())
+    dense = is_dense(largest, g.dtype, memory)
+    planned = largest * largest * torch.promote_types(g.dtype, torch.float32).itemsize if dense else 0
+    return finish(
+        g, indices, weights, gains, stages, objective=float(objective.sum()), backend=name, budget=k,
+        kernels=backends.explain("facility_location", name, g.device, g.dtype),
+        path=" and ".join(sorted(paths)) or ("dense" if dense else "matrix-free"),
+        peak_bytes=peak.get("bytes", planned),
+    ).check(len(g), k, weight_sum=len(g))  # fmt: skip
+
+
+def nearest_selected(
+    g: LastLayerGradients, selected: Tensor, groups: Tensor | None = None, rows_at_once: int = 1 << 12
+) -> Tensor:
+    """Which of the selected samples is nearest to each: the clusters of a facility-location coreset.
+
+    Args:
+        g: N gradients.
+        selected: [k] different sample numbers. Each serves itself, also where another one is equal to it.
+        groups: [N] integers: a sample is served from within its own group.
+
+    Returns:
+        [N] int64 positions in `selected`, the earliest of equally near ones.
+
+    Raises:
+        ValueError: a group of which none is selected.
+    """
+    problems = partition(groups, len(g), g.device)
+    found = torch.empty(len(g), dtype=torch.int64, device=g.device)
+    selected = selected.to(g.device)
+    position = torch.full((len(g),), -1, dtype=torch.int64, device=g.device)
+    position[selected] = torch.arange(len(selected), device=g.device)
+    for members in problems:
+        own = position[members][position[members] >= 0].sort().values
+        if not len(own):
+            raise ValueError(f"selected must hold a sample of every group; got none of that of sample {members[0]}")
+        centres = g[selected[own]]
+        norms = centres.squared_norms()
+        for rows in members.split(rows_at_once):
+            found[rows] = own[(norms - 2.0 * g[rows].gram(centres)).argmin(1)]
+    found[selected] = position[selected]
+    return found
+
+
+def _check_distances(x: Any) -> Tensor:
+    d = check_floating("x", x).detach()
+    if d.dim() != 2 or d.shape[0] != d.shape[1]:
+        raise ValueError(f"x must be a square matrix [N, N] with metric='precomputed'; got {list(d.shape)}")
+    if not len(d):
+        raise ValueError("x must hold at least one sample; got none")
+    check_finite("distances", d)
+    if float(d.min()) < 0:
+        i, j = (d < 0).nonzero()[0].tolist()
+        raise ValueError(f"x must hold distances >= 0; got {float(d[i, j]):.4g} at [{i}, {j}]")
+    return d.to(torch.promote_types(d.dtype, torch.float32))
+
+
+def _facility_location_of_matrix(d: Tensor, budget: int | float, groups: Tensor | None, backend: str) -> Coreset:
+    k = resolve_budget(budget, len(d))
+    problems = partition(groups, len(d), d.device)
+    name = backends.chosen("greedy", backend, d.device)
+    stages, parts, objective = Stages(d.device), [], 0.0
+    with stages("select"), peak_memory(d.device) as peak:
+        for members, share in zip(problems, problems.share(k).tolist(), strict=True):
+            block = d if len(problems) == 1 else d[members[:, None], members]
+            picks, gains, assignment = backends.run("greedy", name, block, share, seconds=stages.seconds)
+            served = block.gather(1, picks[assignment][:, None])
+            objective += float(served.sum(dtype=torch.float64))
+            parts.append((members[picks], torch.bincount(assignment, minlength=share).float(), gains.float()))
+    indices, weights, gains = (torch.cat(x) for x in zip(*parts, strict=True))
+    largest = int(problems.sizes.max())
+    planned = 0 if len(problems) == 1 else largest * largest * d.element_size()
+    stats = {
+        "relative_gradient_error": None, "objective": objective, "seconds": stages.seconds, "backend": name,
+        "kernels": backends.explain("greedy", name, d.device, d.dtype),
+        "path": "dense", "peak_bytes": peak.get("bytes", planned), "budget": k, "filled": 0,
+    }  # fmt: skip
+    return Coreset(indices, weights, gains, stats).check(len(d), k, weight_sum=len(d))

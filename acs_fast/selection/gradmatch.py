@@ -1,0 +1,175 @@
+"""GradMatch: non-negative matching pursuit towards the full gradient."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from acs_fast._util.checks import check_choice, check_finite, check_floating, check_number, resolve_budget
+from acs_fast.coreset import Coreset
+from acs_fast.gradients.factored import LastLayerGradients
+from acs_fast.ops import backends, matching
+from acs_fast.ops.nnls import NonNegativeLeastSquares
+from acs_fast.selection.common import Stages, as_gradients, finish, peak_memory, total
+from acs_fast.selection.groups import Groups, partition
+
+FILLS = ("none", "random", "next_best")
+
+
+def gradient_matching(
+    x: LastLayerGradients | Tensor,
+    budget: int | float,
+    *,
+    groups: Tensor | None = None,
+    target: Tensor | None = None,
+    ridge: float = 0.0,
+    fill: str = "none",
+    seed: int = 0,
+    backend: str = "auto",
+) -> Coreset:
+    r"""GradMatch: non-negative orthogonal matching pursuit towards the full gradient.
+
+    .. math:: \min_{w \ge 0, |S| \le k} \Big\| \sum_{i \in S} w_i g_i - \sum_i g_i \Big\|^2 + \lambda \|w\|^2
+
+    Each pick is the sample with the largest inner product with what is left of the target; after each, all weights are
+    refitted by non-negative least squares.
+
+    Args:
+        x: N gradients, or vectors [N, P].
+        budget: k as an int in [1, N], or a fraction in (0, 1], rounded down, at least 1.
+        groups: [N] integers: an independent problem within each, the budget shared as in `facility_location`.
+        target: what the weighted sum should equal, by default the sum of all gradients (of each group): [C, D (+1)] as
+            `LastLayerGradients.total` returns it, or flat as a row of `dense()`; with G groups [G, ...].
+        ridge: lambda >= 0. With 0, no more than rank(g) samples are of use.
+        fill: what to do when fewer than k samples are of use: "none" returns fewer; "random" adds random ones,
+            "next_best" those with the largest inner product with the target. An added sample gets weight 1, it stands
+            for itself, and the weights of the matched ones are refitted to the rest of the target.
+        seed: of fill="random".
+        backend: "auto", or one of "reference", "cpu", "triton", "cuda".
+
+    Returns:
+        A `Coreset`; `stats["filled"]` says how many samples the fill policy added, `stats["stopped"]` in how many
+        groups the search ended before the budget.
+
+    Raises:
+        ValueError, RuntimeError: as `facility_location`; also ridge < 0, a target of the wrong shape, unknown fill.
+
+    Example:
+        >>> gradient_matching(torch.eye(3), 2).weights
+        tensor([1., 1.])
+
+    Source: Killamsetty et al., "GRAD-MATCH: Gradient Matching based Data Subset Selection for Efficient Deep Model
+    Training", ICML 2021, Eq. 2 and Algorithm 2.
+    """
+    check_choice("fill", fill, FILLS)
+    ridge = check_number("ridge", ridge, low=0.0)
+    g = as_gradients(x)
+    k = resolve_budget(budget, len(g))
+    problems = partition(groups, len(g), g.device)
+    budgets = problems.share(k)
+    targets = _targets(g, problems, target)
+    name = backends.chosen("gradient_matching", backend, g.device)
+    stages = Stages(g.device)
+    with stages("select"), peak_memory(g.device) as peak:
+        indices, weights, gains, counts = backends.run(
+            "gradient_matching", name, g.residuals, g.features, g.bias,
+            problems.members, problems.offsets, budgets, k, targets, ridge, seconds=stages.seconds,
+        )  # fmt: skip
+    with stages("fill"):
+        generator = torch.Generator().manual_seed(seed)
+        starts = torch.cat([torch.zeros(1, dtype=torch.int64), budgets.cumsum(0)]).tolist()
+        parts = []
+        for i, members in enumerate(problems):
+            span = slice(starts[i], starts[i] + int(counts[i]))
+            part = (indices[span], weights[span], gains[span])
+            parts.append(_fill(g, members, part, int(budgets[i]), targets[i], ridge, fill, generator))
+        indices, weights, gains = (torch.cat(x) for x in zip(*parts, strict=True))
+    largest = int(problems.sizes.max())
+    planned = 8 * int(budgets.max()) * (largest + 2 * int(budgets.max()))  # Gram columns, Gram matrix, factor
+    coreset = finish(
+        g, indices, weights, gains, stages, target=targets.sum(0), backend=name, budget=k, path="dense",
+        kernels=backends.explain("gradient_matching", name, g.device),
+        peak_bytes=peak.get("bytes", planned), filled=len(indices) - int(counts.sum()),
+        stopped=int((counts < budgets.to(counts)).sum()),
+    )  # fmt: skip
+    coreset.stats["objective"] = _matching_objective(g, problems, coreset, targets, ridge)
+    return coreset.check(len(g), None if fill == "none" else k)
+
+
+def _targets(g: LastLayerGradients, problems: Groups, target: Tensor | None) -> Tensor:
+    """[G, C, D (+1)] float64, one target a group."""
+    c, d = g.residuals.shape[-1], g.features.shape[-1]
+    if target is None:
+        return torch.stack([total(g) if len(members) == len(g) else total(g[members]) for members in problems])
+    matrix = (c, d + int(g.bias))
+    target = check_floating("target", target).detach().to(g.device, torch.float64)
+    lead = () if len(problems) == 1 and target.dim() < 3 else (len(problems),)
+    if target.shape == (*lead, *matrix):
+        shaped = target
+    elif target.shape == (*lead, matrix[0] * matrix[1]):
+        weight = target[..., : c * d].unflatten(-1, (c, d))
+        shaped = torch.cat([weight, target[..., c * d :, None]], -1) if g.bias else weight
+    else:
+        raise ValueError(
+            f"target must have shape {[*lead, *matrix]} or {[*lead, matrix[0] * matrix[1]]}; got {list(target.shape)}"
+        )
+    check_finite("target", shaped.reshape(len(problems), -1))
+    return shaped.reshape(len(problems), *matrix)
+
+
+def _fill(
+    g: LastLayerGradients,
+    members: Tensor,
+    part: tuple[Tensor, Tensor, Tensor],
+    budget: int,
+    target: Tensor,
+    ridge: float,
+    fill: str,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Complete a group's picks to its budget and refit the matched weights to what the added samples leave."""
+    picks, weights, gains = part
+    missing = budget - len(picks)
+    if fill == "none" or not missing:
+        return part
+    others = members[~torch.isin(members, picks)]
+    if fill == "random":
+        order = torch.randperm(len(others), generator=generator).to(others.device)
+    else:
+        rest = g[others].to(torch.float64)
+        to_target = matching.correlations(rest.residuals, rest.features, g.bias, target)
+        order = torch.argsort(to_target, descending=True, stable=True)
+    added = others[order[:missing]]
+    if len(picks):
+        weights = _refit(g[picks].to(torch.float64), target - total(g[added]), ridge)
+    ones, zeros = weights.new_ones(missing), gains.new_zeros(missing)
+    return torch.cat([picks, added]), torch.cat([weights, ones]), torch.cat([gains, zeros])
+
+
+def _refit(matched: LastLayerGradients, target: Tensor, ridge: float) -> Tensor:
+    """Non-negative least-squares weights of the matched samples for another target."""
+    r, h, bias = matched.residuals, matched.features, matched.bias
+    rhs, gram = matching.correlations(r, h, bias, target), matched.gram()
+    fit = NonNegativeLeastSquares(ridge, len(matched), rhs)
+    kept: list[int] = []
+    for i in range(len(matched)):
+        if fit.append(gram[i, kept], gram[i, i], rhs[i]):
+            kept.append(i)
+    fit.solve()
+    weights = rhs.new_zeros(len(matched))
+    weights[kept] = fit.weights
+    return weights
+
+
+def _matching_objective(
+    g: LastLayerGradients, problems: Groups, coreset: Coreset, targets: Tensor, ridge: float
+) -> float:
+    """The objective from the factors and the weights as returned, summed over the groups."""
+    group_of = torch.empty(len(g), dtype=torch.int64, device=g.device)
+    group_of[problems.members] = torch.repeat_interleave(problems.sizes).to(g.device)
+    chosen = group_of[coreset.indices]
+    value = ridge * float(coreset.weights.double().square().sum())
+    for i, target in enumerate(targets):
+        own = chosen == i
+        value += float((total(g[coreset.indices[own]], coreset.weights[own]) - target).square().sum())
+    return value

@@ -1,0 +1,78 @@
+"""Checks that do not wait: what is asynchronous is imitated here and runs for real in tests/gpu."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+
+from acs_fast._util.checks import UnitIntervalCheck
+
+
+class Arriving:
+    """Stands for a device event that is reached when told so."""
+
+    def __init__(self, reached):
+        self.reached = reached
+
+    def query(self):
+        return self.reached
+
+    def synchronize(self):
+        self.reached = True
+
+
+class Asynchronous(UnitIntervalCheck):
+    """Treats every tensor as one on a device whose results arrive when `arrived` says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.arrived, self.events = False, []
+
+    def _is_asynchronous(self, x):
+        return True
+
+    def _sent(self, x):
+        self.events.append(Arriving(self.arrived))
+        return self.events[-1], torch.stack(torch.aminmax(x))
+
+
+GOOD, BAD = torch.tensor([[0.0, 1.0]]), torch.tensor([[0.5, 1.5]])
+
+
+def test_first_batch_and_batches_on_a_cpu_are_checked_at_once():
+    for check in (Asynchronous(), UnitIntervalCheck()):
+        with pytest.raises(ValueError, match=r"x must be pixels in \[0, 1\]; got values in \[0.5, 1.5\]\. eps"):
+            check("x", BAD)
+    check = UnitIntervalCheck()
+    check("x", GOOD)
+    with pytest.raises(ValueError, match=r"got values in \[0.5, 1.5\]"):
+        check("x", BAD)
+
+
+@pytest.mark.parametrize("bad", [BAD, -BAD, GOOD * torch.nan])
+def test_later_batches_raise_when_their_extremes_arrive(bad):
+    check = Asynchronous()
+    check("x", GOOD)
+    check("x", bad)  # under way
+    check("x", GOOD)
+    check.events[0].reached = True
+    with pytest.raises(ValueError, match=r"x must be pixels in \[0, 1\].*in this batch or one of the last 8"):
+        check("x", GOOD)
+    check("x", GOOD)  # said once
+
+
+def test_no_more_than_so_many_batches_are_under_way():
+    check = Asynchronous()
+    check("x", GOOD)
+    check("x", BAD)
+    for _ in range(UnitIntervalCheck.LATE - 1):
+        check("x", GOOD)
+    with pytest.raises(ValueError, match="in this batch or one of the last"):
+        check("x", GOOD)
+
+
+def test_copies_begin_anew():
+    check = UnitIntervalCheck()
+    for other in (copy.deepcopy(check), pickle.loads(pickle.dumps(check))):
+        other("x", GOOD)
