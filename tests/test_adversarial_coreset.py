@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import acs_fast as acs
 from acs_fast.selection import Choice, Craig, GradMatch, batch_gradients
-from tests.helpers import ConvNet, images, make_gradients
 from tests.data.test_samplers import Augmented
+from tests.helpers import ConvNet, images, make_gradients
 
 N = 60
 SELECTORS = ("craig", "gradmatch", "random", "random-fixed", "random-stratified")
