@@ -33,7 +33,7 @@ CASES = (
     Case("engine-trades", "adversarial training with TRADES", "trades"),
 )
 QUICK = tuple(Case(c.name, c.title, c.objective, width=4, batch=4, side=8, steps=1) for c in CASES)
-TESTS = "tests/test_objectives.py"
+TESTS = "tests/objectives/test_objectives.py"
 WARM_UP = 2
 LIMIT_S = 600.0  # for an answer; the first contains the compilation
 
