@@ -2,30 +2,99 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
+LOCK = ".lock"
+
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message names the file and what is wrong."""
+    """A file or folder of a run that cannot be used; the message names it and what is wrong."""
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write to a temporary file first, so that an interrupt never leaves half a checkpoint."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
+    """Write a checkpoint whole or not at all: whatever interrupts it, the one before stays.
+
+    Raises:
+        CheckpointError: it cannot be written (a full disk, a read-only folder); names the file and the reason.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_bytes(path, buffer.getbuffer())
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n")
-    os.replace(partial, path)
+    """Write a JSON file whole or not at all. Raises CheckpointError as `save` does."""
+    write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Replace a file in one step: a temporary file beside it, flushed to the disk, takes its name.
+
+    Raises:
+        CheckpointError: it cannot be written; what was there before stays, and nothing else is left behind.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error}); nothing was changed") from error
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename durable, where the system can flush folders."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep every other run out of a folder, which is made where it is missing. A run that is killed leaves no lock.
+
+    Raises:
+        CheckpointError: another process works in it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / LOCK).open("w")
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written ({error.strerror or error})") from error
+    with file:
+        if not _lock(file.fileno()):
+            raise CheckpointError(f"{folder}: another run is at work in it; wait for it, or name another folder")
+        yield
+
+
+def _lock(descriptor: int) -> bool:
+    """Whether the lock was to be had; the system takes it back when the process ends. True where there are none."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def read_json(path: Path, keys: set[str]) -> dict[str, Any]:
@@ -48,20 +117,25 @@ def load(path: Path, config: dict[str, Any] | None = None) -> dict[str, Any]:
     Raises:
         CheckpointError: missing, unreadable, no checkpoint of this program, or one of another run.
     """
+    state = read(path)
+    if not isinstance(state, dict) or not {"model", "config", "epoch"} <= state.keys():
+        raise CheckpointError(f"{path}: is no checkpoint of acs-fast train")
+    saved = state["config"]
+    if not isinstance(saved, dict):
+        raise CheckpointError(f"{path}: is no checkpoint of acs-fast train, its settings are unreadable")
+    wanted = config or {}
+    different = [f"{k} ({saved.get(k)!r} there, {v!r} here)" for k, v in wanted.items() if saved.get(k) != v]
+    if different:
+        raise CheckpointError(f"{path}: belongs to another run; these settings differ: {', '.join(different)}")
+    return state
+
+
+def read(path: Path) -> Any:
+    """What `torch.save` wrote, running nothing that it contains. Raises CheckpointError: missing or unreadable."""
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no checkpoint") from None
     except Exception as error:  # a broken archive or pickle raises anything
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise CheckpointError(f"{path}: cannot be read as a checkpoint ({reason})") from error
-    if not isinstance(state, dict) or not {"model", "config", "epoch"} <= state.keys():
-        raise CheckpointError(f"{path}: is no checkpoint of acs-fast train")
-    if config is not None:
-        saved = state["config"]
-        if not isinstance(saved, dict):
-            raise CheckpointError(f"{path}: is no checkpoint of acs-fast train, its settings are unreadable")
-        different = [f"{k} ({saved.get(k)!r} there, {v!r} here)" for k, v in config.items() if saved.get(k) != v]
-        if different:
-            raise CheckpointError(f"{path}: belongs to another run; these settings differ: {', '.join(different)}")
-    return state

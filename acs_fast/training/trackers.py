@@ -1,0 +1,100 @@
+"""Where a run's figures go besides its own log: TensorBoard, Weights & Biases or MLflow."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from acs_fast._util.checks import check_choice
+
+
+class Tracker(Protocol):
+    """Takes the figures of an epoch."""
+
+    def log(self, figures: dict[str, float], step: int) -> None:
+        """Record figures by name at a step."""
+
+    def close(self) -> None:
+        """Write what is still held back."""
+
+
+class NoTracker:
+    """Keeps nothing."""
+
+    def log(self, figures: dict[str, float], step: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class TensorBoard:
+    """Event files in the folder of the run."""
+
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+        self._writer = _module("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(folder))
+        self._writer.add_text("config", "\n".join(f"    {k}: {v}" for k, v in config.items()))
+
+    def log(self, figures: dict[str, float], step: int) -> None:
+        for name, value in figures.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class WandB:
+    """A run of Weights & Biases, named like the folder."""
+
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+        self._run = _module("wandb", "wandb").init(dir=str(folder), name=folder.name, config=config, resume="allow")
+
+    def log(self, figures: dict[str, float], step: int) -> None:
+        self._run.log(figures, step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class MLflow:
+    """A run of MLflow, named like the folder, wherever MLflow is set up to keep it."""
+
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+        self._mlflow = _module("mlflow", "mlflow")
+        self._mlflow.start_run(run_name=folder.name)
+        self._mlflow.log_params(config)
+
+    def log(self, figures: dict[str, float], step: int) -> None:
+        self._mlflow.log_metrics(figures, step=step)
+
+    def close(self) -> None:
+        self._mlflow.end_run()
+
+
+_KINDS: dict[str, Callable[[Path, dict[str, Any]], Tracker]] = {
+    "none": lambda folder, config: NoTracker(),
+    "tensorboard": TensorBoard,
+    "wandb": WandB,
+    "mlflow": MLflow,
+}
+
+TRACKERS = tuple(_KINDS)
+
+
+def open_tracker(name: str, folder: Path, config: dict[str, Any]) -> Tracker:
+    """The tracker of that name for a run in `folder` with these settings.
+
+    Raises:
+        ValueError: unknown name.
+        RuntimeError: its package is not installed.
+    """
+    return _KINDS[check_choice("log", name, TRACKERS)](folder, config)
+
+
+def _module(name: str, package: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise RuntimeError(
+            f"--log needs {package}, which cannot be imported ({error}): pip install {package}"
+        ) from None
