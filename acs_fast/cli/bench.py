@@ -1,46 +1,69 @@
-"""`acs-fast bench`: the fast path against the reference path and the strongest peers. Needs a source checkout."""
+"""Measure the fast path against the reference path on this machine."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-DESCRIPTION = "Measure the operators against the reference path and the strongest peers, after their tests have passed."
+from acs_fast.benchmark import OPPONENTS, execute, machine, runner, suite, tables
+from acs_fast.cli.devices import device_of
+from acs_fast.ops import backends
+
+DEFAULT = suite.Shape()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the subcommand."""
-    parser.add_argument("--case", action="append", default=[], metavar="NAME", help="only this case (shell pattern)")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--repeat", type=int, default=7, help="timed runs of each opponent at most (default 7)")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: does everything work? not for the README")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="results file (default benchmarks/results/...)")
-    parser.add_argument("--tests", default="tests/ops", metavar="PATH", help="tests that have to pass first")
-    parser.add_argument("--list", action="store_true", help="list the cases and end")
+    add = parser.add_argument
+    add("--like", choices=tuple(suite.LIKE), help="sizes of this data set with a ResNet; other options change them")
+    add("--n", type=int, help=f"samples in all (default {DEFAULT.n})")
+    add("--classes", type=int, help=f"classes (default {DEFAULT.classes})")
+    add("--dim", type=int, help=f"inputs of the last layer (default {DEFAULT.dim})")
+    add("--fraction", type=float, help=f"part of the samples to select (default {DEFAULT.fraction:g})")
+    add("--dtype", choices=suite.DTYPES, help=f"of gradients and logits (default {DEFAULT.dtype})")
+    add("--device", help="where to compute (default: a GPU where there is one)")
+    add("--repeat", type=int, default=7, help="timed runs of each opponent at most (default 7)")
+    add("--no-peers", action="store_true", help="leave out apricot, submodlib and other packages that are installed")
+    add("--output", type=Path, default=Path("acs-fast-bench.json"), metavar="FILE", help="results (default %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the benchmarks; 0 on success, 1 when the operators' tests fail, 2 when they cannot be run."""
-    root = checkout()
-    if root is None:
-        print(
-            "acs-fast bench: no source checkout here (a folder with benchmarks/ and tests/). Benchmarks run the "
-            "operators' tests first, so clone the repository and run it there, with `pip install -e '.[test,bench]'`",
-            file=sys.stderr,
-        )
-        return 2
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
-    suite: Any = importlib.import_module("benchmarks.command")
-    return int(suite.run(args))
+    """Run the benchmarks and print the table; 1 when a fast path and the reference path differ."""
+    device, shape = str(device_of(args.device)), shape_of(args)
+    if args.repeat < 1:
+        raise ValueError(f"--repeat must be at least 1; got {args.repeat}")
+    cases = suite.cases(shape, device.partition(":")[0], not args.no_peers)
+    found = runner.begin(cases, OPPONENTS, device)
+    execute(found, cases, OPPONENTS, args.repeat)
+    wrong = [row for row in found.rows if row.status in ("differs", "failed") and row.kind == "ours"]
+    if wrong:
+        for row in wrong:
+            print(f"acs-fast bench: {row.case}, {row.title}: {row.reason}", file=sys.stderr)
+        print("acs-fast bench: no figures, since results differ; please report it", file=sys.stderr)
+        return 1
+    found.write(args.output)
+    print(f"{tables.table(found)}\n\n{about(device)}\nResults: {args.output}")
+    return 0
 
 
-def checkout() -> Path | None:
-    """The source checkout: what holds the package, or the current directory."""
-    for root in (Path(__file__).resolve().parents[2], Path.cwd()):
-        if (root / "benchmarks" / "cases.py").is_file() and (root / "tests").is_dir():
-            return root
-    return None
+def shape_of(args: argparse.Namespace) -> suite.Shape:
+    """The sizes asked for, on top of those of --like."""
+    own = {name: getattr(args, name) for name in ("n", "classes", "dim", "fraction", "dtype")}
+    start = suite.LIKE[args.like] if args.like else DEFAULT
+    return replace(start, **{name: value for name, value in own.items() if value is not None})
+
+
+def about(device: str) -> str:
+    """Machine, versions, and which backends are missing."""
+    facts, versions = machine.machine(), machine.versions()
+    place = facts["gpu"]["name"] if device.startswith("cuda") else f"{facts['cpu']} ({facts['simd']})"
+    lines = [
+        f"acs_fast {versions['acs_fast']}, torch {versions['torch']}, Python {versions['python']}, {place}, "
+        f"{facts['cores']} cores. Answers of all backends were compared with the reference path's before timing.",
+        "Speed-up: seconds of the reference path over those of the row; its spread is that of all pairs of runs.",
+    ]
+    names = ("triton", "cuda") if device.startswith("cuda") else ("cpu",)
+    lines += [f"Backend {name} is missing: {why}" for name in names if (why := backends.why_missing(name))]
+    return "\n".join(lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from acs_fast.cli import bench
 from benchmarks import cases, peers, problem, results_file, runner, worker
 from benchmarks.cases import Case
 from benchmarks.peers import Opponent
@@ -142,11 +140,3 @@ def test_quality_is_that_of_the_definition():
     d = torch.cdist(p.g.dense().double(), p.g.dense().double())
     d[p.labels[:, None] != p.labels] = torch.inf
     assert found["objective"] == pytest.approx(float(d[:, picks].amin(1).sum()), rel=1e-5)
-
-
-def test_outside_a_checkout_the_command_says_so(monkeypatch, capsys):
-    monkeypatch.setattr(bench, "checkout", lambda: None)
-    parser = argparse.ArgumentParser()
-    bench.add_arguments(parser)
-    assert bench.run(parser.parse_args([])) == 2
-    assert "no source checkout" in capsys.readouterr().err

@@ -1,0 +1,104 @@
+"""Measured rows and runs, and their file: JSON, rewritten whole after every row, so that an interruption loses none."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+
+
+@dataclass
+class Row:
+    """One opponent in one case.
+
+    Attributes:
+        kind: "ours", "peer" (what could be installed instead), "published", "mixed" (a peer with a part of ours) or
+            "control" (no rival, shown beside the others).
+        status: "ok", "differs" (its answer is not that of the reference path), "out of memory", "over time", "failed"
+            or "not run", with the `reason`.
+        seconds: of every timed run.
+        peak_bytes: above the inputs, in the first run; None where it cannot be measured.
+        quality: what the answer is worth, by name.
+        cold: the only run was the first, there was no time to warm up.
+    """
+
+    case: str
+    opponent: str
+    title: str
+    kind: str
+    status: str
+    seconds: list[float] = field(default_factory=list)
+    peak_bytes: int | None = None
+    quality: dict[str, float] = field(default_factory=dict)
+    cold: bool = False
+    reason: str = ""
+    note: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+    def percentile(self, percent: int) -> float:
+        return percentile(self.seconds, percent)
+
+    def ratios(self, other: Row) -> list[float]:
+        """Seconds of the other over ours, for every pair of runs."""
+        return [theirs / own for theirs in other.seconds for own in self.seconds]
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Percentile by linear interpolation between the closest ranks."""
+    ordered = sorted(values)
+    position = (len(ordered) - 1) * percent / 100
+    low = int(position)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (position - low) * (ordered[high] - ordered[low])
+
+
+@dataclass
+class Run:
+    """A run: where, with what, which cases, which of them have all their rows (`finished`), and the rows."""
+
+    device: str
+    date: str
+    quick: bool
+    threads: int
+    machine: dict[str, Any]
+    versions: dict[str, Any]
+    commit: dict[str, Any]
+    cases: list[dict[str, Any]]
+    tests: str = ""
+    complete: bool = False
+    finished: list[str] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
+
+    def of_case(self, name: str) -> list[Row]:
+        return [row for row in self.rows if row.case == name]
+
+    def write(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(".tmp")
+        draft.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
+        draft.replace(path)
+
+
+def read(path: Path) -> Run:
+    """Read a results file.
+
+    Raises:
+        ValueError: a file of another format.
+    """
+    content = json.loads(path.read_text())
+    if content.pop("format", None) != FORMAT:
+        raise ValueError(f"{path} is no results file of format {FORMAT}")
+    rows = [Row(**row) for row in content.pop("rows")]
+    return Run(**content, rows=rows)

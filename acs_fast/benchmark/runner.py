@@ -1,0 +1,206 @@
+"""Runs cases: the answers of all opponents are compared first, then all are timed in turn, again and again (A B A B)."""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Protocol
+
+from acs_fast.benchmark import machine, worker
+from acs_fast.benchmark.opponents import Opponent
+from acs_fast.benchmark.rows import Row, Run
+
+START_LIMIT_S = 120.0  # for a worker to build its input
+REFERENCE = "ours-reference"
+
+
+class Work(Protocol):
+    """An opponent at work on a case, in a process of its own: `run` is timed, `judge` tells what its answer is worth."""
+
+    def run(self) -> Any: ...
+
+    def judge(self, answer: Any) -> dict[str, float]: ...
+
+
+class Case(Protocol):
+    """One measurement of several opponents; a frozen dataclass, whose fields a results file keeps.
+
+    Attributes:
+        opponents: names of those who take part.
+        not_run: names of those who are left out, and why; a row says so.
+        warm_up: runs before the first measured one.
+        seconds: time for each opponent, after which it is not repeated again.
+        limit_s: time for one run, after which it is stopped; a row says so.
+    """
+
+    name: str
+    title: str
+    opponents: tuple[str, ...]
+    not_run: dict[str, str]
+    warm_up: int
+    seconds: float
+    limit_s: float
+
+    @property
+    def size(self) -> str: ...
+
+    def prepare(self, opponent: Opponent, device: str) -> Work: ...
+
+    def difference(self, row: Row, reference: Row) -> str:
+        """How an answer of ours differs from the reference path's; "" where it does not."""
+
+
+@dataclass(eq=False)
+class Contender:
+    """A worker process and what has been measured in it."""
+
+    row: Row
+    process: Any
+    connection: Connection
+    runs: list[float] = field(default_factory=list)
+
+    def ask(self, command: str | None, limit_s: float) -> dict[str, Any] | None:
+        """The worker's answer, or None after the row was given the reason why there is none."""
+        try:
+            if command:
+                self.connection.send(command)
+            if not self.connection.poll(limit_s):
+                self.end("over time", f"stopped after {limit_s:.3g} s")
+                return None
+            answer: dict[str, Any] = self.connection.recv()
+        except (EOFError, OSError):
+            self.process.join(5.0)
+            killed = self.process.exitcode == -9
+            self.end("out of memory" if killed else "failed", f"its process ended with code {self.process.exitcode}")
+            return None
+        if "status" in answer:
+            self.end(answer["status"], answer["reason"])
+            return None
+        return answer
+
+    def end(self, status: str, reason: str = "") -> None:
+        self.row.status, self.row.reason = status, reason
+        self.connection.close()
+        if self.process.is_alive():
+            self.process.kill()
+        self.process.join()
+
+
+def begin(
+    cases: Sequence[Case], opponents: Mapping[str, Opponent], device: str, root: Path | None = None, **facts: Any
+) -> Run:
+    """A run without rows yet: machine, versions, and the commit of the checkout at `root`."""
+    packages = {p for case in cases for name in case.opponents for p in opponents[name].packages}
+    return Run(
+        device=device, date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        **{"quick": False, "threads": machine.cores(), **facts}, machine=machine.machine(),
+        versions=machine.versions(packages), commit=machine.commit(root),
+        cases=[{**asdict(case), "size": case.size} for case in cases],  # type: ignore[call-overload]
+    )  # fmt: skip
+
+
+def execute(
+    run: Run, cases: Sequence[Case], opponents: Mapping[str, Opponent], repeat: int, path: Path | None = None,
+    say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True),
+) -> Run:  # fmt: skip
+    """Measure the cases of a run that has begun; its file, where there is one, is written row by row."""
+    context: Any = mp.get_context("forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn")
+    if context.get_start_method() == "forkserver":
+        present = {o.module for o in opponents.values() if o.missing() is None}
+        context.set_forkserver_preload([worker.__name__, *sorted(present)])
+    started = time.perf_counter()
+    for number, case in enumerate(cases, 1):
+        say(f"[{number}/{len(cases)}] {case.name}: {case.size}  ({time.perf_counter() - started:.0f} s)")
+        for row in _measure_case(context, case, opponents, run, repeat):
+            run.rows.append(row)
+            if row.ok:
+                say(f"    {row.title}: {row.median:.4g} s, {len(row.seconds)} runs")
+            if path is not None:
+                run.write(path)
+        run.finished.append(case.name)
+    run.complete = True
+    if path is not None:
+        run.write(path)
+    say(f"{len(run.rows)} rows in {time.perf_counter() - started:.0f} s{f': {path}' if path else ''}")
+    return run
+
+
+def _measure_case(
+    context: Any, case: Case, opponents: Mapping[str, Opponent], run: Run, repeat: int
+) -> Iterator[Row]:
+    """The rows of a case, each as soon as it is complete."""
+    kind = run.device.partition(":")[0]
+    rows = [_row(case, name, opponents[name], kind) for name in (*case.opponents, *case.not_run)]
+    yield from (row for row in rows if row.status == "not run")
+    racing = [_start(context, case, row, opponents, run) for row in rows if row.status == "waiting"]
+    ready = [c for c in racing if c.ask(None, START_LIMIT_S) and _first(c, case)]
+    reference = next((c.row for c in ready if c.row.opponent == REFERENCE), None)
+    for contender in ready:
+        if reference and contender.row.kind == "ours" and (why := case.difference(contender.row, reference)):
+            contender.end("differs", why)
+    yield from (c.row for c in racing if c.row.status != "waiting")
+    ready = [c for c in ready if c.row.status == "waiting"]
+    while ready:
+        for contender in list(ready):
+            if not _one_more(contender, case, repeat):
+                ready.remove(contender)
+                yield contender.row
+
+
+def _row(case: Case, name: str, opponent: Opponent, device: str) -> Row:
+    row = Row(case.name, name, opponent.title, opponent.kind, "waiting", note=opponent.note)
+    if name in case.not_run:
+        row.status, row.reason = "not run", case.not_run[name]
+    elif device not in opponent.devices:
+        row.status = "absent"  # no row: another device's
+    elif missing := opponent.missing():
+        row.status, row.reason = "not run", missing
+    return row
+
+
+def _start(context: Any, case: Case, row: Row, opponents: Mapping[str, Opponent], run: Run) -> Contender:
+    ours, theirs = context.Pipe()
+    arguments = (theirs, case, opponents[row.opponent], run.device, run.threads)
+    process = context.Process(target=worker.main, args=arguments, daemon=True)
+    process.start()
+    theirs.close()
+    return Contender(row, process, ours)
+
+
+def _first(contender: Contender, case: Case) -> bool:
+    """The first run gives the peak memory and the answer that is judged; False when there is none."""
+    answer = contender.ask("run", case.limit_s)
+    if answer is None:
+        return False
+    contender.row.peak_bytes = answer["peak_bytes"]
+    contender.runs.append(float(answer["seconds"]))
+    quality = contender.ask("judge", case.limit_s)
+    if quality is None:
+        return False
+    contender.row.quality = quality
+    return True
+
+
+def _one_more(contender: Contender, case: Case, repeat: int) -> bool:
+    """Measure once more; False when the contender has had its share, with its row complete.
+
+    The first run warms up: its time counts only where there is no time for a second.
+    """
+    runs, row = contender.runs, contender.row
+    if len(runs) <= repeat and sum(runs) + runs[-1] <= case.seconds:
+        answer = contender.ask("run", case.limit_s)
+        if answer is None:
+            return False
+        runs.append(float(answer["seconds"]))
+        return True
+    row.seconds, row.cold = runs[1:] or runs, len(runs) == 1
+    contender.connection.send("stop")
+    contender.process.join(5.0)
+    contender.end("ok")
+    return False

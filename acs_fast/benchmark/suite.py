@@ -1,0 +1,84 @@
+"""Cases of `acs-fast bench`: every operator on one class, then whole selections, at sizes of one's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from acs_fast.benchmark.problems import RESIDUALS, OpCase
+
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+BACKENDS = ("ours-reference", "ours-cpu", "ours-triton", "ours-cuda")
+WORK = 3e11  # N^2 C D of a case, which the reference path does in some seconds: larger classes are cut, and of whole
+MOST_CLASSES = 10  # selections so many classes stand for all, since each is a problem of its own
+MATCHED, PICKED_BY_MATCHING, PICK_PAIRS = 2_000, 300, 3e5  # gradient matching: samples, picks, and sum of picks^2
+PEERS = {
+    "distances": ("cdist", "blas"),
+    "greedy": ("submodlib", "apricot"),
+    "craig": ("blas-submodlib", "blas-apricot"),
+    "matching": ("sklearn-omp",),
+}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a data set and of a classifier's last layer.
+
+    Attributes:
+        n, classes, dim: N samples in C classes, D inputs of the last layer.
+        fraction: part of the samples that is selected.
+        dtype: of gradients and logits.
+    """
+
+    n: int = 10_000
+    classes: int = 10
+    dim: int = 256
+    fraction: float = 0.3
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        for name, low in (("n", 2), ("classes", 2), ("dim", 1)):
+            if getattr(self, name) < low:
+                raise ValueError(f"--{name} must be at least {low}; got {getattr(self, name)}")
+        if not 0.0 < self.fraction <= 1.0:
+            raise ValueError(f"--fraction must be in (0, 1]; got {self.fraction:g}")
+
+    @property
+    def members(self) -> int:
+        """Samples of one class, as many as a case may have."""
+        return max(2, min(self.n // self.classes, int((WORK / self.classes / self.dim) ** 0.5)))
+
+
+LIKE = {
+    "cifar10": Shape(50_000, 10, 512),
+    "cifar100": Shape(50_000, 100, 512),
+    "imagenet": Shape(1_281_167, 1_000, 2_048),
+}
+
+
+def cases(shape: Shape, device: str, peers: bool = True) -> tuple[OpCase, ...]:
+    """Every operator and the whole selection; classes are problems of their own, so that a few stand for all."""
+    one, some = shape.members, min(shape.members, MATCHED)
+    per_class = min(shape.classes, MOST_CLASSES, max(1, int(WORK / shape.classes / shape.dim / one**2)))
+    picks = max(1, int(shape.fraction * one))
+    matching_picks = min(max(1, int(shape.fraction * some)), PICKED_BY_MATCHING)
+    matched = min(per_class, max(1, int(PICK_PAIRS / matching_picks**2)))
+
+    def case(name: str, title: str, task: str, n: int, budget: int, groups: int = 1) -> OpCase:
+        rivals = PEERS.get(task, ()) if peers and shape.dtype in DTYPES[:2] else ()
+        no_kernels = {"ours-cpu": "there are no compiled kernels for it: PyTorch's own run"} if task in RESIDUALS else {}
+        backends = tuple(b for b in BACKENDS if b not in no_kernels and not (task == "matching" and b == "ours-triton"))
+        return OpCase(
+            name, title, task, n, shape.classes, shape.dim, budget, groups, shape.dtype, (*backends, *rivals),
+            no_kernels if device == "cpu" else {}, seconds=2.5, limit_s=40.0,
+        )  # fmt: skip
+
+    return (
+        case("cross_entropy_residuals", "residuals of cross-entropy", "cross_entropy", one, 0),
+        case("trades_residuals", "residuals of TRADES", "trades", one, 0),
+        case("pairwise_distances", "distances within a class", "distances", one, 0),
+        case("greedy", "greedy on given distances", "greedy", one, picks),
+        case("facility_location", "facility location within a class", "craig", one, picks),
+        case("gradient_matching", "gradient matching within a class", "matching", some, matching_picks),
+        case("craig", "CRAIG, whole selection", "craig", per_class * one, per_class * picks, per_class),
+        case("gradmatch", "GradMatch, whole selection", "matching", matched * some, matched * matching_picks, matched),
+    )

@@ -1,0 +1,113 @@
+"""One opponent on one case in a process of its own: builds the input, then runs when told to and says what it took."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from acs_fast._util.memory import SHARE, workspace_bytes
+
+MEMORY_SHARE = 0.9  # of the free memory; an allocation above it fails here instead of ending someone else's process
+STATUS = Path("/proc/self/status")
+
+
+def main(connection: Connection, case: Any, opponent: Any, device: str, threads: int) -> None:
+    """Answer "run" and "judge" with a dictionary each, until "stop" or the end of the connection."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner's to handle
+    os.dup2(2, 1)  # what a peer prints is no result
+    torch.set_num_threads(threads)
+    if device == "cpu":
+        _limit_memory()
+    serve(connection, case, opponent, device)
+
+
+def serve(connection: Connection, case: Any, opponent: Any, device: str) -> None:
+    """`main` without what it changes in its process."""
+    answer: Any = None
+    try:
+        work = case.prepare(opponent, device)
+        for _ in range(case.warm_up):
+            work.run()
+        gc.collect()
+        gc.freeze()  # what was imported need not be looked at before every run
+        connection.send({"ready": True})
+        while (command := connection.recv()) != "stop":
+            if command == "run":
+                answer = None
+                answer, took = measured(work.run, device)
+                connection.send(took)
+            else:
+                connection.send(work.judge(answer))
+    except EOFError:
+        return
+    except Exception as error:  # whatever a peer raises is a row, not the end of the run
+        connection.send({"status": "out of memory" if _is_memory(error) else "failed", "reason": _reason(error)})
+    finally:
+        gc.unfreeze()
+
+
+def measured(work: Callable[[], Any], device: str) -> tuple[Any, dict[str, Any]]:
+    """Seconds on the clock and the peak above what was there before, in bytes (None: unknown), of one call."""
+    gc.collect()
+    on_gpu = torch.device(device).type == "cuda"
+    before = _start_on_gpu() if on_gpu else _start_on_cpu()
+    start = time.perf_counter()
+    result = work()
+    if on_gpu:
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - start
+    peak = torch.cuda.max_memory_allocated() if on_gpu else _status_bytes("VmHWM")
+    return result, {"seconds": seconds, "peak_bytes": None if before is None or peak is None else max(0, peak - before)}
+
+
+def _start_on_gpu() -> int:
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.memory_allocated()
+
+
+def _start_on_cpu() -> int | None:
+    """Resident bytes now, which the peak is set to (Linux); what earlier work has freed is given back before."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+    return _status_bytes("VmRSS")
+
+
+def _status_bytes(field: str) -> int | None:
+    try:
+        lines = STATUS.read_text().splitlines()
+    except OSError:  # not Linux
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(field + ":")), None)
+
+
+def _limit_memory() -> None:
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        limit = int(workspace_bytes(torch.device("cpu")) / SHARE * MEMORY_SHARE)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def _is_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text
+
+
+def _reason(error: Exception) -> str:
+    if wanted := re.search(r"tried to allocate (\d+) bytes", str(error)):
+        return f"could not allocate {int(wanted[1]) / 2**30:.1f} GiB more"
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first[:160]}"

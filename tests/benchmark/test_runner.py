@@ -1,0 +1,131 @@
+"""The runner: answers are compared before anything is timed, and whatever can happen is a row."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+import acs_fast as acs
+from acs_fast.benchmark import OPPONENTS, Opponent, Run, execute, read, runner, worker
+from acs_fast.benchmark.problems import OpCase, build, quality
+
+TINY = OpCase("tiny", "tiny", "craig", 60, 3, 8, 12, groups=2, opponents=("ours-reference", "ours-cpu"))
+HERE = "tests.benchmark.test_runner"
+RANDOM = {"random": Opponent("random", "control", HERE)}
+WRONG = {"wrong": Opponent("wrong", "ours", HERE)}
+
+
+@dataclass(frozen=True)
+class Answer:
+    indices: torch.Tensor
+    weights: torch.Tensor
+
+
+def craig(problem) -> Answer:
+    """As many samples from the front of every class: a coreset, and not the one."""
+    parts = [members[:k] for members, k in zip(problem.groups, problem.budgets, strict=True)]
+    picks = torch.cat(parts)
+    return Answer(picks, torch.full((len(picks),), len(problem.g) / len(picks)))
+
+
+def measure(case: OpCase = TINY, path: Path | None = None, **more: Opponent) -> Run:
+    opponents = {**OPPONENTS, **more}
+    run = runner.begin((case,), opponents, "cpu", threads=1)
+    return execute(run, (case,), opponents, 2, path, say=lambda _: None)
+
+
+def test_rows_have_seconds_memory_and_quality():
+    run = measure(replace(TINY, opponents=("ours-reference", "random")), **RANDOM)
+    rows = {row.opponent: row for row in run.rows}
+    assert {row.status for row in run.rows} == {"ok"}
+    assert len(rows["ours-reference"].seconds) == 2
+    assert rows["ours-reference"].quality["objective"] < rows["random"].quality["objective"]
+    assert rows["ours-reference"].peak_bytes is not None
+
+
+def test_an_answer_of_ours_that_differs_is_not_timed():
+    run = measure(replace(TINY, opponents=("ours-reference", "wrong")), **WRONG)
+    rows = {row.opponent: row for row in run.rows}
+    assert rows["wrong"].status == "differs"
+    assert "where the reference path has" in rows["wrong"].reason
+    assert not rows["wrong"].seconds
+    assert rows["ours-reference"].ok
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (MemoryError("no"), "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory"),
+        (ValueError("wrong"), "failed"),
+    ],
+)
+def test_whatever_an_opponent_raises_is_an_answer(monkeypatch, error, status):
+    def raising(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Opponent, "solver", lambda self, task: raising)
+    sent, inbox = [], ["run"]
+
+    class Pipe:
+        send = staticmethod(sent.append)
+
+        @staticmethod
+        def recv() -> str:
+            return inbox.pop(0)
+
+    worker.serve(Pipe(), TINY, OPPONENTS["ours-reference"], "cpu")
+    assert sent[-1]["status"] == status
+
+
+def test_a_slow_opponent_is_stopped_and_the_others_go_on():
+    slow = OpCase("slow", "slow", "craig", 1_500, 10, 64, 400, opponents=("ours-reference", "random"), limit_s=0.05)
+    status = {row.opponent: row.status for row in measure(slow, **RANDOM).rows}
+    assert status["ours-reference"] == "over time"
+    assert status["random"] in ("ok", "over time")
+
+
+def test_a_missing_package_is_a_row_with_its_reason():
+    absent = Opponent("nobody", "peer", "nobody", packages=("nobody-py",), imports=("nobody_at_all",))
+    run = measure(replace(TINY, opponents=("nobody",)), nobody=absent)
+    assert (run.rows[0].status, run.rows[0].reason) == ("not run", "nobody-py not installed")
+
+
+def test_the_file_is_written_row_by_row(tmp_path, monkeypatch):
+    path = tmp_path / "run.json"
+    seen = []
+
+    def spy(run: Run, target: Path) -> None:
+        original(run, target)
+        seen.append((len(json.loads(path.read_text())["rows"]), run.complete))
+
+    original = Run.write
+    monkeypatch.setattr(Run, "write", spy)
+    measure(replace(TINY, opponents=("ours-reference", "random")), path, **RANDOM)
+    assert seen == [(1, False), (2, False), (2, True)]
+    assert read(path).rows[0].case == "tiny"
+
+
+def test_quality_is_that_of_the_definition():
+    p = build(TINY, "cpu")
+    picks = torch.tensor([0, 1, 7])  # of both groups
+    found = quality(TINY, p, Answer(picks, torch.ones(3)))
+    d = torch.cdist(p.g.dense().double(), p.g.dense().double())
+    d[p.labels[:, None] != p.labels] = torch.inf
+    assert found["objective"] == pytest.approx(float(d[:, picks].amin(1).sum()), rel=1e-5)
+    assert found["gradient_error"] == pytest.approx(acs.gradient_error(p.g, picks, torch.ones(3)), rel=1e-6)
+
+
+@pytest.mark.parametrize("task", ["cross_entropy", "trades"])
+def test_residuals_are_judged_by_autograd(task):
+    case = OpCase("r", "r", task, 40, 5, 3, 0)
+    p = build(case, "cpu")
+    solve = OPPONENTS["ours-reference"].solver(task)
+    right, norms = solve(p)
+    assert quality(case, p, (right, norms))["max_error"] < 1e-5
+    assert quality(case, p, (right + 0.1, norms))["max_error"] == pytest.approx(0.1, rel=1e-3)
