@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from acs_fast.benchmark.case import Case
 from acs_fast.benchmark.data import gradients
 from acs_fast.benchmark.opponents import Opponent
 from acs_fast.benchmark.rows import Row
@@ -22,7 +23,7 @@ RESIDUALS = ("cross_entropy", "trades")
 
 
 @dataclass(frozen=True)
-class OpCase:
+class OpCase(Case):
     """One measurement of several opponents on the same input.
 
     Attributes:
@@ -33,15 +34,8 @@ class OpCase:
         budget: k.
         groups: labels among the samples, each its own selection problem.
         dtype: of the factors and logits.
-        opponents: names of those who take part.
-        not_run: opponents that are left out, and why; a row says so.
-        seconds: time for each opponent, after which it is not repeated again.
-        limit_s: time for one run, after which it is stopped; a row says so.
-        series: the plot that this case is a point of, and its axis ("N" or "k").
     """
 
-    name: str
-    title: str
     task: str
     n: int
     classes: int
@@ -49,12 +43,6 @@ class OpCase:
     budget: int
     groups: int = 1
     dtype: str = "float32"
-    opponents: tuple[str, ...] = ()
-    not_run: dict[str, str] = field(default_factory=dict)
-    warm_up: int = 0
-    seconds: float = 10.0
-    limit_s: float = 150.0
-    series: tuple[str, str] | None = None
 
     @property
     def size(self) -> str:
@@ -65,11 +53,9 @@ class OpCase:
         return f"N = {self.n:,}{groups}, C = {self.classes:,}{width}{budget}{dtype}"
 
     def prepare(self, opponent: Opponent, device: str) -> Solving:
-        """Its input and the opponent's function, in the process that will run it."""
         return Solving(self, build(self, device), opponent.solver(self.task))
 
     def difference(self, row: Row, reference: Row) -> str:
-        """How an answer of ours differs from the reference path's; "" where it does not."""
         for name, value in reference.quality.items():
             own = row.quality.get(name, float("nan"))
             if not abs(own - value) <= ALLOWED[name](value):
@@ -194,7 +180,7 @@ def _objective(problem: Problem, picks: Tensor) -> float:
 
 def _gradient_error(g: LastLayerGradients, picks: Tensor, weights: Tensor) -> float:
     """||sum_S w g - sum g|| / ||sum g||."""
-    full = sum(part.to(torch.float64).total() for part in _slices(g))
+    full = torch.stack([part.to(torch.float64).total() for part in _slices(g)]).sum(0)
     chosen = g[picks].to(torch.float64).total(weights)
     return float((chosen - full).norm() / full.norm())
 

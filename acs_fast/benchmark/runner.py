@@ -1,4 +1,4 @@
-"""Runs cases: the answers of all opponents are compared first, then all are timed in turn, again and again (A B A B)."""
+"""Runs cases: the answers of all opponents are compared first, then all are timed in turn, again and again."""
 
 from __future__ import annotations
 
@@ -10,50 +10,15 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from acs_fast.benchmark import machine, worker
+from acs_fast.benchmark.case import Case
 from acs_fast.benchmark.opponents import Opponent
 from acs_fast.benchmark.rows import Row, Run
 
-START_LIMIT_S = 120.0  # for a worker to build its input
+START_LIMIT_S = 120.0  # for a worker to build its input, and to warm up
 REFERENCE = "ours-reference"
-
-
-class Work(Protocol):
-    """An opponent at work on a case, in a process of its own: `run` is timed, `judge` tells what its answer is worth."""
-
-    def run(self) -> Any: ...
-
-    def judge(self, answer: Any) -> dict[str, float]: ...
-
-
-class Case(Protocol):
-    """One measurement of several opponents; a frozen dataclass, whose fields a results file keeps.
-
-    Attributes:
-        opponents: names of those who take part.
-        not_run: names of those who are left out, and why; a row says so.
-        warm_up: runs before the first measured one.
-        seconds: time for each opponent, after which it is not repeated again.
-        limit_s: time for one run, after which it is stopped; a row says so.
-    """
-
-    name: str
-    title: str
-    opponents: tuple[str, ...]
-    not_run: dict[str, str]
-    warm_up: int
-    seconds: float
-    limit_s: float
-
-    @property
-    def size(self) -> str: ...
-
-    def prepare(self, opponent: Opponent, device: str) -> Work: ...
-
-    def difference(self, row: Row, reference: Row) -> str:
-        """How an answer of ours differs from the reference path's; "" where it does not."""
 
 
 @dataclass(eq=False)
@@ -101,7 +66,7 @@ def begin(
         device=device, date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         **{"quick": False, "threads": machine.cores(), **facts}, machine=machine.machine(),
         versions=machine.versions(packages), commit=machine.commit(root),
-        cases=[{**asdict(case), "size": case.size} for case in cases],  # type: ignore[call-overload]
+        cases=[{**asdict(case), "size": case.size} for case in cases],
     )  # fmt: skip
 
 
@@ -131,9 +96,7 @@ def execute(
     return run
 
 
-def _measure_case(
-    context: Any, case: Case, opponents: Mapping[str, Opponent], run: Run, repeat: int
-) -> Iterator[Row]:
+def _measure_case(context: Any, case: Case, opponents: Mapping[str, Opponent], run: Run, repeat: int) -> Iterator[Row]:
     """The rows of a case, each as soon as it is complete."""
     kind = run.device.partition(":")[0]
     rows = [_row(case, name, opponents[name], kind) for name in (*case.opponents, *case.not_run)]

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from acs_fast.benchmark.problems import RESIDUALS, OpCase
+from acs_fast.benchmark.opponents import OPPONENTS
+from acs_fast.benchmark.problems import OpCase
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 BACKENDS = ("ours-reference", "ours-cpu", "ours-triton", "ours-cuda")
 WORK = 3e11  # N^2 C D of a case, which the reference path does in some seconds: larger classes are cut, and of whole
 MOST_CLASSES = 10  # selections so many classes stand for all, since each is a problem of its own
 MATCHED, PICKED_BY_MATCHING, PICK_PAIRS = 2_000, 300, 3e5  # gradient matching: samples, picks, and sum of picks^2
+NO_KERNEL = "it has no kernels of its own for this operator"
+NO_KERNELS = {
+    "cross_entropy": ("ours-cpu", "ours-cuda"),
+    "trades": ("ours-cpu", "ours-cuda"),
+    "distances": ("ours-cuda",),
+    "matching": ("ours-triton",),
+}
 PEERS = {
     "distances": ("cdist", "blas"),
     "greedy": ("submodlib", "apricot"),
@@ -64,12 +72,12 @@ def cases(shape: Shape, device: str, peers: bool = True) -> tuple[OpCase, ...]:
     matched = min(per_class, max(1, int(PICK_PAIRS / matching_picks**2)))
 
     def case(name: str, title: str, task: str, n: int, budget: int, groups: int = 1) -> OpCase:
+        lacking = NO_KERNELS.get(task, ())
         rivals = PEERS.get(task, ()) if peers and shape.dtype in DTYPES[:2] else ()
-        no_kernels = {"ours-cpu": "there are no compiled kernels for it: PyTorch's own run"} if task in RESIDUALS else {}
-        backends = tuple(b for b in BACKENDS if b not in no_kernels and not (task == "matching" and b == "ours-triton"))
         return OpCase(
-            name, title, task, n, shape.classes, shape.dim, budget, groups, shape.dtype, (*backends, *rivals),
-            no_kernels if device == "cpu" else {}, seconds=2.5, limit_s=40.0,
+            name, title, task, n, shape.classes, shape.dim, budget, groups, shape.dtype,
+            opponents=(*(b for b in BACKENDS if b not in lacking), *rivals),
+            not_run={b: NO_KERNEL for b in lacking if device in OPPONENTS[b].devices}, seconds=2.5, limit_s=40.0,
         )  # fmt: skip
 
     return (

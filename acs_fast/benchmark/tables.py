@@ -25,8 +25,8 @@ def table(run: Run) -> str:
 
 
 def _aligned(line: tuple[str, ...], widths: list[int]) -> str:
-    first, *others = (cell.ljust(w) if not i else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths)))
-    return f"  {'  '.join([first, *others])}".rstrip()
+    padded = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
+    return "  ".join(["", line[0].ljust(widths[0]), *padded[1:]]).rstrip()
 
 
 def _cells(row: Row, reference: Row | None) -> tuple[str, ...]:

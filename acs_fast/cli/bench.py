@@ -11,7 +11,7 @@ from acs_fast.benchmark import OPPONENTS, execute, machine, runner, suite, table
 from acs_fast.cli.devices import device_of
 from acs_fast.ops import backends
 
-DEFAULT = suite.Shape()
+DEFAULT, FILE = suite.Shape(), "acs-fast-bench.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--device", help="where to compute (default: a GPU where there is one)")
     add("--repeat", type=int, default=7, help="timed runs of each opponent at most (default 7)")
     add("--no-peers", action="store_true", help="leave out apricot, submodlib and other packages that are installed")
-    add("--output", type=Path, default=Path("acs-fast-bench.json"), metavar="FILE", help="results (default %(default)s)")
+    add(
+        "--output", type=Path, default=Path("acs-fast-bench.json"), metavar="FILE", help="results (default %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

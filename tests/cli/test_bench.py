@@ -55,6 +55,6 @@ def test_bad_options_are_named(capsys):
 
 
 def test_the_file_is_json_with_a_format(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"format": 0}))
     with pytest.raises(ValueError, match="format 1"):
-        (tmp_path / "a.json").write_text(json.dumps({"format": 0}))
         read(tmp_path / "a.json")

@@ -1,0 +1,52 @@
+"""What every benchmark case has, whatever is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from acs_fast.benchmark.opponents import Opponent
+from acs_fast.benchmark.rows import Row
+
+
+class Work(Protocol):
+    """An opponent at work on a case, in a process of its own: `run` is timed, `judge` says what its answer is worth."""
+
+    def run(self) -> Any: ...
+
+    def judge(self, answer: Any) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement of several opponents on the same input; a results file keeps its fields.
+
+    Attributes:
+        opponents: names of those who take part.
+        not_run: names of those who are left out, and why; a row says so.
+        warm_up: runs before the first measured one.
+        seconds: time for each opponent, after which it is not repeated again.
+        limit_s: time for one run, after which it is stopped; a row says so.
+        series: the plot that this case is a point of, and its axis ("N" or "k").
+    """
+
+    name: str
+    title: str
+    opponents: tuple[str, ...] = field(default=(), kw_only=True)
+    not_run: dict[str, str] = field(default_factory=dict, kw_only=True)
+    warm_up: int = field(default=0, kw_only=True)
+    seconds: float = field(default=10.0, kw_only=True)
+    limit_s: float = field(default=150.0, kw_only=True)
+    series: tuple[str, str] | None = field(default=None, kw_only=True)
+
+    @property
+    def size(self) -> str:
+        raise NotImplementedError(f"{type(self).__name__} must define size")
+
+    def prepare(self, opponent: Opponent, device: str) -> Work:
+        """Build the input for an opponent, in the process that will run it."""
+        raise NotImplementedError(f"{type(self).__name__} must define prepare(opponent, device)")
+
+    def difference(self, row: Row, reference: Row) -> str:
+        """How an answer of ours differs from the reference path's; "" where it does not."""
+        raise NotImplementedError(f"{type(self).__name__} must define difference(row, reference)")
