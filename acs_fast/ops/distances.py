@@ -56,36 +56,46 @@ class Centred:
     norms: Tensor
 
     @classmethod
-    def of(cls, r: Tensor, h: Tensor, bias: bool) -> Centred:
-        m, k = r.mean(0), h.mean(0)
+    def of(cls, r: Tensor, h: Tensor, bias: bool, means: Tensor | None = None) -> Centred:
+        """Centre the factors on their own means, or on `means` [R, C + D] of more samples."""
+        m, k = (r.mean(0), h.mean(0)) if means is None else means.split([r.shape[-1], h.shape[-1]], -1)
         q, p = r - m, h - k
         u, v, mm, kk = p @ k.T, q @ m.T, m @ m.T, k @ k.T + float(bias)
         qq, pp = q @ q.mT, p @ p.mT
         norms = ((qq + v + v.mT + mm) * pp + qq * (u + u.mT + kk) + 2.0 * v * u.mT).sum((1, 2))
         return cls(r, h, bias, q, p, u, v, mm, kk, norms)
 
-    def inner_products(self, i: Tensor, j: Tensor) -> Tensor:
+    def take(self, i: Tensor) -> Centred:
+        """Some of the samples, centred as all are."""
+        q, p, u, v = (x[i] for x in (self.q, self.p, self.u, self.v))
+        return Centred(self.r[i], self.h[i], self.bias, q, p, u, v, self.mm, self.kk, self.norms[i])
+
+    def inner_products(self, other: Centred) -> Tensor:
         """[I, J] inner products of the moved gradients."""
-        result = self.q.new_zeros(len(i), len(j))
+        result = self.q.new_zeros(len(self.q), len(other.q))
         for a in range(self.q.shape[1]):
             for b in range(self.q.shape[1]):
-                qq, pp = self.q[i, a] @ self.q[j, b].T, self.p[i, a] @ self.p[j, b].T
-                u, v = self.u[i, a, b][:, None], self.v[i, a, b][:, None]
-                u_, v_ = self.u[j, b, a][None], self.v[j, b, a][None]
+                qq, pp = self.q[:, a] @ other.q[:, b].T, self.p[:, a] @ other.p[:, b].T
+                u, v = self.u[:, a, b][:, None], self.v[:, a, b][:, None]
+                u_, v_ = other.u[:, b, a][None], other.v[:, b, a][None]
                 result += (qq + v + v_ + self.mm[a, b]) * pp + qq * (u + u_ + self.kk[a, b]) + v * u_ + v_ * u
         return result
 
     def distances(self, i: Tensor, j: Tensor, squared: bool) -> Tensor:
-        """[I, J] distances between samples i and j (numbers among all N).
+        """[I, J] distances between samples i and j (numbers among all N)."""
+        return self.take(i).distances_to(self.take(j), squared)
+
+    def distances_to(self, other: Centred, squared: bool) -> Tensor:
+        """[I, J] distances to samples that are centred alike.
 
         Pairs that are close for their norms are measured again from the difference of their factors, so that
         identical samples are at distance exactly zero.
         """
-        scale = self.norms[i, None] + self.norms[None, j]
-        d = (scale - 2.0 * self.inner_products(i, j)).clamp_(min=0.0)
-        for x, y in (pair.unbind(1) for pair in (d <= close_threshold(d.dtype) * scale).nonzero().split(PAIRS_AT_ONCE)):
-            s, t = i[x], j[y]
-            d[x, y] = squared_norm_of_difference(self.r[s], self.h[s], self.r[t], self.h[t], self.bias)
+        scale = self.norms[:, None] + other.norms[None]
+        d = (scale - 2.0 * self.inner_products(other)).clamp_(min=0.0)
+        close = (d <= close_threshold(d.dtype) * scale).nonzero()
+        for s, t in (pair.unbind(1) for pair in close.split(PAIRS_AT_ONCE)):
+            d[s, t] = squared_norm_of_difference(self.r[s], self.h[s], other.r[t], other.h[t], self.bias)
         return d if squared else d.sqrt_()
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from acs_fast._util.checks import check_choice, check_finite, check_floating, check_number, resolve_budget
+from acs_fast._util.randomness import derived_generator
 from acs_fast.coreset import Coreset
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.ops import backends, matching
@@ -67,7 +68,7 @@ def gradient_matching(
     k = resolve_budget(budget, len(g))
     problems = partition(groups, len(g), g.device)
     budgets = problems.share(k)
-    targets = _targets(g, problems, target)
+    targets = own_totals(g, problems) if target is None else shaped_targets(g, len(problems), target)
     name = backends.chosen("gradient_matching", backend, g.device)
     stages = Stages(g.device)
     with stages("select"), peak_memory(g.device) as peak:
@@ -76,13 +77,13 @@ def gradient_matching(
             problems.members, problems.offsets, budgets, k, targets, ridge, seconds=stages.seconds,
         )  # fmt: skip
     with stages("fill"):
-        generator = torch.Generator().manual_seed(seed)
         starts = torch.cat([torch.zeros(1, dtype=torch.int64), budgets.cumsum(0)]).tolist()
         parts = []
         for i, members in enumerate(problems):
             span = slice(starts[i], starts[i] + int(counts[i]))
             part = (indices[span], weights[span], gains[span])
-            parts.append(_fill(g, members, part, int(budgets[i]), targets[i], ridge, fill, generator))
+            generator = derived_generator("fill", seed, i)
+            parts.append(complete(g, members, part, int(budgets[i]), targets[i], ridge, fill, generator))
         indices, weights, gains = (torch.cat(x) for x in zip(*parts, strict=True))
     largest = int(problems.sizes.max())
     planned = 8 * int(budgets.max()) * (largest + 2 * int(budgets.max()))  # Gram columns, Gram matrix, factor
@@ -92,18 +93,21 @@ def gradient_matching(
         peak_bytes=peak.get("bytes", planned), filled=len(indices) - int(counts.sum()),
         stopped=int((counts < budgets.to(counts)).sum()),
     )  # fmt: skip
-    coreset.stats["objective"] = _matching_objective(g, problems, coreset, targets, ridge)
+    coreset.stats["objective"] = _objective(g, problems, coreset, targets, ridge)
     return coreset.check(len(g), None if fill == "none" else k)
 
 
-def _targets(g: LastLayerGradients, problems: Groups, target: Tensor | None) -> Tensor:
-    """[G, C, D (+1)] float64, one target a group."""
+def own_totals(g: LastLayerGradients, problems: Groups) -> Tensor:
+    """[G, C, D (+1)] float64: the sum of every group's gradients."""
+    return torch.stack([total(g) if len(members) == len(g) else total(g[members]) for members in problems])
+
+
+def shaped_targets(g: LastLayerGradients, groups: int, target: Tensor) -> Tensor:
+    """[G, C, D (+1)] float64, one target a group, of what `gradient_matching` takes."""
     c, d = g.residuals.shape[-1], g.features.shape[-1]
-    if target is None:
-        return torch.stack([total(g) if len(members) == len(g) else total(g[members]) for members in problems])
     matrix = (c, d + int(g.bias))
     target = check_floating("target", target).detach().to(g.device, torch.float64)
-    lead = () if len(problems) == 1 and target.dim() < 3 else (len(problems),)
+    lead = () if groups == 1 and target.dim() < 3 else (groups,)
     if target.shape == (*lead, *matrix):
         shaped = target
     elif target.shape == (*lead, matrix[0] * matrix[1]):
@@ -113,11 +117,11 @@ def _targets(g: LastLayerGradients, problems: Groups, target: Tensor | None) -> 
         raise ValueError(
             f"target must have shape {[*lead, *matrix]} or {[*lead, matrix[0] * matrix[1]]}; got {list(target.shape)}"
         )
-    check_finite("target", shaped.reshape(len(problems), -1))
-    return shaped.reshape(len(problems), *matrix)
+    check_finite("target", shaped.reshape(groups, -1))
+    return shaped.reshape(groups, *matrix)
 
 
-def _fill(
+def complete(
     g: LastLayerGradients,
     members: Tensor,
     part: tuple[Tensor, Tensor, Tensor],
@@ -161,9 +165,12 @@ def _refit(matched: LastLayerGradients, target: Tensor, ridge: float) -> Tensor:
     return weights
 
 
-def _matching_objective(
-    g: LastLayerGradients, problems: Groups, coreset: Coreset, targets: Tensor, ridge: float
-) -> float:
+def squared_error(g: LastLayerGradients, indices: Tensor, weights: Tensor, target: Tensor) -> float:
+    """||sum w g - target||^2 in float64."""
+    return float((total(g[indices], weights) - target).square().sum())
+
+
+def _objective(g: LastLayerGradients, problems: Groups, coreset: Coreset, targets: Tensor, ridge: float) -> float:
     """The objective from the factors and the weights as returned, summed over the groups."""
     group_of = torch.empty(len(g), dtype=torch.int64, device=g.device)
     group_of[problems.members] = torch.repeat_interleave(problems.sizes).to(g.device)
@@ -171,5 +178,5 @@ def _matching_objective(
     value = ridge * float(coreset.weights.double().square().sum())
     for i, target in enumerate(targets):
         own = chosen == i
-        value += float((total(g[coreset.indices[own]], coreset.weights[own]) - target).square().sum())
+        value += squared_error(g, coreset.indices[own], coreset.weights[own], target)
     return value

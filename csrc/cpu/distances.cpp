@@ -10,9 +10,9 @@ namespace {
 constexpr int64_t kDepth = 128;  // of the products that stay in a register tile before they join the sum
 
 template <class T>
-bool equal_factors(const Factors<T>& f, int64_t i, int64_t j) {
-  return std::memcmp(f.residual(i, 0), f.residual(j, 0), sizeof(T) * f.R * f.C) == 0 &&
-         std::memcmp(f.feature(i, 0), f.feature(j, 0), sizeof(T) * f.R * f.D) == 0;
+bool equal_factors(const Factors<T>& f, int64_t i, const Factors<T>& g, int64_t j) {
+  return std::memcmp(f.residual(i, 0), g.residual(j, 0), sizeof(T) * f.R * f.C) == 0 &&
+         std::memcmp(f.feature(i, 0), g.feature(j, 0), sizeof(T) * f.R * f.D) == 0;
 }
 
 double dot_doubles(const double* x, const double* y, int64_t n) { return kernels<double>().dot(x, y, n); }
@@ -21,15 +21,15 @@ double dot_doubles(const double* x, const double* y, int64_t n) { return kernels
 
 // g_i - g_j = sum_a (r_i^a - r_j^a) (x) (h_i^a, [1]) + r_j^a (x) (h_i^a - h_j^a, [0])
 template <class T>
-double squared_norm_of_difference(const Factors<T>& f, int64_t i, int64_t j) {
-  if (i > j) std::swap(i, j);
-  if (equal_factors(f, i, j)) return 0.0;
+double squared_norm_of_difference(const Factors<T>& f, int64_t i, const Factors<T>& g, int64_t j) {
+  if (f.number(i) > g.number(j)) return squared_norm_of_difference(g, j, f, i);
+  if (equal_factors(f, i, g, j)) return 0.0;
   const auto dot = kernels<T>().dot_differences;
   double sum = 0.0;
   for (int64_t a = 0; a < f.R; ++a)
     for (int64_t b = 0; b < f.R; ++b) {
-      const T *ria = f.residual(i, a), *rja = f.residual(j, a), *hia = f.feature(i, a), *hja = f.feature(j, a);
-      const T *rib = f.residual(i, b), *rjb = f.residual(j, b), *hib = f.feature(i, b), *hjb = f.feature(j, b);
+      const T *ria = f.residual(i, a), *rja = g.residual(j, a), *hia = f.feature(i, a), *hja = g.feature(j, a);
+      const T *rib = f.residual(i, b), *rjb = g.residual(j, b), *hib = f.feature(i, b), *hjb = g.feature(j, b);
       sum += dot(ria, rja, rib, rjb, f.C) * (dot(hia, nullptr, hib, nullptr, f.D) + double(f.bias));
       sum += 2.0 * dot(ria, rja, rjb, nullptr, f.C) * dot(hia, nullptr, hib, hjb, f.D);
       sum += dot(rja, nullptr, rjb, nullptr, f.C) * dot(hia, hja, hib, hjb, f.D);
@@ -141,12 +141,7 @@ template <class T>
 void Distances<T>::prepare(Team& team, int rank) {
   centred_.prepare(team, rank);
   team.wait();
-  if (rank == 0)
-    for (int64_t a = 0; a < f_.R; ++a)
-      for (int64_t b = 0; b < f_.R; ++b) {
-        mm_[a * f_.R + b] = T(dot_doubles(centred_.residual_mean(a), centred_.residual_mean(b), f_.C));
-        kk_[a * f_.R + b] = T(dot_doubles(centred_.feature_mean(a), centred_.feature_mean(b), f_.D) + f_.bias);
-      }
+  if (rank == 0) multiply_means();
   const Span left = team.part(rank, left_.panels(f_.n), 1), right = team.part(rank, right_.panels(f_.n), 1);
   left_.pack(centred_, nullptr, f_.n, left.begin, left.end);
   right_.pack(centred_, nullptr, f_.n, right.begin, right.end);
@@ -154,9 +149,30 @@ void Distances<T>::prepare(Team& team, int rank) {
 }
 
 template <class T>
+void Distances<T>::prepare_columns(const double* means, Team& team, int rank) {
+  if (rank == 0) {
+    centred_.set_means(means);
+    multiply_means();
+  }
+  team.wait();
+  const Span right = team.part(rank, right_.panels(f_.n), 1);
+  right_.pack(centred_, nullptr, f_.n, right.begin, right.end);
+  team.wait();
+}
+
+template <class T>
+void Distances<T>::multiply_means() {
+  for (int64_t a = 0; a < f_.R; ++a)
+    for (int64_t b = 0; b < f_.R; ++b) {
+      mm_[a * f_.R + b] = T(dot_doubles(centred_.residual_mean(a), centred_.residual_mean(b), f_.C));
+      kk_[a * f_.R + b] = T(dot_doubles(centred_.feature_mean(a), centred_.feature_mean(b), f_.D) + f_.bias);
+    }
+}
+
+template <class T>
 TileRows<T> Distances<T>::rows_of_tile(int64_t index) const {
   const int64_t first = index * k_.tile;
-  return {left_, first / k_.mr, std::min<int64_t>(k_.tile, f_.n - first), nullptr, first};
+  return {f_, left_, first / k_.mr, std::min<int64_t>(k_.tile, f_.n - first), nullptr, first};
 }
 
 // into (+)= the part of passes a and b in the inner products of the moved gradients
@@ -211,18 +227,20 @@ T Distances<T>::tile(const TileRows<T>& rows, int64_t j0, int64_t j1, TileBuffer
 template <class T>
 T Distances<T>::epilogue(const TileRows<T>& rows, int64_t j0, int64_t j1, const TileBuffers<T>& buffers, T* out,
                          int64_t stride) const {
-  const T* norms = right_.norms();
+  const T *norms = right_.norms(), *norms_of_rows = rows.panels.norms() + rows.first_panel * k_.mr;
   T largest = T(0);
   for (int64_t row = 0; row < rows.count; ++row, out += stride) {
     const int64_t i = rows.sample(row);
     const T* gram = buffers.gram.data() + row * k_.tile;
-    RowSummary<T> summary = k_.distance_row(gram, norms[i], norms + j0, j1 - j0, threshold_, squared_, out);
+    const T norm = norms_of_rows[row];
+    RowSummary<T> summary = k_.distance_row(gram, norm, norms + j0, j1 - j0, threshold_, squared_, out);
     if (summary.close) {
       summary.largest = T(0);
       for (int64_t j = j0; j < j1; ++j) {
-        const T scale = norms[i] + norms[j];
+        const T scale = norm + norms[j];
         if (scale - T(2) * gram[j - j0] <= threshold_ * scale) {
-          const T exact = i == j || scale == T(0) ? T(0) : T(squared_norm_of_difference(f_, i, j));
+          const bool same = rows.factors.number(i) == f_.number(j) || scale == T(0);
+          const T exact = same ? T(0) : T(squared_norm_of_difference(rows.factors, i, f_, j));
           out[j - j0] = squared_ ? exact : std::sqrt(exact);
         }
         summary.largest = std::max(summary.largest, out[j - j0]);
@@ -247,11 +265,11 @@ T Distances<T>::matrix(std::atomic<int64_t>& next, T* out) const {
   return top;
 }
 
-#define ACS_INSTANTIATE(T)                                                         \
-  template double squared_norm_of_difference(const Factors<T>&, int64_t, int64_t); \
-  template class Centred<T>;                                                       \
-  template class Panels<T>;                                                        \
-  template struct TileBuffers<T>;                                                  \
+#define ACS_INSTANTIATE(T)                                                                            \
+  template double squared_norm_of_difference(const Factors<T>&, int64_t, const Factors<T>&, int64_t); \
+  template class Centred<T>;                                                                          \
+  template class Panels<T>;                                                                           \
+  template struct TileBuffers<T>;                                                                     \
   template class Distances<T>;
 ACS_INSTANTIATE(float)
 ACS_INSTANTIATE(double)

@@ -1,6 +1,7 @@
 // Distances between factored gradients, one tile at a time: two small matrix products and their epilogue.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <vector>
@@ -19,14 +20,17 @@ struct Factors {
   const int64_t* members;  // [n]
   int64_t n, R, C, D;
   bool bias;
+  const int64_t* numbers = nullptr;  // [n] that decide which of a pair comes first; null for the positions
 
+  int64_t number(int64_t i) const { return numbers ? numbers[i] : i; }
   const T* residual(int64_t i, int64_t pass) const { return residuals + (members[i] * R + pass) * C; }
   const T* feature(int64_t i, int64_t pass) const { return features + (members[i] * R + pass) * D; }
 };
 
-// ||g_i - g_j||^2 from the differences of their factors; the same for (i, j) and (j, i), zero for equal factors
+// ||g_i - g_j||^2 from the differences of their factors, i of `f` and j of `g`; the same for (i, j) and (j, i), zero for
+// equal factors
 template <class T>
-double squared_norm_of_difference(const Factors<T>& f, int64_t i, int64_t j);
+double squared_norm_of_difference(const Factors<T>& f, int64_t i, const Factors<T>& g, int64_t j);
 
 // The factors as deviations from their means in every pass: r = m + q, h = k + p. All gradients are moved by the same
 // sum_a m^a (x) k^a, which changes no distance, and the expansion n_i + n_j - 2 <g_i, g_j> then loses digits only where
@@ -37,10 +41,12 @@ class Centred {
   explicit Centred(const Factors<T>& f);
   // A member's share of the means; all shares must be there before anything else is asked for
   void prepare(const Team& team, int rank);
+  void set_means(const double* means) { std::copy_n(means, means_.size(), means_.begin()); }  // [R, C + D]
   void deviations(int64_t i, int64_t pass, T* q, T* p) const;
   const Factors<T>& factors() const { return f_; }
   const double* residual_mean(int64_t pass) const { return means_.data() + pass * (f_.C + f_.D); }
   const double* feature_mean(int64_t pass) const { return residual_mean(pass) + f_.C; }
+  const double* means() const { return means_.data(); }
 
  private:
   Factors<T> f_;
@@ -80,9 +86,10 @@ struct TileBuffers {
   Buffer<T> gram, above, below, pp, qq, d;
 };
 
-// The rows of one tile: panels, the first panel among them, and which samples they hold.
+// The rows of one tile: panels, the first panel among them, and which samples of which factors they hold.
 template <class T>
 struct TileRows {
+  const Factors<T>& factors;
   const Panels<T>& panels;
   int64_t first_panel, count;
   const int32_t* samples;  // null for first, first + 1, ...
@@ -103,6 +110,8 @@ class Distances {
   const Centred<T>& centred() const { return centred_; }
   // Packs a member's share and waits for the others
   void prepare(Team& team, int rank);
+  // The same for use as columns only, with means [R, C + D] of more samples than are here
+  void prepare_columns(const double* means, Team& team, int rank);
   // Distances from at most tile_size() rows to samples [j0, j1), at most as many, j0 at the start of a panel; returns
   // the largest
   T tile(const TileRows<T>& rows, int64_t j0, int64_t j1, TileBuffers<T>& buffers, T* out, int64_t stride) const;
@@ -113,6 +122,7 @@ class Distances {
   T matrix(std::atomic<int64_t>& next, T* out) const;
 
  private:
+  void multiply_means();
   void products(const TileRows<T>& rows, int64_t j0, int64_t columns, int64_t a, int64_t b, TileBuffers<T>& buffers,
                 T* into, bool accumulate) const;
   T epilogue(const TileRows<T>& rows, int64_t j0, int64_t j1, const TileBuffers<T>& buffers, T* out,

@@ -45,7 +45,7 @@ class FactorSource {
   }
 
  private:
-  TileRows<T> tile_rows() const { return {opened_, 0, count_, samples_, 0}; }
+  TileRows<T> tile_rows() const { return {distances_.centred().factors(), opened_, 0, count_, samples_, 0}; }
 
   const Distances<T>& distances_;
   std::vector<T> column_;

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "factors.h"
+#include "matching_part.h"
 #include "nnls.h"
 #include "ops.h"
 #include "stages.h"
@@ -23,11 +24,13 @@ struct Seconds {
   }
 };
 
-// One group; every sum over samples or factors is the same chain of operations for every number of threads.
+// One group; every sum over samples or factors is the same chain of operations for every number of threads, and of
+// processes, each of which takes the correlations of some samples.
 template <class T>
 class Matcher {
  public:
-  Matcher(Team& team, const Factors<T>& f, const double* target, int64_t budget, double ridge)
+  Matcher(Team& team, const Factors<T>& f, const double* target, int64_t budget, double ridge, Span own,
+          const Meeting* meeting)
       : team_(team),
         f_(f),
         k_(kernels<T>()),
@@ -35,8 +38,10 @@ class Matcher {
         width_(f.D + f.bias),
         budget_(budget),
         ridge_(ridge),
-        part_(part_of(f.n, team.size())),
-        parts_((f.n + part_ - 1) / part_),
+        own_(own),
+        meeting_(meeting),
+        part_(part_of(own.end - own.begin, team.size())),
+        parts_((own.end - own.begin + part_ - 1) / part_),
         by_residual_(residual_is_cheaper(f, budget)),
         to_target_(f.n),
         correlation_(f.n),
@@ -52,6 +57,7 @@ class Matcher {
       });
       double top = 0.0;
       for (const double v : to_target_) top = std::max(top, std::abs(v));
+      if (meeting_) top = meeting_->largest(top);
       while (int64_t(fit_.passive().size()) < budget_) {
         const int64_t pick = select(kTolerance * top);
         if (pick < 0) break;
@@ -94,7 +100,9 @@ class Matcher {
   }
   template <class Work>
   void share(const Work& work) {
-    team_.share(parts_, [&](int64_t p, int) { work(Span{p * part_, std::min(f_.n, (p + 1) * part_)}, p); });
+    team_.share(parts_, [&](int64_t p, int) {
+      work(Span{own_.begin + p * part_, std::min(own_.end, own_.begin + (p + 1) * part_)}, p);
+    });
   }
 
   // <g_i, m> with m [C, D (+1)]
@@ -137,9 +145,13 @@ class Matcher {
   int64_t select(double floor) {
     correlate();
     int64_t best = -1;
-    for (int64_t i = 0; i < f_.n; ++i)
+    for (int64_t i = own_.begin; i < own_.end; ++i)
       if (open_[i] && (best < 0 || correlation_[i] > correlation_[best])) best = i;
-    return best >= 0 && correlation_[best] > floor ? best : -1;
+    Leader leader{best, best < 0 ? 0.0 : correlation_[best], best < 0 ? 0.0 : to_target_[best]};
+    if (meeting_) leader = meeting_->best(leader);
+    if (leader.sample < 0 || !(leader.correlation > floor)) return -1;
+    to_target_[leader.sample] = leader.to_target;
+    return leader.sample;
   }
 
   // A new atom; returns its inner products with the atoms before it, then with itself
@@ -147,11 +159,11 @@ class Matcher {
     open_[pick] = 0;
     picks_.push_back(pick);
     std::vector<double> inner(picks_.size());
-    if (by_residual_) {
-      gram_columns({pick}, int64_t(picks_.size()), picks_.data(), {inner.data()});
+    if (!by_residual_ && !column_of_[pick]) add_columns(pick);
+    if (by_residual_ || meeting_) {
+      gram_columns({pick}, {0, int64_t(picks_.size())}, picks_.data(), {inner.data()});
       return inner;
     }
-    if (!column_of_[pick]) add_columns(pick);
     for (size_t a = 0; a < picks_.size(); ++a) inner[a] = column_of_[pick][picks_[a]];
     return inner;
   }
@@ -160,7 +172,7 @@ class Matcher {
   void add_columns(int64_t pick) {
     std::vector<int64_t> wanted{pick};
     const int64_t count = std::min(kAhead, budget_ - int64_t(fit_.passive().size()));
-    for (int64_t i = 0; i < f_.n; ++i) {
+    for (int64_t i = own_.begin; i < own_.end; ++i) {
       if (!open_[i] || column_of_[i]) continue;
       if (int64_t(wanted.size()) == count && !(count > 1 && correlation_[i] > correlation_[wanted.back()])) continue;
       if (int64_t(wanted.size()) == count) wanted.pop_back();
@@ -170,23 +182,23 @@ class Matcher {
     }
     std::vector<double*> out;
     for (const int64_t i : wanted) {
-      columns_.emplace_back(f_.n);
+      columns_.emplace_back(f_.n);  // of which the pages of this process's samples are touched
       out.push_back(column_of_[i] = columns_.back().data());
     }
-    gram_columns(wanted, f_.n, nullptr, out);
+    gram_columns(wanted, own_, nullptr, out);
   }
 
-  // out[p][i] = inner product of samples columns[p] and rows[i], or i
-  void gram_columns(const std::vector<int64_t>& columns, int64_t n, const int64_t* rows, const std::vector<double*>& out) {
+  // out[p][i] = inner product of samples columns[p] and rows[i], or i, for i in `span`
+  void gram_columns(const std::vector<int64_t>& columns, Span span, const int64_t* rows, const std::vector<double*>& out) {
     const int64_t stride = f_.R * (f_.C + f_.D);
     std::vector<double> factors(columns.size() * stride);  // residuals, then features
     for (size_t p = 0; p < columns.size(); ++p) {
       std::copy_n(f_.residual(columns[p], 0), f_.R * f_.C, &factors[p * stride]);
       std::copy_n(f_.feature(columns[p], 0), f_.R * f_.D, &factors[p * stride + f_.R * f_.C]);
     }
-    team_.share((n + part_ - 1) / part_, [&](int64_t part, int) {
-      const int64_t end = std::min(n, (part + 1) * part_);
-      for (int64_t i = part * part_; i < end; i += kDotRows) {
+    team_.share((span.end - span.begin + part_ - 1) / part_, [&](int64_t part, int) {
+      const int64_t end = std::min(span.end, span.begin + (part + 1) * part_);
+      for (int64_t i = span.begin + part * part_; i < end; i += kDotRows) {
         const int count = int(std::min<int64_t>(kDotRows, end - i));
         const int64_t samples[kDotRows] = {rows ? rows[i] : i, count < 2 ? 0 : rows ? rows[i + 1] : i + 1};
         for (size_t p = 0; p < columns.size(); p += kDotColumns)
@@ -282,6 +294,8 @@ class Matcher {
   const double* const target_;
   const int64_t width_, budget_;
   const double ridge_;
+  const Span own_;  // the samples whose correlations this process takes
+  const Meeting* const meeting_;  // with the other processes, or null
   const int64_t part_, parts_;  // samples in a part that one member takes at a time; how many parts
   const bool by_residual_;
   std::vector<double> to_target_, correlation_, residual_;
@@ -310,7 +324,7 @@ Seconds match_all(const FactorTensors& factors, const Problems& problems, const 
     const int64_t n = problems.size(i), k = problems.budgets[i];
     if (n == 0 || k == 0) return {};
     const double* target = targets.const_data_ptr<double>() + i * targets.size(1) * targets.size(2);
-    Matcher<T> matcher(team, factors.group<T>(problems.group(i), n), target, k, ridge);
+    Matcher<T> matcher(team, factors.group<T>(problems.group(i), n), target, k, ridge, {0, n}, nullptr);
     matcher.run();
     ids[i].resize(k), w[i].resize(k), g[i].resize(k);
     found[i] = matcher.write(ids[i].data(), w[i].data(), g[i].data());
@@ -346,6 +360,20 @@ Seconds match_all(const FactorTensors& factors, const Problems& problems, const 
 }
 
 }  // namespace
+
+template <class T>
+int64_t match_part(const Factors<T>& factors, const double* target, int64_t budget, double ridge, Span own,
+                   const Meeting& meeting, int threads, int64_t* indices, double* weights, double* gains) {
+  Team team(threads);
+  Matcher<T> matcher(team, factors, target, budget, ridge, own, &meeting);
+  matcher.run();
+  return matcher.write(indices, weights, gains);
+}
+
+template int64_t match_part(const Factors<float>&, const double*, int64_t, double, Span, const Meeting&, int, int64_t*,
+                            double*, double*);
+template int64_t match_part(const Factors<double>&, const double*, int64_t, double, Span, const Meeting&, int, int64_t*,
+                            double*, double*);
 
 Tensors4 gradient_matching_cpu(const at::Tensor& residuals, const at::Tensor& features, bool bias,
                                const at::Tensor& members, const at::Tensor& offsets, const at::Tensor& budgets,

@@ -12,6 +12,9 @@
 #endif
 
 namespace acs_fast {
+
+void bind_parts(pybind11::module_& m);
+
 namespace {
 
 pybind11::dict build_info() {
@@ -40,5 +43,6 @@ TORCH_LIBRARY_IMPL(acs_fast, CPU, m) {
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.doc() = "Compiled operators of acs_fast; importing it registers them with the torch dispatcher.";
   m.def("build_info", &acs_fast::build_info, "Versions, flags, and what was chosen at run time.");
+  acs_fast::bind_parts(m);
   m.def("take_seconds", &acs_fast::take_seconds, "Seconds by stage since the last call, and forget them.");
 }

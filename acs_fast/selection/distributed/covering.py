@@ -1,0 +1,101 @@
+"""CRAIG over several processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from acs_fast._util.checks import check_choice, resolve_budget
+from acs_fast._util.exchange import Exchange
+from acs_fast.coreset import Coreset
+from acs_fast.ops import backends
+from acs_fast.selection.common import Stages
+from acs_fast.selection.craig import METRICS
+from acs_fast.selection.distributed.columns import Columns, StoredColumns, edges_of
+from acs_fast.selection.distributed.global_greedy import global_greedy
+from acs_fast.selection.distributed.per_class import OwnProblems, Picks, classes, everything, solved, solved_by_first
+from acs_fast.selection.distributed.result import coreset_of, own_workspace_bytes
+from acs_fast.selection.distributed.shard import Shard
+
+
+def facility_location(
+    shard: Shard,
+    budget: int | float,
+    *,
+    metric: str = "euclidean",
+    per_class: bool = True,
+    backend: str = "auto",
+    exchange: Exchange | None = None,
+) -> Coreset:
+    """`acs_fast.facility_location` of the samples of all ranks: the same picks, weights and gains, on every rank.
+
+    One problem over all samples is shared by the ranks where the CPU's kernels run; elsewhere the first rank solves it.
+
+    Args:
+        shard: the samples of this rank, in any order.
+        budget, metric, backend: as there; N is the number of samples on all ranks.
+        per_class: a problem for each label of the shards, else one over all samples.
+        exchange: the processes that select together; by default all of them.
+
+    Returns:
+        The coreset, whose `stats["exchange"]` says how often the ranks met and what this one sent.
+
+    Raises:
+        ValueError: as there; shards that do not hold every sample once.
+        RuntimeError: another rank failed or has ended.
+    """
+    check_choice("metric", metric, METRICS)
+    exchange = exchange or Exchange()
+    n = shard.check(exchange)
+    k = resolve_budget(budget, n)
+    stages = Stages(shard.gradients.device)
+    name = backends.chosen("facility_location", backend, shard.gradients.device)
+    cover = _Cover(metric == "sqeuclidean", name, stages)
+    with stages("select"):
+        if per_class:
+            own = classes(shard, k, exchange)
+            shard, picks, way = own.shard, solved(own, cover, exchange), cover.way("per class")
+        elif name == "cpu":
+            shard, picks, way = cover.together(shard, n, k, exchange)
+        else:
+            picks = solved_by_first(everything(shard, k, exchange), cover, exchange)
+            way = cover.way("on the first rank")
+            shard = shard.sorted()
+    coreset = coreset_of(picks, shard, stages, exchange, budget=k, **way)
+    return coreset.check(n, k, weight_sum=n)
+
+
+class _Cover:
+    """Facility location of problems that are here, or of one that is not anywhere whole."""
+
+    def __init__(self, squared: bool, backend: str, stages: Stages) -> None:
+        self.squared, self.backend, self.stages = squared, backend, stages
+
+    def way(self, path: str, **more: Any) -> dict[str, Any]:
+        """How it went, for the stats."""
+        return {"backend": self.backend, "path": path, **more}
+
+    def __call__(self, own: OwnProblems) -> Picks:
+        g, budgets = own.shard.gradients, own.own_budgets
+        indices, weights, gains, objectives = backends.run(
+            "facility_location", self.backend, g.residuals, g.features, g.bias, self.squared, own.groups.members,
+            own.groups.offsets, budgets, int(budgets.sum()), own_workspace_bytes(g.device),
+            seconds=self.stages.seconds,
+        )  # fmt: skip
+        return Picks(indices, weights.double(), gains, budgets, objectives.cpu(), torch.zeros_like(budgets))
+
+    def together(self, shard: Shard, n: int, budget: int, exchange: Exchange) -> tuple[Shard, Picks, dict[str, Any]]:
+        """One problem by all ranks; returns the samples as they came to lie, the picks, and how it went."""
+        edges, g = edges_of(n, exchange.size), shard.gradients
+        held = shard.deliver(torch.searchsorted(edges, shard.index.cpu(), right=True) - 1, exchange)
+        needed = n * len(held) * torch.promote_types(g.dtype, torch.float32).itemsize
+        too_large = int(exchange.maximum(torch.tensor(int(needed > own_workspace_bytes(g.device)))))
+        kind = Columns if too_large else StoredColumns
+        with self.stages("distances"):
+            columns = kind(held, edges, self.squared, self.backend, exchange)
+        with self.stages("greedy"):
+            found = global_greedy(columns, budget)
+        counts, objective = torch.tensor([budget]), torch.tensor([found.objective], dtype=torch.float64)
+        picks = Picks(found.picks, found.sizes.double(), found.gains, counts, objective, torch.zeros_like(counts))
+        return held, picks, self.way("matrix-free" if too_large else "dense", rounds=found.rounds)

@@ -1,0 +1,165 @@
+"""GradMatch over several processes: of one problem the correlations in shares, the refit on every rank."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from acs_fast._util.checks import check_choice, check_number, resolve_budget
+from acs_fast._util.exchange import Exchange
+from acs_fast._util.randomness import derived_generator
+from acs_fast.coreset import Coreset
+from acs_fast.gradients.factored import LastLayerGradients
+from acs_fast.ops import backends, compiled
+from acs_fast.ops.distances import to_accumulable
+from acs_fast.selection.common import Stages
+from acs_fast.selection.distributed.columns import edges_of
+from acs_fast.selection.distributed.per_class import OwnProblems, Picks, classes, everything, solved, solved_by_first
+from acs_fast.selection.distributed.result import coreset_of
+from acs_fast.selection.distributed.shard import Shard
+from acs_fast.selection.gradmatch import FILLS, complete, own_totals, shaped_targets, squared_error
+
+
+def gradient_matching(
+    shard: Shard,
+    budget: int | float,
+    *,
+    per_class: bool = True,
+    target: Tensor | None = None,
+    ridge: float = 0.0,
+    fill: str = "none",
+    seed: int = 0,
+    backend: str = "auto",
+    exchange: Exchange | None = None,
+) -> Coreset:
+    """`acs_fast.gradient_matching` of the samples of all ranks: the same picks, weights and gains, on every rank.
+
+    One problem over all samples is shared by the ranks where the CPU's kernels run, with all factors on every rank;
+    elsewhere the first rank solves it.
+
+    Args:
+        shard: the samples of this rank, in any order.
+        budget, target, ridge, fill, seed, backend: as there; N is the number of samples on all ranks.
+        per_class: a problem for each label of the shards, else one over all samples.
+        exchange: the processes that select together; by default all of them.
+
+    Raises:
+        ValueError, RuntimeError: as `facility_location` here, and as `acs_fast.gradient_matching`.
+    """
+    check_choice("fill", fill, FILLS)
+    ridge = check_number("ridge", ridge, low=0.0)
+    exchange = exchange or Exchange()
+    n = shard.check(exchange)
+    k = resolve_budget(budget, n)
+    stages = Stages(shard.gradients.device)
+    name = backends.chosen("gradient_matching", backend, shard.gradients.device)
+    with stages("select"):
+        own = classes(shard, k, exchange) if per_class else everything(shard, k, exchange)
+        targets = None if target is None else shaped_targets(shard.gradients, len(own.budgets), target)
+        search = _Match(targets, ridge, fill, seed, name, stages)
+        if per_class:
+            picks, path = solved(own, search, exchange), "per class"
+        elif name == "cpu":
+            picks, path = search.together(own, exchange), "by all ranks"
+        else:
+            picks, path = solved_by_first(own, search, exchange), "on the first rank"
+    held, goal = own.shard if per_class else shard.sorted(), None if targets is None else targets.sum(0)
+    coreset = coreset_of(
+        picks, held, stages, exchange, goal, backend=name, path=path, budget=k, filled=int(picks.added.sum()),
+        stopped=int((picks.counts - picks.added < own.budgets).sum()),
+    )  # fmt: skip
+    coreset.stats["objective"] += ridge * float(coreset.weights.double().square().sum())
+    return coreset.check(n, None if fill == "none" else k)
+
+
+class _Match:
+    """Gradient matching of problems that are here, alone or with the other ranks."""
+
+    def __init__(
+        self, targets: Tensor | None, ridge: float, fill: str, seed: int, backend: str, stages: Stages
+    ) -> None:
+        self.targets, self.ridge, self.fill, self.seed = targets, ridge, fill, seed
+        self.backend, self.stages = backend, stages
+
+    def __call__(self, own: OwnProblems) -> Picks:
+        g, budgets, targets = own.shard.gradients, own.own_budgets, self._targets(own)
+        indices, weights, gains, counts = backends.run(
+            "gradient_matching", self.backend, g.residuals, g.features, g.bias, own.groups.members,
+            own.groups.offsets, budgets, int(budgets.sum()), targets, self.ridge, seconds=self.stages.seconds,
+        )  # fmt: skip
+        starts = (budgets.cumsum(0) - budgets).tolist()
+        spans = [slice(a, a + count) for a, count in zip(starts, counts.tolist(), strict=True)]
+        return self._completed(own, targets, [(indices[s], weights[s], gains[s]) for s in spans])
+
+    def together(self, own: OwnProblems, exchange: Exchange) -> Picks:
+        """One problem by all ranks, each of which holds it whole."""
+        begin, end = edges_of(len(own.shard), exchange.size)[exchange.rank : exchange.rank + 2].tolist()
+        targets = self._targets(own)
+        found = match(
+            own.shard.gradients, slice(begin, end), targets[0], int(own.budgets[0]), self.ridge, exchange
+        )  # fmt: skip
+        return self._completed(own, targets, [found])
+
+    def _targets(self, own: OwnProblems) -> Tensor:
+        if self.targets is not None:
+            return self.targets[own.numbers.to(self.targets.device)]
+        return own_totals(own.shard.gradients, own.groups)
+
+    def _completed(self, own: OwnProblems, targets: Tensor, matched: list[tuple[Tensor, Tensor, Tensor]]) -> Picks:
+        """What was matched in each problem, filled up to its budget."""
+        g, parts, errors = own.shard.gradients, [], []
+        for i, (members, part) in enumerate(zip(own.groups, matched, strict=True)):
+            generator = derived_generator("fill", self.seed, int(own.numbers[i]))
+            budget = int(own.own_budgets[i])
+            part = complete(g, members, part, budget, targets[i], self.ridge, self.fill, generator)
+            errors.append(squared_error(g, part[0], part[1].float(), targets[i]))
+            parts.append(part)
+        counts = torch.tensor([len(part[0]) for part in parts])
+        added = counts - torch.tensor([len(part[0]) for part in matched])
+        indices, weights, gains = (torch.cat(x) for x in zip(*parts, strict=True))
+        return Picks(indices, weights, gains, counts, torch.tensor(errors, dtype=torch.float64), added)
+
+
+def match(
+    g: LastLayerGradients, own: slice, target: Tensor, budget: int, ridge: float, exchange: Exchange
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The picks of `acs_fast.ops.matching` on all samples.
+
+    Args:
+        g: all N gradients, on every rank.
+        own: the samples whose correlations are taken here; the ranks' are side by side.
+        target: [C, D (+1)] float64.
+
+    Returns:
+        indices, weights float64 and gains float64 of at most `budget` picks, the same on every rank.
+    """
+    module: Any = compiled.MODULE
+    r, h = to_accumulable(g.residuals).contiguous(), to_accumulable(g.features).contiguous()
+    run = module.match_part_float64 if r.dtype == torch.float64 else module.match_part_float32
+    indices = torch.full((budget,), -1, dtype=torch.int64)
+    weights, gains = torch.zeros(budget, dtype=torch.float64), torch.zeros(budget, dtype=torch.float64)
+    meeting, target = _Meeting(exchange), target.to(torch.float64).contiguous()
+    count = run(
+        r.data_ptr(), h.data_ptr(), *r.shape, h.shape[-1], g.bias, target.data_ptr(), budget, ridge,
+        own.start, own.stop, meeting.largest, meeting.best, indices.data_ptr(), weights.data_ptr(), gains.data_ptr(),
+        torch.get_num_threads(),
+    )  # fmt: skip
+    return indices[:count], weights[:count], gains[:count]
+
+
+class _Meeting:
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def largest(self, own: float) -> float:
+        return float(self._exchange.maximum(torch.tensor(own, dtype=torch.float64)))
+
+    def best(self, sample: int, correlation: float, to_target: float) -> tuple[int, float, float]:
+        own = torch.tensor([sample, correlation, to_target], dtype=torch.float64)  # numbers below 2^53 stay exact
+        every = [x for x in self._exchange.gather(own).tolist() if x[0] >= 0]
+        if not every:
+            return -1, 0.0, 0.0
+        found = min(every, key=lambda x: (-x[1], x[0]))
+        return int(found[0]), found[1], found[2]

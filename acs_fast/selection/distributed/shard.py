@@ -1,0 +1,109 @@
+"""The part of the samples that one process holds, and how it travels to where it is needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from acs_fast._util.checks import check_finite
+from acs_fast._util.exchange import Exchange
+from acs_fast.gradients.factored import LastLayerGradients
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some of N samples; every sample belongs to the shard of exactly one rank.
+
+    Attributes:
+        gradients: of the n_r samples here; with n_r = 0 the factors still have their widths.
+        index: [n_r] int64, their numbers among all N.
+        labels: [n_r] int64, where there is a problem for each class.
+    """
+
+    gradients: LastLayerGradients
+    index: Tensor
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def check(self, exchange: Exchange) -> int:
+        """N, once all ranks have found their shards in order.
+
+        Raises:
+            ValueError: the shards do not hold every sample once, they differ in width or dtype, labels or index have
+                another length than the gradients, or gradients are NaN or infinite (names the samples).
+        """
+        with exchange.together("checking the shard"):
+            self._check_own()
+        g = self.gradients
+        labelled = self.labels is not None
+        exchange.check_equal({"widths": (*g.residuals.shape[1:], *g.features.shape[1:]), "bias": g.bias,
+                              "dtype": g.dtype, "labelled": labelled})  # fmt: skip
+        n, fingerprint = exchange.sum(torch.tensor([len(self), _fingerprint(self.index)])).tolist()
+        if n == 0:
+            raise ValueError("shards must hold at least one sample; all are empty")
+        if fingerprint != _fingerprint(torch.arange(n)):
+            raise ValueError(f"index must number every one of the {n} samples once over all ranks, from 0; it does not")
+        return int(n)
+
+    def _check_own(self) -> None:
+        if len(self.gradients) != len(self.index) or (self.labels is not None and len(self.labels) != len(self.index)):
+            raise ValueError(
+                f"gradients, index and labels must have one length; got {len(self.gradients)}, {len(self.index)} and "
+                f"{'no' if self.labels is None else len(self.labels)} labels"
+            )
+        check_finite("gradients", self.gradients.residuals, self.gradients.features)
+
+    def deliver(self, owner: Tensor, exchange: Exchange) -> Shard:
+        """Every sample at its owner, each rank's in ascending order of their numbers.
+
+        Args:
+            owner: [n_r] the rank that is to hold each sample.
+        """
+        g = self.gradients
+        columns = [g.residuals, g.features, self.index.to(g.device)]
+        if self.labels is not None:
+            columns.append(self.labels.to(g.device))
+        residuals, features, index, *labels = exchange.deliver(owner, *columns)
+        return _sorted(LastLayerGradients(residuals, features, g.bias), index, labels[0] if labels else None)
+
+    def sorted(self) -> Shard:
+        """The same in ascending order of their numbers."""
+        return _sorted(self.gradients, self.index.to(self.gradients.device), self.labels)
+
+    def whole(self, exchange: Exchange) -> Shard:
+        """The samples of all ranks on every rank, without labels, in ascending order of their numbers."""
+        g = self.gradients
+        residuals, features, index = exchange.gather_rows(g.residuals, g.features, self.index.to(g.device))
+        return _sorted(LastLayerGradients(residuals, features, g.bias), index, None)
+
+
+def _sorted(g: LastLayerGradients, index: Tensor, labels: Tensor | None) -> Shard:
+    order = torch.argsort(index)
+    return Shard(g[order], index[order], None if labels is None else labels[order])
+
+
+def _fingerprint(index: Tensor) -> int:
+    """A number that two sets of sample numbers share only by a chance of about 2^-63; adds up over disjoint sets."""
+    x = (index.to(torch.int64) + 1) * -7046029254386353131
+    x = (x ^ (x >> 29)) * -4658895280553007687
+    return int((x ^ (x >> 32)).sum())
+
+
+def dealt(sizes: Tensor, ranks: int) -> Tensor:
+    """[G] which rank solves each problem: by size squared, the largest first to the least loaded, the lowest of equals.
+
+    Example:
+        >>> dealt(torch.tensor([3, 1, 4, 2]), 2).tolist()
+        [1, 1, 0, 1]
+    """
+    load = [0] * ranks
+    owner = torch.zeros(len(sizes), dtype=torch.int64)
+    for problem in torch.argsort(sizes, descending=True, stable=True).tolist():
+        rank = min(range(ranks), key=lambda r: (load[r], r))
+        owner[problem] = rank
+        load[rank] += int(sizes[problem]) ** 2
+    return owner
