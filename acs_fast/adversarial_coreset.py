@@ -27,9 +27,9 @@ from acs_fast.data.samplers import (
     stored_labels,
 )
 from acs_fast.gradients.attack_pass import AttackPass, Candidates
-from acs_fast.gradients.extract import BatchAdapter, Extraction, FeaturesFn, as_objective, unpack
+from acs_fast.gradients.extract import BatchAdapter, Extraction, FeaturesFn, unpack
 from acs_fast.gradients.training_passes import FactorMemory
-from acs_fast.objectives import Objective
+from acs_fast.objectives import Objective, as_objective
 from acs_fast.objectives.memory_bank import SampleMemory
 from acs_fast.schedule import Schedule
 from acs_fast.selection import Resampled, Selector, epoch_seed, selector

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--alpha", type=float, help="step of an attack of several steps (default: 2.5 eps / steps)")
     add("--steps", type=int, default=10,
         help=f"steps of the training attack, for {', '.join(_taking('steps'))} (default: 10)")  # fmt: skip
-    add("--beta", type=float, default=6.0, help="weight of the divergence, for trades and mart (default: 6)")
+    add("--beta", type=float, default=6.0, help="weight of the divergence, for trades (default: 6)")
     add("--bound", type=float, default=0.5, help="radius of the perceptual attack, for perceptual (default: 0.5)")
     add("--selector", choices=["full", *SELECTORS], default="craig-strata",
         help="what coreset epochs attack or train on (default: craig-strata)")  # fmt: skip

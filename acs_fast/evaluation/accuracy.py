@@ -66,7 +66,7 @@ def standing(
         batches = _batches(images[chosen], device) if len(chosen) else []
         alive = [correct(model, x, y) for x, y in batches]
         rounds = list(itertools.product(range(len(batches)), range(restarts)))
-        for b, _ in progress(rounds, f"PGD-{attack.steps}, eps {attack.eps:.4g}", enabled=show_progress):
+        for b, _ in progress(rounds, f"PGD-{attack.attack.steps}, eps {attack.attack.eps:.4g}", enabled=show_progress):
             i = alive[b].nonzero().flatten()
             if len(i):
                 x, y = batches[b]

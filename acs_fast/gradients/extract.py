@@ -16,11 +16,11 @@ from acs_fast._util.randomness import preserved_random_state
 from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.gradients.head import find_head, is_output, recorded, unwrapped
-from acs_fast.objectives import Objective, WithAttack
+from acs_fast.objectives import Objective, as_objective
 from acs_fast.objectives.ascent import input_gradient
+from acs_fast.objectives.attacks import summed_cross_entropy
 from acs_fast.objectives.base import widened
 from acs_fast.objectives.model_state import logits_of, untouched
-from acs_fast.objectives.standard import summed_cross_entropy
 
 BatchAdapter = Callable[[Any], tuple[Tensor, Tensor]]
 FeaturesFn = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
@@ -151,24 +151,12 @@ def extract(
     return Extraction(gradients, torch.cat(labels), watch.seconds(), losses, torch.cat(norms) if norms else None)
 
 
-def _seeded(objective: Any, seed: int | None) -> AbstractContextManager[None]:
+def _seeded(objective: Objective, seed: int | None) -> AbstractContextManager[None]:
     """Everything that attacks draw from, on one seed; the global random state is for the caller to put back."""
     if seed is None:
         return nullcontext()
     torch.manual_seed(seed)
-    return objective.seeded(seed) if isinstance(objective, Objective) else nullcontext()
-
-
-def as_objective(objective: Any) -> Any:
-    """The objective itself, or one around a callable attack. Raises TypeError for anything else."""
-    if all(callable(getattr(objective, name, None)) for name in ("perturb", "per_sample_loss")):
-        return objective
-    if callable(objective):
-        return WithAttack(objective)
-    raise TypeError(
-        "objective must have perturb(model, x, y) and per_sample_loss(model, x, x_adv, y), or be a callable "
-        f"attack(x, y); got {type(objective).__name__}"
-    )
+    return objective.seeded(seed)
 
 
 def unpack(batch: Any) -> tuple[Tensor, Tensor]:
@@ -193,7 +181,7 @@ def unpack(batch: Any) -> tuple[Tensor, Tensor]:
 class HeadReader:
     """Residuals [B, R, C] and features [B, R, D] of a batch, read at the model's linear head."""
 
-    def __init__(self, model: nn.Module, objective: Any, head: nn.Module | str | None) -> None:
+    def __init__(self, model: nn.Module, objective: Objective, head: nn.Module | str | None) -> None:
         self.model, self.objective, self.wanted = model, objective, head
         self.head: nn.Linear | None = None
         self.closed_form = False
@@ -216,7 +204,7 @@ class HeadReader:
         with recorded(self.head, leaves=not self.closed_form) as passes:
             if self.closed_form:
                 with torch.no_grad():
-                    for view in self.objective.views(x, x_adv):
+                    for view in self.objective.loss.views(x, x_adv):
                         self.model(view)
                 return self.closed(tuple(passes.logits), passes.features, y)
             with torch.enable_grad():
@@ -236,7 +224,7 @@ class HeadReader:
         if not passes.logits:
             raise ValueError("head must be used by the model's forward pass; it was not called")
         unchanged = len(passes.logits) == 1 and is_output(passes.logits[0], out)
-        self.closed_form = unchanged and isinstance(self.objective, Objective) and not self.objective.has_own_loss
+        self.closed_form = unchanged and self.objective.closed_form
         return head
 
 
@@ -245,11 +233,11 @@ class _FunctionReader:
 
     bias = True
 
-    def __init__(self, model: nn.Module, objective: Any, features_fn: FeaturesFn) -> None:
-        if not isinstance(objective, Objective) or objective.has_own_loss:
+    def __init__(self, model: nn.Module, objective: Objective, features_fn: FeaturesFn) -> None:
+        if not objective.closed_form:
             raise TypeError(
-                "features_fn needs an acs_fast.Objective that defines loss_from_logits, since residuals come from it; "
-                f"got {type(objective).__name__}"
+                "features_fn needs an objective whose loss alone says what a sample costs, since residuals come from "
+                f"it; got {objective!r}"
             )
         self.model, self.objective, self.features_fn = model, objective, features_fn
 
@@ -261,7 +249,7 @@ class _FunctionReader:
 
     def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         with torch.no_grad():
-            outputs = [self.features_fn(self.model, view) for view in self.objective.views(x, x_adv)]
+            outputs = [self.features_fn(self.model, view) for view in self.objective.loss.views(x, x_adv)]
         features, logits = [h for h, _ in outputs], tuple(z for _, z in outputs)
         return _closed(self.objective, logits, features, y)
 
@@ -275,7 +263,7 @@ def _input_norms(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _reader(
-    model: nn.Module, objective: Any, head: nn.Module | str | None, features_fn: FeaturesFn | None
+    model: nn.Module, objective: Objective, head: nn.Module | str | None, features_fn: FeaturesFn | None
 ) -> HeadReader | _FunctionReader:
     if features_fn is None:
         return HeadReader(model, objective, head)
@@ -287,8 +275,8 @@ def _closed(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Residuals, features and losses by the objective's closed form."""
     with torch.no_grad():
-        losses = objective.loss_from_logits(tuple(widened(z) for z in logits), y)
-    return *_stacked(objective.selection_residuals(logits, y), features), losses
+        losses = objective.loss.value(tuple(widened(z) for z in logits), y)
+    return *_stacked(objective.loss.residuals(logits, y), features), losses
 
 
 def _stacked(residuals: Tensor, features: list[Tensor]) -> tuple[Tensor, Tensor]:

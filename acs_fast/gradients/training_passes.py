@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,14 +35,14 @@ class FactorMemory:
     def __init__(
         self,
         model: nn.Module,
-        objective: Any,
+        objective: Objective,
         head: nn.Module | str | None,
         sample: Callable[[], tuple[Tensor, Tensor]],
     ) -> None:
-        if not isinstance(objective, Objective) or objective.has_own_loss:
+        if not objective.closed_form:
             raise TypeError(
-                "refresh='train' needs an acs_fast.Objective that defines loss_from_logits, since residuals come from "
-                f"it; got {type(objective).__name__}"
+                "refresh='train' needs an objective whose loss alone says what a sample costs, since residuals come "
+                f"from it; got {objective!r}"
             )
         if isinstance(model, nn.DataParallel) or uncompiled(model) is not model:
             raise TypeError(

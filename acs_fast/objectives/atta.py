@@ -1,4 +1,4 @@
-"""Adversarial training whose attack begins where the sample's last one ended."""
+"""Adversarial training with an attack that begins where the sample's last one ended."""
 
 from __future__ import annotations
 
@@ -7,12 +7,84 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acs_fast.objectives.base import CrossEntropy, Objective
-from acs_fast.objectives.memory_bank import SampleMemory, checked_index
-from acs_fast.objectives.standard import PGD
+from acs_fast.objectives.attacks import PGDAttack
+from acs_fast.objectives.base import Attack, Objective, given
+from acs_fast.objectives.cross_entropy import CrossEntropy
+from acs_fast.objectives.memory_bank import MemoryBank, checked_index
 
 
-class ATTA(PGD):
+class TransferredAttack(PGDAttack):
+    """PGD that begins at each sample's previous adversarial example; arguments as in `PGDAttack`."""
+
+    def __init__(
+        self,
+        eps: float,
+        alpha: float,
+        steps: int,
+        norm: str = "linf",
+        *,
+        train_mode: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(eps, alpha, steps, norm, train_mode=train_mode, seed=seed)
+        self._memory = MemoryBank()
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
+    ) -> Tensor:
+        if index is None:
+            return super().__call__(model, x, y, start=start)
+        index = checked_index(index, len(x))
+        x_adv = super().__call__(model, x, y, start=given(start, self._moved(x, index)))
+        self._memory.write(index, (x_adv - x).detach())
+        return x_adv
+
+    def remembered(self, x: Tensor, index: Tensor) -> Tensor:
+        """[B, ...] adversarial examples of the samples `index` [B] as they were left; NaN where there are none."""
+        return self.ball.project(self._moved(x, index), x)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The random state and the perturbations, for bit-identical resumption."""
+        return {"random": super().state_dict(), "perturbations": self._memory.state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        super().load_state_dict(state["random"])
+        self._memory.load(state["perturbations"])
+
+    def _moved(self, x: Tensor, index: Tensor) -> Tensor:
+        return x + self._memory.read(index, torch.full_like(x, torch.nan))
+
+
+class RestingAttack(Attack):
+    """Adversarial examples as a `TransferredAttack` left them, at no cost; a sample's first visit is an attack.
+
+    Args:
+        attack: gives its perturbations; all state is its own.
+    """
+
+    def __init__(self, attack: TransferredAttack) -> None:
+        super().__init__()
+        self._attack = attack
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
+    ) -> Tensor:
+        if index is None:
+            return self._attack(model, x, y, start=start)
+        left = self._attack.remembered(x, checked_index(index, len(x)))
+        new = left.flatten(1).isnan().any(1)
+        if bool(new.any()):
+            begin = None if start is None else start[new]
+            left[new] = self._attack(model, x[new], y[new], start=begin, index=index[new.to(index.device)])
+        return left
+
+    def scaled(self, factor: float) -> RestingAttack:
+        """The same in the smaller ball of `TransferredAttack.scaled`."""
+        return RestingAttack(self._attack.scaled(factor))
+
+
+class ATTA(Objective):
     r"""PGD with few steps, one by default, that goes on from the sample's previous adversarial example.
 
     .. math:: \delta_t = \Pi_{B(0, \epsilon)}\big(\delta_{t-1} + \alpha\, d(\nabla_x \ell(x + \delta_{t-1}))\big)
@@ -30,7 +102,7 @@ class ATTA(PGD):
         alpha: step size in the same units, by default eps / steps.
         steps: at each visit, >= 1.
         norm: "linf" or "l2".
-        train_mode, seed: as in `PGD`.
+        train_mode, label_smoothing, seed: as in `PGD`.
 
     Raises:
         ValueError: as `PGD`; from `perturb`, an index that is not one number an image.
@@ -38,6 +110,8 @@ class ATTA(PGD):
     Source: Zheng et al., "Efficient Adversarial Training with Transferable Adversarial Examples", CVPR 2020, without
     its matching of augmented views and without its periodic new start.
     """
+
+    attack: TransferredAttack
 
     def __init__(
         self,
@@ -47,56 +121,17 @@ class ATTA(PGD):
         norm: str = "linf",
         *,
         train_mode: bool = False,
+        label_smoothing: float = 0.0,
         seed: int | None = None,
     ) -> None:
         step = eps / max(1, steps) if alpha is None else alpha
-        super().__init__(eps, step, steps, norm, train_mode=train_mode, seed=seed)
-        self._memory = SampleMemory()
-
-    def perturb(self, model: nn.Module, x: Tensor, y: Tensor, *, index: Tensor | None = None) -> Tensor:
-        if index is None:
-            return super().perturb(model, x, y)
-        index = checked_index(index, len(x))
-        x_adv = self.perturb_from(model, x, y, self._memory.read(index, torch.full_like(x, torch.nan)))
-        self._memory.write(index, (x_adv - x).detach())
-        return x_adv
-
-    def remembered(self, x: Tensor, index: Tensor) -> Tensor:
-        """[B, ...] adversarial examples of the samples `index` [B] as they were left; NaN where there are none."""
-        return self._ball.project(x + self._memory.read(index, torch.full_like(x, torch.nan)), x)
+        attack = TransferredAttack(eps, step, steps, norm, train_mode=train_mode, seed=seed)
+        super().__init__(attack, CrossEntropy(label_smoothing))
 
     def resting(self) -> Objective:
-        """The same objective without a step for samples that it has attacked before; see `RestingATTA`."""
-        return RestingATTA(self)
+        """The same objective without a step for samples that it has attacked before.
 
-    def state_dict(self) -> dict[str, Any]:
-        """The random state and the perturbations, for bit-identical resumption."""
-        return {"random": super().state_dict(), "perturbations": self._memory.state()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        super().load_state_dict(state["random"])
-        self._memory.load(state["perturbations"])
-
-
-class RestingATTA(CrossEntropy):
-    """Adversarial examples as an `ATTA` left them, at no cost; a sample's first visit is one of that attack.
-
-    With `perturb_allocated` it is the cheap attack beside that `ATTA`: the coreset's perturbations move on, all others
-    are used once more. It has no state of its own.
-
-    Args:
-        attack: whose perturbations to use.
-    """
-
-    def __init__(self, attack: ATTA) -> None:
-        super().__init__()
-        self._atta = attack
-
-    def perturb(self, model: nn.Module, x: Tensor, y: Tensor, *, index: Tensor | None = None) -> Tensor:
-        if index is None:
-            return self._atta.perturb(model, x, y)
-        left = self._atta.remembered(x, checked_index(index, len(x)))
-        new = left.flatten(1).isnan().any(1)
-        if bool(new.any()):
-            left[new] = self._atta.perturb(model, x[new], y[new], index=index[new.to(index.device)])
-        return left
+        Beside the original in a `SelectiveAttack`, the coreset's perturbations move on and all others are used once
+        more. It has no state of its own.
+        """
+        return Objective(RestingAttack(self.attack), self.loss)

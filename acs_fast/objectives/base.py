@@ -1,68 +1,159 @@
-"""What an objective is: an attack, a per-sample loss, and that loss's gradient at the logits."""
+"""Objectives: an attack and a loss, composed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acs_fast._util.checks import UnitIntervalCheck, check_label_shape, check_labels
+from acs_fast._util.checks import UnitIntervalCheck, check_label_shape, check_labels, check_number
 from acs_fast._util.randomness import derived_seed
 from acs_fast.objectives.model_state import logits_of, without_ddp
-from acs_fast.residuals import cross_entropy_residuals
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class Objective:
-    """Base of all objectives: cross-entropy at the adversarial example unless a subclass says otherwise.
+class Attack:
+    """Base of attacks: a subclass defines `__call__` and draws its random numbers from `generator`.
 
-    A subclass gives `attack`, and where the loss is another one `views` (which images pass through the model) and
-    `loss_from_logits`; `residuals` then follows by autograd at the logits, or in closed form where it is overridden.
+    Args:
+        seed: of the random numbers; by default torch's initial seed.
+
+    Attributes:
+        lengths: names of the attributes that `scaled` multiplies, such as the radius and the step size.
     """
 
-    takes_start = False  # whether `attack` begins at `begun(x, its own start)`
-    _delta: Tensor | None = None
+    lengths: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, seed: int | None = None) -> None:
         self._seed = seed
         self._generators: dict[str, torch.Generator] = {}
 
-    def attack(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        """The adversarial examples of x; labels and range are already checked."""
-        raise NotImplementedError(f"{type(self).__name__} must define attack(model, x, y)")
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
+    ) -> Tensor:
+        """Adversarial examples [B, ...] of x; see `Objective.perturb`, by which the arguments are checked."""
+        raise NotImplementedError(f"{type(self).__name__} must define __call__(model, x, y, *, start, index)")
+
+    def scaled(self, factor: float) -> Self:
+        """The same attack at another size: `lengths` times a factor in [0, 1]; random numbers and memory are shared.
+
+        Raises:
+            TypeError: the attack names no `lengths`.
+            ValueError: a factor outside [0, 1].
+        """
+        if not self.lengths:
+            raise TypeError(f"attack must have a radius to be scaled; {type(self).__name__} names no lengths")
+        check_number("factor", factor, low=0.0, high=1.0)
+        other = copy(self)
+        for name in self.lengths:
+            setattr(other, name, factor * getattr(self, name))
+        return other
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """The attack's own random numbers, seeded at first use by `seed` or torch's initial seed."""
+        if str(device) not in self._generators:
+            seed = torch.initial_seed() if self._seed is None else self._seed
+            # derived: not the stream of torch.rand itself
+            self._generators[str(device)] = torch.Generator(device).manual_seed(derived_seed("attack", seed))
+        return self._generators[str(device)]
+
+    @contextmanager
+    def seeded(self, seed: int) -> Iterator[None]:
+        """Inside, draw from generators of this seed; afterwards the attack's own go on where they were."""
+        kept = self._seed, self._generators
+        self._seed, self._generators = seed, {}
+        try:
+            yield
+        finally:
+            self._seed, self._generators = kept
+
+    def state_dict(self) -> dict[str, Any]:
+        """The random state, for bit-identical resumption."""
+        return {name: generator.get_state() for name, generator in self._generators.items()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        for name, value in state.items():
+            self.generator(torch.device(name)).set_state(value.cpu())
+
+    def __repr__(self) -> str:
+        return _described(self, vars(self))
+
+
+class Loss:
+    """Base of losses: a subclass defines `value`, and `views` where more than the adversarial example is looked at.
+
+    `residuals` is autograd at the logits, or a closed form where a subclass writes one. A closed form holds for the
+    value and the views that it was written for: a subclass of its class that changes one of these without it goes back
+    to autograd.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        parts = ("value", "views", "residuals")
+        parents = [base for base in cls.__bases__ if issubclass(base, Loss)]
+        changed = {name for name in parts for base in parents if getattr(cls, name) is not getattr(base, name)}
+        if changed and "residuals" not in changed:
+            cls.residuals = Loss.residuals  # type: ignore[method-assign]
 
     def views(self, x: Tensor, x_adv: Tensor) -> tuple[Tensor, ...]:
-        """The R batches of images that pass through the model, in the order of `loss_from_logits`."""
+        """The R batches of images that pass through the model, in the order of the logits."""
         return (x_adv,)
 
-    def loss_from_logits(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
+    def value(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
         """[B] losses from R tensors of logits [B, C]."""
-        return F.cross_entropy(logits[0], y, reduction="none")
+        raise NotImplementedError(f"{type(self).__name__} must define value(logits, y)")
 
     def residuals(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
         """[B, R, C] gradients of each sample's loss at its logits, in float32 or wider."""
         with torch.enable_grad():
             leaves = tuple(widened(z).detach().requires_grad_() for z in logits)
-            gradients = torch.autograd.grad(self.loss_from_logits(leaves, y).sum(), leaves, materialize_grads=True)
+            gradients = torch.autograd.grad(self.value(leaves, y).sum(), leaves, materialize_grads=True)
         return torch.stack(gradients, 1)
 
+    def __repr__(self) -> str:
+        return _described(self, vars(self))
+
+
+class Objective:
+    """What a sample is attacked with, and what it then costs.
+
+    Args:
+        attack: makes the adversarial examples.
+        loss: is taken of them.
+
+    Example:
+        >>> from acs_fast.objectives import PGD
+        >>> class Certainty(Loss):
+        ...     def value(self, logits, y):
+        ...         return logits[0].logsumexp(-1)
+        >>> objective, model, x = Objective(PGD(0.1, 0.02, 5).attack, Certainty()), nn.Linear(4, 3), torch.rand(2, 4)
+        >>> objective.perturb(model, x, torch.tensor([0, 2])).shape
+        torch.Size([2, 4])
+    """
+
+    attack: Attack
+
+    def __init__(self, attack: Attack, loss: Loss) -> None:
+        self.attack = attack
+        self.loss = loss
+        self._pixels = UnitIntervalCheck()
+
     @property
-    def has_own_loss(self) -> bool:
-        """Whether `per_sample_loss` was overridden without residuals to match: then only running it gives them."""
-        return _depth(self, "per_sample_loss") < _depth(self, "residuals")
+    def closed_form(self) -> bool:
+        """Whether `loss` alone says what a sample costs; an overridden `per_sample_loss` must be run to know."""
+        return type(self).per_sample_loss is Objective.per_sample_loss
 
-    def selection_residuals(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        """`residuals`, or autograd at the logits where a subclass changed the loss but kept the closed form."""
-        changed = min(_depth(self, "loss_from_logits"), _depth(self, "views"))
-        if _depth(self, "residuals") <= changed:
-            return self.residuals(logits, y)
-        return Objective.residuals(self, logits, y)
-
-    def perturb(self, model: nn.Module, x: Tensor, y: Tensor, *, index: Tensor | None = None) -> Tensor:
-        """Adversarial examples of x within [0, 1], and within the objective's ball where it has one.
+    def perturb(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
+    ) -> Tensor:
+        """Adversarial examples of x within [0, 1], and within the attack's ball where it has one.
 
         Leaves the model's flags, statistics and gradients and the global random state as they were.
 
@@ -70,99 +161,98 @@ class Objective:
             model: takes pixels of [0, 1] (normalisation is part of it) and returns logits [B, C].
             x: [B, ...] floating, in [0, 1].
             y: [B] labels.
-            index: [B] sample numbers, for objectives that remember something of each sample; the others ignore it.
+            start: [B, ...] images to begin the attack at, projected to the ball; NaN where it is to begin as usual.
+            index: [B] sample numbers, for attacks with a memory; the others ignore it.
 
         Raises:
-            ValueError: x leaves [0, 1], or y is not one label per image. On a CUDA device, which is not waited for,
-                this may come a few calls late (`UnitIntervalCheck`).
+            ValueError: x leaves [0, 1], y is not one label per image, or start has another shape than x. On a CUDA
+                device, which is not waited for, the first may come a few calls late (`UnitIntervalCheck`).
             TypeError: x is no floating tensor.
         """
         if not x.dtype.is_floating_point:
             raise TypeError(f"x must be a floating tensor with pixels in [0, 1]; got {x.dtype}: divide bytes by 255")
-        self.__dict__.setdefault("_pixels", UnitIntervalCheck())("x", x)
+        self._pixels("x", x)
         check_label_shape(y, len(x))
-        return self.attack(without_ddp(model), x, y)
+        if start is not None and start.shape != x.shape:
+            raise ValueError(f"start must have the shape of x, {list(x.shape)}; got {list(start.shape)}")
+        return self.attack(without_ddp(model), x, y, start=start, index=index)
+
+    takes_start = True
 
     def perturb_from(self, model: nn.Module, x: Tensor, y: Tensor, delta: Tensor) -> Tensor:
-        """`perturb` that goes on from given perturbations, cut to the ball, in place of the attack's own start.
-
-        Args:
-            delta: [B, ...] like x; rows of NaN for samples that begin as usual.
-
-        Raises:
-            TypeError: the objective's attack has no start to choose (`takes_start`).
-            ValueError: as `perturb`, or delta has another shape than x.
-        """
-        if not self.takes_start:
-            raise TypeError(f"objective must have an attack with a start, such as PGD or TRADES; got {self!r}")
-        if delta.shape != x.shape:
-            raise ValueError(f"delta must have the shape of x, {list(x.shape)}; got {list(delta.shape)}")
-        self._delta = delta
-        try:
-            return self.perturb(model, x, y)
-        finally:
-            self._delta = None
-
-    def begun(self, x: Tensor, start: Tensor) -> Tensor:
-        """The attack's own `start`, or x moved by what `perturb_from` was given; not yet cut to the ball."""
-        return start if self._delta is None else torch.where(self._delta.isnan(), start, x + self._delta)
+        """`perturb` with start = x + delta."""
+        return self.perturb(model, x, y, start=x + delta)
 
     def per_sample_loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
         """[B] losses, differentiable with respect to the model's parameters."""
-        logits = tuple(widened(logits_of(model, view)) for view in self.views(x, x_adv))
+        logits = tuple(widened(logits_of(model, view)) for view in self.loss.views(x, x_adv))
         if y.device.type == "cpu":  # elsewhere the check would wait for the device
             check_labels(y, logits[0].shape[1], len(x))
-        return self.loss_from_logits(logits, y)
+        return self.loss.value(logits, y)
 
-    def generator(self, device: torch.device) -> torch.Generator:
-        """The objective's own random numbers, seeded at first use by `seed` or torch's initial seed."""
-        generators: dict[str, torch.Generator] = self.__dict__.setdefault("_generators", {})
-        if str(device) not in generators:
-            seed = self.__dict__.get("_seed")
-            seed = torch.initial_seed() if seed is None else seed  # derived: not the stream of torch.rand itself
-            generators[str(device)] = torch.Generator(device).manual_seed(derived_seed("attack", seed))
-        return generators[str(device)]
+    def scaled(self, factor: float) -> Self:
+        """The same objective with `attack.scaled(factor)`."""
+        other = copy(self)
+        other.attack = self.attack.scaled(factor)
+        return other
 
     @contextmanager
     def seeded(self, seed: int) -> Iterator[None]:
-        """Inside, attacks draw from generators of this seed; afterwards the objective's own go on where they were."""
-        kept = {name: self.__dict__.get(name) for name in ("_seed", "_generators")}
-        self._seed, self._generators = seed, {}
-        try:
+        """Inside, the attack draws from generators of this seed; afterwards its own go on where they were."""
+        with self.attack.seeded(seed):
             yield
-        finally:
-            self._seed, self._generators = kept["_seed"], kept["_generators"] or {}
 
     def state_dict(self) -> dict[str, Any]:
-        """The random state of the attack, for bit-identical resumption."""
-        return {name: g.get_state() for name, g in self.__dict__.get("_generators", {}).items()}
+        """The state of the attack, for bit-identical resumption."""
+        return self.attack.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, value in state.items():
-            self.generator(torch.device(name)).set_state(value.cpu())
+        """Continue from what `state_dict` returned."""
+        self.attack.load_state_dict(state)
 
     def __repr__(self) -> str:
-        public = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if not k.startswith("_"))
-        return f"{type(self).__name__}({public})"
+        own = {name: value for name, value in vars(self).items() if name not in ("attack", "loss")}
+        return _described(self, {**vars(self.attack), **vars(self.loss), **own})
 
 
-class CrossEntropy(Objective):
-    """Cross-entropy at the adversarial example; its residual is softmax(z) - onehot(y)."""
+class ObjectiveWrapper(Objective):
+    """Base of objectives that share another one's loss.
 
-    def residuals(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        return cross_entropy_residual(logits[0], y)[:, None]
+    Args:
+        attack: in place of the other objective's.
+        objective: whose loss is taken.
+    """
+
+    def __init__(self, attack: Attack, objective: Objective) -> None:
+        super().__init__(attack, objective.loss)
+        self._objective = objective
+
+    @property
+    def closed_form(self) -> bool:
+        """As the objective says."""
+        return self._objective.closed_form
+
+    def per_sample_loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        """[B] losses of the objective."""
+        return self._objective.per_sample_loss(model, x, x_adv, y)
+
+    def scaled(self, factor: float) -> Self:
+        """The same objective with the attack and what the loss knows of its size scaled."""
+        other = super().scaled(factor)
+        other._objective = self._objective.scaled(factor)
+        return other
 
 
-def _depth(objective: Objective, name: str) -> int:
-    """How far up the classes of `objective` the method was last defined."""
-    return next(i for i, kind in enumerate(type(objective).__mro__) if name in vars(kind))
-
-
-def cross_entropy_residual(logits: Tensor, y: Tensor) -> Tensor:
-    """[B, C] = softmax(z) - onehot(y)."""
-    return cross_entropy_residuals(logits, y)[0]
+def given(start: Tensor | None, own: Tensor) -> Tensor:
+    """[B, ...] starts of an attack: what the caller gave, and the attack's own where that is None or NaN."""
+    return own if start is None else torch.where(start.isnan(), own, start)
 
 
 def widened(z: Tensor) -> Tensor:
     """In float32 or wider: losses of half-precision logits are taken in single precision."""
     return z.to(torch.promote_types(z.dtype, torch.float32))
+
+
+def _described(thing: Any, settings: dict[str, Any]) -> str:
+    public = ", ".join(f"{k}={v!r}" for k, v in settings.items() if not k.startswith("_"))
+    return f"{type(thing).__name__}({public})"

@@ -1,4 +1,4 @@
-"""Single-step objectives that keep fast adversarial training from collapsing: N-FGSM and gradient alignment."""
+"""Single-step objectives against catastrophic overfitting: N-FGSM and gradient alignment."""
 
 from __future__ import annotations
 
@@ -7,32 +7,17 @@ from torch import Tensor, nn
 
 from acs_fast._util.checks import check_number
 from acs_fast.objectives.ascent import input_gradient
+from acs_fast.objectives.attacks import PGDAttack, summed_cross_entropy
 from acs_fast.objectives.balls import LinfBall, ball
-from acs_fast.objectives.base import CrossEntropy
+from acs_fast.objectives.base import Attack, Objective, given
+from acs_fast.objectives.cross_entropy import CrossEntropy
 from acs_fast.objectives.model_state import logits_of, uncompiled, untouched, without_ddp
-from acs_fast.objectives.standard import PGD, summed_cross_entropy
 
 
-class NFGSM(CrossEntropy):
-    r"""Noise-FGSM: a step from a noisy image, with nothing cut back to the ball.
+class NoisyStep(Attack):
+    """One step from a noisy image, cut to [0, 1] only; arguments as in `NFGSM`."""
 
-    .. math:: x' = \big[\, x + \eta + \alpha\, \mathrm{sign}(\nabla_x \ell(x + \eta)) \,\big]_0^1, \qquad
-              \eta \sim U(-k \epsilon, k \epsilon)
-
-    The only cut is that of the noisy image and of the result to [0, 1], so a pixel moves by up to ``k eps + alpha``:
-    `perturb` may leave the ball of radius eps, on purpose.
-
-    Args:
-        eps: radius that the model is to withstand, in pixels of [0, 1], >= 0.
-        alpha: step size in the same units, by default eps.
-        k: size of the noise relative to eps, >= 0.
-        train_mode, seed: as in `PGD`.
-
-    Raises:
-        ValueError: eps, alpha or k < 0, or eps > 1.
-
-    Source: de Jorge et al., "Make Some Noise: Reliable and Efficient Single-Step Adversarial Training", NeurIPS 2022.
-    """
+    lengths = ("eps", "alpha")
 
     def __init__(
         self,
@@ -49,14 +34,51 @@ class NFGSM(CrossEntropy):
         self.k = check_number("k", k, low=0.0)
         self.train_mode = train_mode
 
-    def attack(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        noisy = LinfBall(self.k * self.eps).random(x, self.generator(x.device))
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
+    ) -> Tensor:
+        noisy = given(start, LinfBall(self.k * self.eps).random(x, self.generator(x.device)))
         with untouched(model, self.train_mode):
             gradient = input_gradient(lambda v: summed_cross_entropy(logits_of(model, v), y), noisy)
         return torch.add(noisy, gradient.sign(), alpha=self.alpha).clamp_(0.0, 1.0)
 
 
-class GradAlignFGSM(PGD):
+class NFGSM(Objective):
+    r"""Noise-FGSM: a step from a noisy image, with nothing cut back to the ball.
+
+    .. math:: x' = \big[\, x + \eta + \alpha\, \mathrm{sign}(\nabla_x \ell(x + \eta)) \,\big]_0^1, \qquad
+              \eta \sim U(-k \epsilon, k \epsilon)
+
+    The only cut is that of the noisy image and of the result to [0, 1], so a pixel moves by up to ``k eps + alpha``:
+    `perturb` may leave the ball of radius eps, on purpose.
+
+    Args:
+        eps: radius that the model is to withstand, in pixels of [0, 1], >= 0.
+        alpha: step size in the same units, by default eps.
+        k: size of the noise relative to eps, >= 0.
+        train_mode, label_smoothing, seed: as in `PGD`.
+
+    Raises:
+        ValueError: eps, alpha or k < 0, eps > 1, or label_smoothing outside [0, 1].
+
+    Source: de Jorge et al., "Make Some Noise: Reliable and Efficient Single-Step Adversarial Training", NeurIPS 2022.
+    """
+
+    def __init__(
+        self,
+        eps: float,
+        alpha: float | None = None,
+        k: float = 2.0,
+        *,
+        train_mode: bool = False,
+        label_smoothing: float = 0.0,
+        seed: int | None = None,
+    ) -> None:
+        attack = NoisyStep(eps, alpha, k, train_mode=train_mode, seed=seed)
+        super().__init__(attack, CrossEntropy(label_smoothing))
+
+
+class GradAlignFGSM(Objective):
     r"""FGSM from the image itself, with a penalty on gradients that turn within the ball.
 
     .. math:: \ell = \mathrm{CE}(f(x'), y) + \lambda\, \big(1 - \cos(\nabla_x \mathrm{CE}(f(x), y),
@@ -69,20 +91,22 @@ class GradAlignFGSM(PGD):
     ``W^T r``. So no residuals times features of the forward passes alone can be its gradient; but with
     ``v = J u``, the derivative of the features along the gradient u of the penalty at the input gradient, that second
     part is the outer product ``r (x) v``. `last_layer_gradients` takes these factors too (`HeadPasses.factors`): the
-    selection sees the exact gradient of the whole loss, with R = 5 terms a sample. `residuals` and
-    `loss_from_logits`, which are given logits only, speak of the cross-entropy term.
+    selection sees the exact gradient of the whole loss, with R = 5 terms a sample. `loss`, which is given logits only,
+    is the cross-entropy term, so `closed_form` is False.
 
     Args:
         eps: radius in pixels of [0, 1], >= 0.
         alpha: step size in the same units, by default eps.
         lam: weight of the penalty, >= 0. Above 0 a step costs about two passes more, differentiated twice.
-        train_mode, seed: as in `PGD`.
+        train_mode, label_smoothing, seed: as in `PGD`.
 
     Raises:
-        ValueError: eps, alpha or lam < 0, or eps > 1.
+        ValueError: eps, alpha or lam < 0, eps > 1, or label_smoothing outside [0, 1].
 
     Source: Andriushchenko, Flammarion, "Understanding and Improving Fast Adversarial Training", NeurIPS 2020.
     """
+
+    attack: PGDAttack
 
     def __init__(
         self,
@@ -91,18 +115,21 @@ class GradAlignFGSM(PGD):
         lam: float = 0.2,
         *,
         train_mode: bool = False,
+        label_smoothing: float = 0.0,
         seed: int | None = None,
     ) -> None:
         eps = check_number("eps", eps, low=0.0)
         step = eps if alpha is None else alpha
-        super().__init__(eps, step, 1, random_start=False, train_mode=train_mode, seed=seed)
+        attack = PGDAttack(eps, step, 1, random_start=False, train_mode=train_mode, seed=seed)
+        super().__init__(attack, CrossEntropy(label_smoothing))
         self.lam = check_number("lam", lam, low=0.0)
 
     def per_sample_loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        """[B] cross-entropies plus lam times the penalty, differentiable twice."""
         losses = super().per_sample_loss(model, x, x_adv, y)
         if not self.lam:
             return losses
-        noisy = self._ball.random(x, self.generator(x.device))
+        noisy = self.attack.ball.random(x, self.attack.generator(x.device))
         inner = uncompiled(without_ddp(model))  # compiled code can be differentiated only once
         slopes = (_slope(inner, v, y) for v in (x, noisy))
         return losses + self.lam * misalignment(*slopes)

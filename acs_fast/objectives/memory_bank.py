@@ -1,4 +1,4 @@
-"""What an attack remembers of each sample, or of each place in a batch, from one visit to the next."""
+"""Rows kept for each sample from one visit to the next, such as perturbations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-class SampleMemory:
+class MemoryBank:
     """Rows of one shape by number, on the device that they were last used on; grows as higher numbers come."""
 
     def __init__(self) -> None:
@@ -32,9 +32,11 @@ class SampleMemory:
         self.known[index] = True
 
     def state(self) -> list[Tensor]:
+        """Copies of the rows and of which ones are known."""
         return [self.rows.clone(), self.known.clone()]
 
     def load(self, state: list[Tensor]) -> None:
+        """Continue from what `state` returned."""
         self.rows, self.known = (t.clone() for t in state)
 
     def _make_room(self, index: Tensor, like: Tensor) -> None:
@@ -50,6 +52,9 @@ class SampleMemory:
             known = torch.zeros(len(grown), dtype=torch.bool, device=like.device)
             grown[: len(self.rows)], known[: len(self.known)] = self.rows.reshape(-1, *like.shape[1:]), self.known
             self.rows, self.known = grown, known
+
+
+SampleMemory = MemoryBank  # its former name
 
 
 def checked_index(index: Tensor, batch: int) -> Tensor:

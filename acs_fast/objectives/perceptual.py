@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from acs_fast._util.checks import check_count, check_number
 from acs_fast.objectives.ascent import input_gradient
 from acs_fast.objectives.balls import unfilled
-from acs_fast.objectives.base import CrossEntropy, widened
-from acs_fast.objectives.mart import runner_up
+from acs_fast.objectives.base import Attack, Objective, given, widened
+from acs_fast.objectives.cross_entropy import CrossEntropy
 from acs_fast.objectives.model_state import logits_of, uncompiled, untouched
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -83,7 +83,44 @@ class PerceptualDistance:
         return f"PerceptualDistance({type(self.network).__name__}{layers})"
 
 
-class PerceptualAT(CrossEntropy):
+class PerceptualAttack(Attack):
+    """The fast Lagrangian perceptual attack; arguments as in `PerceptualAT`."""
+
+    lengths = ("bound",)
+
+    def __init__(
+        self, bound: float = 0.5, steps: int = 10, distance: Distance | None = None, *, seed: int | None = None
+    ) -> None:
+        super().__init__(seed)
+        self.bound = check_number("bound", bound, low=0.0)
+        self.steps = check_count("steps", steps, low=1)
+        if distance is not None and not callable(distance):
+            raise TypeError(f"distance must be callable as distance(x, x_adv); got {type(distance).__name__}")
+        self._distance = distance
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
+    ) -> Tensor:
+        noise = unfilled(x).normal_(0.0, START_NOISE, generator=self.generator(x.device))
+        with untouched(model), _frozen(self._distance), torch.inference_mode(False), torch.no_grad():
+            x = x.clone() if x.is_inference() else x
+            moved = given(start, x + noise).clamp(0.0, 1.0)
+            space = _OwnActivations(model, x) if self._distance is None else _Given(model, x, self._distance)
+            for t in range(1, self.steps + 1):
+                weight, length = 10.0 ** (t / self.steps), self.bound * 0.1 ** (t / self.steps)
+                direction = _unit(input_gradient(partial(self._climbed, space, y, weight), moved))
+                speed = space.between(moved, moved + PROBE * direction) / PROBE
+                far = length / speed.clamp_min(torch.finfo(speed.dtype).tiny)
+                moved = (moved + _per_image(far, x) * direction).clamp_(0.0, 1.0)
+        return moved
+
+    def _climbed(self, space: _Space, y: Tensor, weight: float, moved: Tensor) -> Tensor:
+        logits, distance = space.evaluate(moved)
+        best, right = (logits.gather(1, k[:, None])[:, 0] for k in (_runner_up(logits, y), y))
+        return (best - right - weight * (distance - self.bound).clamp_min(0.0)).sum()
+
+
+class PerceptualAT(Objective):
     r"""Cross-entropy at the result of the fast Lagrangian perceptual attack.
 
     The attack climbs ``max_{k != y} z_k - z_y - 10^{t/T} max(0, d(x', x) - bound)`` in T steps; step t goes
@@ -97,10 +134,12 @@ class PerceptualAT(CrossEntropy):
             `PerceptualDistance` of another network, an `lpips.LPIPS(...)` module (with ``normalize=True`` bound to it,
             since images are in [0, 1]), or a torchmetrics functional without reduction. By default the
             `PerceptualDistance` of the model that is attacked ("self-bounded").
+        label_smoothing: see `CrossEntropy`.
         seed: of the random starts; by default torch's initial seed.
 
     Raises:
-        ValueError: bound < 0 or steps < 1; from `perturb`, a distance that is not one number an image.
+        ValueError: bound < 0, steps < 1, or label_smoothing outside [0, 1]; from `perturb`, a distance that is not one
+            number an image.
         TypeError: the distance is not callable.
 
     Source: Laidlaw, Singla, Feizi, "Perceptual Adversarial Robustness: Defense Against Unseen Threat Models", ICLR
@@ -108,33 +147,15 @@ class PerceptualAT(CrossEntropy):
     """
 
     def __init__(
-        self, bound: float = 0.5, steps: int = 10, distance: Distance | None = None, *, seed: int | None = None
+        self,
+        bound: float = 0.5,
+        steps: int = 10,
+        distance: Distance | None = None,
+        *,
+        label_smoothing: float = 0.0,
+        seed: int | None = None,
     ) -> None:
-        super().__init__(seed)
-        self.bound = check_number("bound", bound, low=0.0)
-        self.steps = check_count("steps", steps, low=1)
-        if distance is not None and not callable(distance):
-            raise TypeError(f"distance must be callable as distance(x, x_adv); got {type(distance).__name__}")
-        self._distance = distance
-
-    def attack(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        noise = unfilled(x).normal_(0.0, START_NOISE, generator=self.generator(x.device))
-        with untouched(model), _frozen(self._distance), torch.inference_mode(False), torch.no_grad():
-            x = x.clone() if x.is_inference() else x
-            moved = (x + noise).clamp_(0.0, 1.0)
-            space = _OwnActivations(model, x) if self._distance is None else _Given(model, x, self._distance)
-            for t in range(1, self.steps + 1):
-                weight, length = 10.0 ** (t / self.steps), self.bound * 0.1 ** (t / self.steps)
-                direction = _unit(input_gradient(partial(self._climbed, space, y, weight), moved))
-                speed = space.between(moved, moved + PROBE * direction) / PROBE
-                far = length / speed.clamp_min(torch.finfo(speed.dtype).tiny)
-                moved = (moved + _per_image(far, x) * direction).clamp_(0.0, 1.0)
-        return moved
-
-    def _climbed(self, space: _Space, y: Tensor, weight: float, moved: Tensor) -> Tensor:
-        logits, distance = space.evaluate(moved)
-        best, right = (logits.gather(1, k[:, None])[:, 0] for k in (runner_up(logits, y), y))
-        return (best - right - weight * (distance - self.bound).clamp_min(0.0)).sum()
+        super().__init__(PerceptualAttack(bound, steps, distance, seed=seed), CrossEntropy(label_smoothing))
 
 
 class _Space:
@@ -197,6 +218,14 @@ def _frozen(distance: Distance | None) -> Iterator[None]:
         if isinstance(network, nn.Module):
             stack.enter_context(untouched(network))
         yield
+
+
+def _runner_up(scores: Tensor, y: Tensor) -> Tensor:
+    """[B] the class of the highest score [B, C] other than y. Raises ValueError where there is only one class."""
+    if scores.shape[1] < 2:
+        raise ValueError(f"logits must have at least two classes for a margin; got {scores.shape[1]}")
+    right = torch.zeros_like(scores, dtype=torch.bool).scatter(1, y[:, None], True)
+    return scores.detach().masked_fill(right, -torch.inf).argmax(1)
 
 
 def _module(network: nn.Module, name: str) -> nn.Module:

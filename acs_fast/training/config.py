@@ -93,7 +93,7 @@ class RunConfig:
         """
         if "steps" not in OBJECTIVES[self.objective].takes:
             raise ValueError(
-                "selection_steps and allocate need an objective with attack steps (pgd, pgd-l2, trades, mart, "
+                "selection_steps and allocate need an objective with attack steps (pgd, pgd-l2, trades, "
                 f"perceptual), allocate takes atta too; got {self.objective!r}"
             )
         check_count("selection_steps", steps, low=1)
@@ -172,7 +172,7 @@ class RunConfig:
         if self.refresh != AUTO:
             return self.refresh
         attacked = self.compile or self.selection_steps is not None or self.warm_perturbations
-        own_loss = self.build_objective().has_own_loss
+        own_loss = not self.build_objective().closed_form
         chosen = selector(self.method, self.granularity, self.batch_size, self.backend)
         at_input = getattr(chosen, "needs_input_norms", False)
         return "attack" if attacked or own_loss or at_input else "train"

@@ -1,0 +1,73 @@
+"""Attacks on the cross-entropy, and none at all."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from acs_fast._util.checks import check_count, check_labels, check_number
+from acs_fast.objectives.ascent import ascend
+from acs_fast.objectives.balls import Ball, ball
+from acs_fast.objectives.base import Attack, given, widened
+from acs_fast.objectives.model_state import logits_of, untouched
+
+
+class NoAttack(Attack):
+    """The sample itself."""
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
+    ) -> Tensor:
+        return x
+
+    def scaled(self, factor: float) -> NoAttack:
+        """Itself: nothing at another size is nothing."""
+        return self
+
+
+class PGDAttack(Attack):
+    """Projected gradient ascent on the cross-entropy; arguments as in `PGD`."""
+
+    lengths = ("eps", "alpha")
+
+    def __init__(
+        self,
+        eps: float,
+        alpha: float,
+        steps: int,
+        norm: str = "linf",
+        *,
+        random_start: bool = True,
+        train_mode: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(seed)
+        self.eps, self.norm = ball(norm, eps).eps, norm
+        self.alpha = check_number("alpha", alpha, low=0.0)
+        self.steps = check_count("steps", steps, low=1)
+        self.random_start = random_start
+        self.train_mode = train_mode
+
+    @property
+    def ball(self) -> Ball:
+        """The norm ball of radius eps."""
+        return ball(self.norm, self.eps)
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
+    ) -> Tensor:
+        begin = self.ball.random(x, self.generator(x.device)) if self.random_start else x
+        if start is not None:
+            begin = self.ball.project(given(start, begin), x)
+        with untouched(model, self.train_mode):
+            return ascend(
+                lambda v: summed_cross_entropy(logits_of(model, v), y),
+                x, begin, self.ball, self.alpha, self.steps,
+            )  # fmt: skip
+
+
+def summed_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy [] summed over the batch, in float32 or wider. Raises ValueError for labels outside the logits."""
+    if y.device.type == "cpu":  # elsewhere the check would wait for the device
+        check_labels(y, logits.shape[1], len(logits))
+    return F.cross_entropy(widened(logits), y, reduction="sum")

@@ -1,0 +1,143 @@
+"""Attacks and objectives from elsewhere, taken in as objectives."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from acs_fast._util.randomness import preserved_random_state
+from acs_fast.objectives.base import Attack, Loss, Objective, ObjectiveWrapper
+from acs_fast.objectives.cross_entropy import Vanilla
+from acs_fast.objectives.model_state import untouched
+
+
+class CallableAttack(Attack):
+    """An attack in the form of torchattacks; see `WithAttack`."""
+
+    def __init__(self, attack: Callable[[Tensor, Tensor], Tensor], seed: int | None = None) -> None:
+        super().__init__(seed)
+        if not callable(attack):
+            raise TypeError(f"attack must be callable as attack(x, y); got {type(attack).__name__}")
+        self._attack = attack
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
+    ) -> Tensor:
+        if start is not None:
+            raise TypeError("start needs an attack of acs_fast; a callable attack(x, y) begins where it likes")
+        seed = int(torch.randint(1 << 62, (), generator=self.generator(torch.device("cpu"))))
+        with untouched(model, keep_buffers=True), preserved_random_state(), torch.enable_grad():
+            torch.manual_seed(seed)
+            x_adv = self._attack(x, y)
+        if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape:
+            got = list(x_adv.shape) if isinstance(x_adv, Tensor) else type(x_adv).__name__
+            raise ValueError(f"attack must return images of shape {list(x.shape)}; got {got}")
+        if not bool(((x_adv >= 0) & (x_adv <= 1)).all()):
+            raise ValueError("attack must return pixels in [0, 1]; set it up for unnormalised inputs")
+        return x_adv.detach()
+
+
+class WithAttack(ObjectiveWrapper):
+    """Another objective's loss with an attack from elsewhere.
+
+    Args:
+        attack: callable (x, y) -> x_adv, the form of torchattacks. It runs with the model's state and the global
+            random state preserved; its random numbers come from this objective's own generator.
+        objective: gives the loss; by default cross-entropy at the adversarial example.
+        seed: of the attack's random numbers; by default torch's initial seed.
+
+    Raises:
+        TypeError: the attack is not callable, or `perturb` is given a start.
+        ValueError: from `perturb`, when the attack's result has another shape than x or leaves [0, 1].
+    """
+
+    def __init__(
+        self,
+        attack: Callable[[Tensor, Tensor], Tensor],
+        objective: Any = None,
+        *,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(CallableAttack(attack, seed), Vanilla() if objective is None else as_objective(objective))
+
+
+class ForeignObjective(Objective):
+    """An object with `perturb` and `per_sample_loss` of its own, called as it is.
+
+    Args:
+        inner: `perturb(model, x, y)`, which may also take `start` and `index`, and `per_sample_loss(model, x, x_adv,
+            y)`; `state_dict` and `load_state_dict` are used where it has them.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(Attack(), Loss())
+        self.inner = inner
+        parameters = inspect.signature(inner.perturb).parameters.values()
+        anything = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        self._understood = {name for name in ("start", "index") if anything or name in {p.name for p in parameters}}
+
+    def perturb(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
+    ) -> Tensor:
+        """What the inner object returns; it is given `start` and `index` only where it takes them.
+
+        Raises:
+            TypeError: a start for an object that takes none.
+        """
+        if start is not None and "start" not in self._understood:
+            raise TypeError(f"start needs an objective whose perturb takes it; got {type(self.inner).__name__}")
+        options = {"start": start, "index": index}
+        options = {name: value for name, value in options.items() if value is not None and name in self._understood}
+        x_adv: Tensor = self.inner.perturb(model, x, y, **options)
+        return x_adv
+
+    def per_sample_loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        """What the inner object returns."""
+        losses: Tensor = self.inner.per_sample_loss(model, x, x_adv, y)
+        return losses
+
+    def state_dict(self) -> dict[str, Any]:
+        """The inner object's state, or an empty one."""
+        return dict(self.inner.state_dict()) if hasattr(self.inner, "state_dict") else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        if state and hasattr(self.inner, "load_state_dict"):
+            self.inner.load_state_dict(state)
+
+    def __repr__(self) -> str:
+        if is_dataclass(self.inner):
+            return repr(self.inner)
+        kind = type(self.inner)
+        return f"{kind.__module__}.{kind.__qualname__}"  # the same in every process, as an address would not be
+
+
+def as_objective(objective: Any) -> Objective:
+    """An objective of whatever may stand for one.
+
+    Args:
+        objective: an `Objective`; an object with `perturb(model, x, y)` and `per_sample_loss(model, x, x_adv, y)`; or
+            a callable attack (x, y) -> x_adv, with cross-entropy at its result.
+
+    Raises:
+        TypeError: anything else.
+
+    Example:
+        >>> as_objective(lambda x, y: x).closed_form
+        True
+    """
+    if isinstance(objective, Objective):
+        return objective
+    if all(callable(getattr(objective, name, None)) for name in ("perturb", "per_sample_loss")):
+        return ForeignObjective(objective)
+    if callable(objective):
+        return WithAttack(objective)
+    raise TypeError(
+        "objective must have perturb(model, x, y) and per_sample_loss(model, x, x_adv, y), or be a callable "
+        f"attack(x, y); got {type(objective).__name__}"
+    )
