@@ -272,7 +272,7 @@ def test_state_is_a_snapshot_and_is_checked():
     with pytest.raises(ValueError, match=r"state must be what state_dict\(\) returned; it lacks batches, config"):
         build().load_state_dict(None)
     other = build("random")
-    other.objective.steps = 9
+    other.objective.attack.steps = 9
     with pytest.raises(ValueError, match="these differ: objective"):
         other.load_state_dict(state)
 

@@ -17,9 +17,9 @@ N = 60
 class CountingPGD(acs.PGD):
     """Counts the images that it attacks."""
 
-    def attack(self, model, x, y):
+    def perturb(self, model, x, y, **options):
         self._attacked = getattr(self, "_attacked", 0) + len(x)
-        return super().attack(model, x, y)
+        return super().perturb(model, x, y, **options)
 
 
 def build(selector="craig", objective=None, **options):

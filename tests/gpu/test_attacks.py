@@ -11,7 +11,6 @@ OBJECTIVES = {
     "pgd": lambda: acs.PGD(0.1, 0.03, 3, seed=0),
     "pgd-l2": lambda: acs.PGD(0.5, 0.2, 3, norm="l2", seed=0),
     "trades": lambda: acs.TRADES(6.0, 0.1, 0.03, 3, seed=0),
-    "mart": lambda: acs.MART(5.0, 0.1, 0.03, 3, seed=0),
     "nfgsm": lambda: acs.NFGSM(0.1, seed=0),
     "fgsm-gradalign": lambda: acs.GradAlignFGSM(0.1, seed=0),
     "fgsm-pgi": lambda: acs.FGSMPGI(0.1, seed=0),

@@ -7,6 +7,7 @@ from torch.func import functional_call, grad, vmap
 
 import acs_fast as acs
 from acs_fast.objectives.balls import ball
+from acs_fast.objectives.trades import TradesLoss
 from tests.helpers import ConvNet, images
 
 OBJECTIVES = {
@@ -15,10 +16,9 @@ OBJECTIVES = {
     "pgd-l2": lambda: acs.PGD(0.5, 0.2, 3, norm="l2", seed=3),
     "fgsm": lambda: acs.FGSM(0.1, seed=3),
     "nfgsm": lambda: acs.NFGSM(0.1, seed=3),
-    "fgsm-pgi": lambda: acs.FGSMPGI(0.1, prior="batch", seed=3),
+    "fgsm-pgi": lambda: acs.FGSMPGI(0.1, seed=3),
     "atta": lambda: acs.ATTA(0.1, seed=3),
     "trades": lambda: acs.TRADES(6.0, 0.1, 0.03, 3, seed=3),
-    "mart": lambda: acs.MART(5.0, 0.1, 0.03, 3, seed=3),
     "perceptual": lambda: acs.PerceptualAT(0.5, 3, seed=3),
 }
 
@@ -43,9 +43,9 @@ def dense_reference(model, objective, x, x_adv, y):
 
     def loss(parameters, views, label):
         logits = tuple(functional_call(model, parameters, (v[None],)) for v in views)
-        return objective.loss_from_logits(logits, label[None])[0]
+        return objective.loss.value(logits, label[None])[0]
 
-    return dense(vmap(grad(loss), (None, 0, 0))(head_of(model), objective.views(x, x_adv), y))
+    return dense(vmap(grad(loss), (None, 0, 0))(head_of(model), objective.loss.views(x, x_adv), y))
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -93,7 +93,7 @@ def test_gradient_alignment_matches_vmap_grad_of_its_whole_loss(bias, sharpness,
     model.eval()
     expected = []
     for a, b in batches:
-        noisy = ball("linf", 0.1).random(a, again.generator(torch.device("cpu")))
+        noisy = ball("linf", 0.1).random(a, again.attack.generator(torch.device("cpu")))
         expected.append(aligned_reference(model, again, a, again.perturb(model, a, b), noisy, b))
     expected = torch.cat(expected)
     plain = acs.last_layer_gradients(model, batches, acs.GradAlignFGSM(0.1, lam=0.0, seed=3)).dense()
@@ -156,10 +156,14 @@ class Margin:
         clean, adversarial = model(x), model(x_adv)
         return (clean - adversarial).square().sum(1) - adversarial.gather(1, y[:, None])[:, 0]
 
+
+class MarginLoss(acs.Loss):
+    """The same loss as a part to compose."""
+
     def views(self, x, x_adv):
         return x, x_adv
 
-    def loss_from_logits(self, logits, y):
+    def value(self, logits, y):
         clean, adversarial = logits
         return (clean - adversarial).square().sum(1) - adversarial.gather(1, y[:, None])[:, 0]
 
@@ -171,7 +175,9 @@ def test_user_objective_through_autograd_at_the_logits():
     x = x.double()
     g = acs.last_layer_gradients(model, [(x, y)], Margin())
     model.eval()
-    expected = dense_reference(model, Margin(), x, Margin().perturb(model, x, y), y)
+    x_adv = Margin().perturb(model, x, y)
+    composed = acs.Objective(acs.Vanilla().attack, MarginLoss())
+    expected = dense_reference(model, composed, x, x_adv, y)
     torch.testing.assert_close(g.dense(), expected, rtol=1e-9, atol=1e-9)
     assert g.residuals.shape == (6, 2, 5)
 
@@ -343,8 +349,8 @@ def test_nan_names_the_samples(model):
 def test_residuals_follow_a_changed_loss(model):
     """A closed form that was inherited no longer holds when the loss, or what passes through the model, changes."""
 
-    class Smoothed(acs.TRADES):
-        def loss_from_logits(self, logits, y):
+    class Smoothed(TradesLoss):
+        def value(self, logits, y):
             return nn.functional.cross_entropy(logits[1], y, label_smoothing=0.3, reduction="none")
 
     class Tenfold(acs.PGD):
@@ -352,7 +358,9 @@ def test_residuals_follow_a_changed_loss(model):
             return 10.0 * super().per_sample_loss(model, x, x_adv, y)
 
     x, y = images(6)
-    g = acs.last_layer_gradients(model, [(x, y)], Smoothed(6.0, 0.1, 0.0, 1, seed=0))
+    g = acs.last_layer_gradients(
+        model, [(x, y)], acs.Objective(acs.TRADES(6.0, 0.1, 0.0, 1, seed=0).attack, Smoothed(6.0))
+    )
     z = (g.features[:, 1] @ model.head.weight.T + model.head.bias).detach()
     smooth = 0.7 * nn.functional.one_hot(y, 5) + 0.3 / 5
     torch.testing.assert_close(g.residuals[:, 1], z.softmax(1) - smooth)
@@ -360,7 +368,7 @@ def test_residuals_follow_a_changed_loss(model):
     plain = acs.last_layer_gradients(model, [(x, y)], acs.WithAttack(lambda x, y: x))
     tenfold = acs.last_layer_gradients(model, [(x, y)], acs.WithAttack(lambda x, y: x, Tenfold(0.1, 0.1, 1)))
     torch.testing.assert_close(tenfold.dense(), 10.0 * plain.dense())
-    with pytest.raises(TypeError, match=r"features_fn needs an acs_fast.Objective that defines loss_from_logits"):
+    with pytest.raises(TypeError, match="features_fn needs an objective whose loss alone says what a sample costs"):
         acs.last_layer_gradients(model, [(x, y)], Tenfold(0.1, 0.1, 1), features_fn=lambda m, x: (x, x))
 
 

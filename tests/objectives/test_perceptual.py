@@ -67,7 +67,7 @@ def test_attack_keeps_near_the_bound_and_fools_more_with_more_room(model, batch,
 def test_one_step_by_hand(model, batch):
     x, y = batch
     objective, again = acs.PerceptualAT(0.4, 1, seed=3), acs.PerceptualAT(0.4, 1, seed=3)
-    noise = torch.empty_like(x).normal_(0.0, 0.01, generator=again.generator(torch.device("cpu")))
+    noise = torch.empty_like(x).normal_(0.0, 0.01, generator=again.attack.generator(torch.device("cpu")))
     start = (x + noise).clamp(0, 1).requires_grad_()
     measure, z = acs.PerceptualDistance(model), model(start)
     right = z.gather(1, y[:, None])[:, 0]

@@ -51,8 +51,8 @@ def test_the_attacked_view_is_the_view_whose_gradient_is_taken():
     seen = []
 
     class Recording(acs.PGD):
-        def attack(self, model, x, y):
-            x_adv = super().attack(model, x, y)
+        def perturb(self, model, x, y, **options):
+            x_adv = super().perturb(model, x, y, **options)
             seen.append(x_adv)
             return x_adv
 
