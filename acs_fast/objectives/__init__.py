@@ -1,4 +1,4 @@
-"""Training objectives: how a sample is attacked, what it then costs, and the gradient of that at the logits."""
+"""Training objectives: an attack, a loss, and the gradient of the loss at the logits."""
 
 from acs_fast.objectives.atta import ATTA
 from acs_fast.objectives.base import Attack, Loss, Objective

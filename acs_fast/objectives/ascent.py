@@ -1,4 +1,4 @@
-"""Projected gradient ascent on the input, which is what every attack here is."""
+"""Projected gradient ascent on the input, the core of every attack."""
 
 from __future__ import annotations
 

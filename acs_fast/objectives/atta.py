@@ -1,4 +1,4 @@
-"""Adversarial training with an attack that begins where the sample's last one ended."""
+"""Adversarial training with attacks transferred from visit to visit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from acs_fast.objectives.memory_bank import MemoryBank, checked_index
 
 
 class TransferredAttack(PGDAttack):
-    """PGD that begins at each sample's previous adversarial example; arguments as in `PGDAttack`."""
+    """PGD from each sample's previous adversarial example; arguments as in `PGDAttack`."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class RestingAttack(Attack):
 
 
 class ATTA(Objective):
-    r"""PGD with few steps, one by default, that goes on from the sample's previous adversarial example.
+    r"""PGD of few steps, one by default, from the sample's previous adversarial example.
 
     .. math:: \delta_t = \Pi_{B(0, \epsilon)}\big(\delta_{t-1} + \alpha\, d(\nabla_x \ell(x + \delta_{t-1}))\big)
 
@@ -129,7 +129,7 @@ class ATTA(Objective):
         super().__init__(attack, CrossEntropy(label_smoothing))
 
     def resting(self) -> Objective:
-        """The same objective without a step for samples that it has attacked before.
+        """The same objective without a step for samples attacked before.
 
         Beside the original in a `SelectiveAttack`, the coreset's perturbations move on and all others are used once
         more. It has no state of its own.

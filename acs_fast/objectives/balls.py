@@ -25,7 +25,7 @@ class Ball(Protocol):
         """x moved by a step of size alpha in the direction of steepest ascent."""
 
     def project(self, moved: Tensor, x: Tensor) -> Tensor:
-        """The point of the ball around x, cut to [0, 1], that stands for `moved`."""
+        """`moved` brought back to the ball around x and cut to [0, 1]."""
 
 
 @dataclass(frozen=True)

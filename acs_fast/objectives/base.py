@@ -1,4 +1,4 @@
-"""Objectives: an attack and a loss, composed."""
+"""The bases of attacks, losses and objectives."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Attack:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
     ) -> Tensor:
-        """Adversarial examples [B, ...] of x; see `Objective.perturb`, by which the arguments are checked."""
+        """Adversarial examples [B, ...] of x; arguments as in `Objective.perturb`, which checks them."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__(model, x, y, *, start, index)")
 
     def scaled(self, factor: float) -> Self:
@@ -87,7 +87,7 @@ class Attack:
 
 
 class Loss:
-    """Base of losses: a subclass defines `value`, and `views` where more than the adversarial example is looked at.
+    """Base of losses: a subclass defines `value`, and `views` if it looks at more than the adversarial example.
 
     `residuals` is autograd at the logits, or a closed form where a subclass writes one. A closed form holds for the
     value and the views that it was written for: a subclass of its class that changes one of these without it goes back
@@ -103,7 +103,7 @@ class Loss:
             cls.residuals = Loss.residuals  # type: ignore[method-assign]
 
     def views(self, x: Tensor, x_adv: Tensor) -> tuple[Tensor, ...]:
-        """The R batches of images that pass through the model, in the order of the logits."""
+        """The R batches of images for the model, in the order of the logits."""
         return (x_adv,)
 
     def value(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class Loss:
 
 
 class Objective:
-    """What a sample is attacked with, and what it then costs.
+    """An attack and a loss, composed.
 
     Args:
         attack: makes the adversarial examples.
@@ -153,7 +153,7 @@ class Objective:
     def perturb(
         self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
     ) -> Tensor:
-        """Adversarial examples of x within [0, 1], and within the attack's ball where it has one.
+        """Adversarial examples of x within [0, 1] and, unless the attack has none, its ball.
 
         Leaves the model's flags, statistics and gradients and the global random state as they were.
 
@@ -216,7 +216,7 @@ class Objective:
 
 
 class ObjectiveWrapper(Objective):
-    """Base of objectives that share another one's loss.
+    """Base of objectives with another one's loss.
 
     Args:
         attack: in place of the other objective's.
@@ -237,14 +237,14 @@ class ObjectiveWrapper(Objective):
         return self._objective.per_sample_loss(model, x, x_adv, y)
 
     def scaled(self, factor: float) -> Self:
-        """The same objective with the attack and what the loss knows of its size scaled."""
+        """The same objective with the attack scaled, and with it the loss."""
         other = super().scaled(factor)
         other._objective = self._objective.scaled(factor)
         return other
 
 
 def given(start: Tensor | None, own: Tensor) -> Tensor:
-    """[B, ...] starts of an attack: what the caller gave, and the attack's own where that is None or NaN."""
+    """[B, ...] starts of an attack: the caller's, and the attack's own where that is None or NaN."""
     return own if start is None else torch.where(start.isnan(), own, start)
 
 

@@ -1,4 +1,4 @@
-"""Cross-entropy, and the objectives that take it at an adversarial example."""
+"""Cross-entropy, and its objectives without an attack, with FGSM and with PGD."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CrossEntropy(Loss):
 
 
 def cross_entropy_residual(logits: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """[B, C] = softmax(z) - t, where t is the smoothed label of `CrossEntropy`."""
+    """[B, C] = softmax(z) - t, with the smoothed label t of `CrossEntropy`."""
     return smoothed(cross_entropy_residuals(logits, y)[0], y, label_smoothing)
 
 

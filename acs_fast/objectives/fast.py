@@ -79,7 +79,7 @@ class NFGSM(Objective):
 
 
 class GradAlignFGSM(Objective):
-    r"""FGSM from the image itself, with a penalty on gradients that turn within the ball.
+    r"""FGSM from the image itself, with a penalty on gradients turning within the ball.
 
     .. math:: \ell = \mathrm{CE}(f(x'), y) + \lambda\, \big(1 - \cos(\nabla_x \mathrm{CE}(f(x), y),
               \nabla_x \mathrm{CE}(f(x + \eta), y))\big), \qquad \eta \sim U(-\epsilon, \epsilon)
@@ -144,7 +144,7 @@ def misalignment(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _unit(rows: Tensor, zero: Tensor) -> Tensor:
-    """Rows of length 1; those marked as zero become constants, through which no gradient flows."""
+    """Rows at length 1, and constants without a gradient where marked as zero."""
     rows = torch.where(zero[:, None], 1.0, rows)
     rows = rows / rows.detach().abs().amax(1, keepdim=True)  # so that no square underflows
     norms: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)

@@ -84,7 +84,7 @@ class ForeignObjective(Objective):
     def perturb(
         self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
     ) -> Tensor:
-        """What the inner object returns; it is given `start` and `index` only where it takes them.
+        """Attack with the inner object; `start` and `index` are passed on if it takes them.
 
         Raises:
             TypeError: a start for an object that takes none.
@@ -97,7 +97,7 @@ class ForeignObjective(Objective):
         return x_adv
 
     def per_sample_loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
-        """What the inner object returns."""
+        """[B] losses of the inner object."""
         losses: Tensor = self.inner.per_sample_loss(model, x, x_adv, y)
         return losses
 

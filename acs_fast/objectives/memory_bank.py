@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class MemoryBank:
-    """Rows of one shape by number, on the device that they were last used on; grows as higher numbers come."""
+    """Rows of one shape by number, on the device of their last use; grows with the numbers."""
 
     def __init__(self) -> None:
         self.rows = torch.empty(0)

@@ -43,18 +43,18 @@ def untouched(model: nn.Module, train: bool = False, keep_buffers: bool = False)
 
 
 def without_ddp(model: nn.Module) -> nn.Module:
-    """The module inside DistributedDataParallel, whose forward pass waits for gradients of the weights."""
+    """The module inside DistributedDataParallel: the wrapper's forward pass waits for gradients of the weights."""
     return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
 
 def uncompiled(model: nn.Module) -> nn.Module:
-    """The module that torch.compile was given, or the model itself."""
+    """The module inside torch.compile, or the model itself."""
     inner = getattr(model, "_orig_mod", model)
     return inner if isinstance(inner, nn.Module) else model
 
 
 def logits_of(model: Callable[[Tensor], Any], x: Tensor) -> Tensor:
-    """The model's logits [B, C]; outputs with a `.logits` attribute are understood.
+    """The model's logits [B, C]; an output with a `.logits` attribute is understood.
 
     Raises:
         TypeError: the output is no tensor and has none.

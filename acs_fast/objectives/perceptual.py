@@ -1,4 +1,4 @@
-"""Perceptual adversarial training: the distance between images is one between a network's activations."""
+"""Perceptual adversarial training: attacks bounded by the distance of a network's activations."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class PerceptualDistance:
         return _between(self.outputs(x)[1], self.outputs(other)[1])
 
     def outputs(self, x: Tensor) -> tuple[Any, Tensor]:
-        """What the network returns for x, and phi(x) [B, P] of the same pass."""
+        """The network's output for x, and phi(x) [B, P] of the same pass."""
         found: dict[Any, Tensor] = {}
         with ExitStack() as stack:
             for key, layer in self._watched():
@@ -171,7 +171,7 @@ class _Space:
 
 
 class _OwnActivations(_Space):
-    """The distance is the attacked model's own: one pass gives logits and activations."""
+    """The attacked model's own distance: one pass gives logits and activations."""
 
     def __init__(self, model: nn.Module, x: Tensor) -> None:
         self._measure = PerceptualDistance(model)
@@ -191,11 +191,13 @@ class _OwnActivations(_Space):
         return logits, _between(phi[0], self._origin)
 
     def between(self, a: Tensor, b: Tensor) -> Tensor:
-        """From the latest point that was evaluated, which is `a`."""
+        """[B] distances from `a`, the latest point evaluated."""
         return _between(self._last, self._measure.outputs(b)[1])
 
 
 class _Given(_Space):
+    """A distance of the user's."""
+
     def __init__(self, model: nn.Module, x: Tensor, distance: Distance) -> None:
         self._model, self._x, self._distance = model, x, distance
 
@@ -237,7 +239,7 @@ def _module(network: nn.Module, name: str) -> nn.Module:
 
 
 def _keeping(found: dict[Any, Tensor], key: str | None) -> Callable[[nn.Module, Any, Tensor], None]:
-    """A forward hook that keeps the last output, by name or else by resolution."""
+    """A forward hook to keep the last output, by name or else by resolution."""
 
     def hook(module: nn.Module, _: Any, output: Tensor) -> None:
         found[tuple(output.shape[2:]) if key is None else key] = output

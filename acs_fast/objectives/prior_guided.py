@@ -1,4 +1,4 @@
-"""FGSM with prior-guided initialisation: an attack that continues an earlier one."""
+"""FGSM with prior-guided initialisation: attacks continued from visit to visit."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class PriorGuidedLoss(Loss):
 
 
 class FGSMPGI(Objective):
-    r"""One FGSM step from the sample's prior, and outputs that agree at both ends of it.
+    r"""One FGSM step from the sample's prior, with a penalty on logits apart at its two ends.
 
     .. math:: \delta' = \Pi_{[-\epsilon, \epsilon]}\big(\delta + \alpha\,
               \mathrm{sign}(\nabla_x \mathrm{CE}(f(x + \delta), y))\big), \qquad

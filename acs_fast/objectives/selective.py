@@ -1,4 +1,4 @@
-"""Attacks of two strengths in one batch: the coreset's samples get the strong one."""
+"""Attacks of two strengths in one batch: strong for the coreset, cheap elsewhere."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from acs_fast.objectives.foreign import as_objective
 
 
 class Membership(Protocol):
-    """The part of a coreset that a `SelectiveAttack` asks."""
+    """A set of samples, as a `SelectiveAttack` asks for it."""
 
     def contains(self, index: Tensor) -> Tensor:
-        """[B] bool: which of the samples `index` [B] belong to it."""
+        """[B] bool, True for the members among the samples `index` [B]."""
 
 
 class SplitAttack(Attack):
@@ -70,7 +70,7 @@ class SplitAttack(Attack):
 
 
 class SelectiveAttack(ObjectiveWrapper):
-    """The strong attack where the coreset says so and the cheap one elsewhere, with the loss of the strong objective.
+    """The strong attack for the coreset, the cheap one for everybody else, and the loss of the strong objective.
 
     Each attack is given its own part of the batch, and none where that is empty. `perturb` needs the sample numbers.
 

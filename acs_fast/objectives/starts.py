@@ -1,4 +1,4 @@
-"""Where attacks began, for losses that look at it too."""
+"""The starts of attacks, for losses with a view there."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Starts:
         self._by_result = WeakIdKeyDictionary()
 
     def note(self, x_adv: Tensor, start: Tensor) -> None:
-        """Keep the start [B, ...] of the attack whose result is x_adv [B, ...]."""
+        """Keep the start [B, ...] of the attack with result x_adv [B, ...]."""
         self._by_result[x_adv.untyped_storage()] = start
 
     def of(self, x_adv: Tensor) -> Tensor:
-        """The start [B, ...] of the attack whose result is x_adv [B, ...].
+        """The start [B, ...] of the attack with result x_adv [B, ...].
 
         Raises:
             ValueError: x_adv is no result of an attack that was noted here, or only a part of one.

@@ -1,4 +1,4 @@
-"""Attacks that grow to their full size over the first steps of training."""
+"""Warm-up of eps: attacks grow to their full size over the first steps of training."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from acs_fast._util.checks import check_count
 from acs_fast.objectives.base import Attack, Objective, ObjectiveWrapper
+from acs_fast.objectives.foreign import as_objective
 from acs_fast.objectives.model_state import uncompiled
 
 
 class GrowingAttack(Attack):
-    """An objective's attack at the size that the number of batches attacked so far allows; see `EpsWarmup`."""
+    """An objective's attack, growing with the number of batches attacked; see `EpsWarmup`."""
 
     def __init__(self, objective: Objective, steps: int) -> None:
         super().__init__()
@@ -52,7 +53,7 @@ class GrowingAttack(Attack):
 
 
 class EpsWarmup(ObjectiveWrapper):
-    r"""Another objective whose eps and step size grow from nothing to their full size.
+    r"""Another objective, with its eps and step size growing from nothing to their full size.
 
     .. math:: \epsilon_t = \epsilon \min(1, t / \mathrm{steps})
 
@@ -78,7 +79,8 @@ class EpsWarmup(ObjectiveWrapper):
 
     attack: GrowingAttack
 
-    def __init__(self, objective: Objective, steps: int) -> None:
+    def __init__(self, objective: Any, steps: int) -> None:
+        objective = as_objective(objective)
         super().__init__(GrowingAttack(objective, steps), objective)
 
     def per_sample_loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:

@@ -74,6 +74,6 @@ def test_both_attacks_of_a_selective_one_grow(model, batch):
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="steps must be at least 1; got 0"):
         acs.EpsWarmup(acs.FGSM(0.1), 0)
-    for unknown in (acs.WithAttack(lambda x, y: x), acs.EpsWarmup(acs.FGSM(0.1), 2)):
+    for unknown in (lambda x, y: x, acs.EpsWarmup(acs.FGSM(0.1), 2)):
         with pytest.raises(TypeError, match="attack must have a radius to be scaled"):
             acs.EpsWarmup(unknown, 2)
