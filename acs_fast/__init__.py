@@ -2,8 +2,7 @@
 
 from acs_fast.adversarial_coreset import AdversarialCoreset
 from acs_fast.coreset import Coreset
-from acs_fast.gradients.extract import last_layer_gradients
-from acs_fast.gradients.factored import LastLayerGradients
+from acs_fast.gradients import AttackPass, LastLayerGradients, TrainingPasses, last_layer_gradients
 from acs_fast.objectives import (
     ATTA,
     FGSM,
@@ -26,10 +25,15 @@ from acs_fast.objectives import (
 from acs_fast.objectives.selective import perturb_allocated
 from acs_fast.schedule import Schedule
 from acs_fast.selection import (
+    Clusters,
+    Craig,
+    GradMatch,
+    PerBatch,
+    Random,
+    Selector,
     facility_location,
     gradient_error,
     gradient_matching,
-    gradient_variance,
     pairwise_distances,
 )
 from acs_fast.weighting import weighted_mean
@@ -43,23 +47,30 @@ __all__ = [
     "TRADES",
     "AdversarialCoreset",
     "Attack",
+    "AttackPass",
+    "Clusters",
     "Coreset",
+    "Craig",
     "CrossEntropy",
     "EpsWarmup",
     "GradAlignFGSM",
+    "GradMatch",
     "LastLayerGradients",
     "Loss",
     "Objective",
+    "PerBatch",
     "PerceptualAT",
     "PerceptualDistance",
+    "Random",
     "Schedule",
     "SelectiveAttack",
+    "Selector",
+    "TrainingPasses",
     "Vanilla",
     "WithAttack",
     "facility_location",
     "gradient_error",
     "gradient_matching",
-    "gradient_variance",
     "last_layer_gradients",
     "pairwise_distances",
     "perturb_allocated",

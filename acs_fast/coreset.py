@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,19 +22,41 @@ class Coreset:
             `objective`, `seconds` by stage, `backend`, `kernels` (on a GPU: what ran which part, and what is missing
             for more), `path` ("dense", "matrix-free", or both where groups went different ways), `peak_bytes` above
             the inputs (measured on CUDA, on a CPU the size of the planned workspace), `budget`, `filled` (picks that a
-            fill policy added).
+            fill policy added), `effective_size`.
+        batches: the mini-batches that the coreset consists of, where it was selected by whole mini-batches; else None.
     """
 
     indices: Tensor
     weights: Tensor
     gains: Tensor
     stats: dict[str, Any] = field(default_factory=dict)
+    batches: list[Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def to(self, device: torch.device | str) -> Coreset:
-        return Coreset(self.indices.to(device), self.weights.to(device), self.gains.to(device), self.stats)
+        indices, weights, gains = (t.to(device) for t in (self.indices, self.weights, self.gains))
+        return Coreset(indices, weights, gains, self.stats, self.batches)
+
+    @property
+    def effective_size(self) -> float:
+        """(sum w)^2 / sum w^2: how many equally weighted samples would average out as much noise."""
+        w = self.weights.double()
+        return float(w.sum().square() / w.square().sum().clamp_min(torch.finfo(w.dtype).tiny))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything of it, in a form that loads with weights_only=True."""
+        tensors = [t.cpu() for t in (self.indices, self.weights, self.gains)]
+        return {"tensors": tensors, "stats": copy.deepcopy(self.stats), "batches": self.batches}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Coreset:
+        """The coreset that `state_dict` described, on the CPU, wherever a checkpoint was loaded to."""
+        batches = state["batches"]
+        batches = None if batches is None else [b.cpu() for b in batches]
+        indices, weights, gains = (t.cpu() for t in state["tensors"])
+        return cls(indices, weights, gains, dict(state["stats"]), batches)
 
     def check(self, n: int, size: int | None = None, weight_sum: float | None = None) -> Coreset:
         """Check the invariants of a coreset of n samples and return it.

@@ -1,140 +1,140 @@
-"""Which epochs train, on what, and when a new coreset is due."""
+"""What each epoch number trains on, and in which epochs a selection is due."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
-from acs_fast._util.checks import check_count, check_number
+from acs_fast._util.checks import check_choice, check_count, check_number
+
+KINDS = ("full", "coreset", "selective", "skipped")
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """E epochs at the cost of about f E: a warm start on the full data, a gap, then coreset epochs.
-
-    The first int(kappa E) epoch numbers are worth f int(kappa E) epochs of full data; so many are trained on the full
-    data, and the rest of these numbers is skipped, so that learning rates that change by epoch number stay where they
-    are. From epoch int(kappa E) on every epoch trains on the coreset; a new one is due there and every T epochs after.
-
-    Two options keep to the same rule, that a full-data epoch takes the place of 1/f coreset epochs:
-
-    - `cool_down`: the last int(delta E) numbers end in round(f int(delta E)) full-data epochs, those before are
-      skipped. Where that rounds to none, there is no cool-down.
-    - `full_refresh`: every T coreset epochs comes a full-data epoch ("refresh") and round(1/f) - 1 skipped numbers,
-      after which a new coreset is due. The first coreset follows the warm start, or a refresh where there is none. At
-      the end, where a refresh and a coreset epoch after it no longer fit, coreset epochs go on.
-
-    With `whole`, coreset epochs train on the full data too, and the coreset decides something else: no epoch is skipped
-    and none is a refresh; with `full_refresh` at least the first epoch comes before the first selection.
+    """The kinds of E epochs, and the epochs before which a new coreset is due.
 
     Args:
-        epochs: E, >= 1.
-        period: T, >= 1.
-        warm_start: kappa in [0, 1].
-        fraction: f in (0, 1], what a coreset epoch costs relative to a full one.
-        cool_down: delta in [0, 1].
-        full_refresh, whole: see above.
+        kinds: for each of the E epoch numbers "full" (all data), "coreset" (the coreset alone), "selective" (all data;
+            the coreset decides something else, such as what is attacked) or "skipped" (trains nothing).
+        due: coreset and selective epochs that begin with a new selection.
 
     Raises:
-        ValueError: a value outside its range, or warm start and cool-down overlap.
+        ValueError: no epochs, an unknown kind, or a selection due in an epoch that has no use for a coreset.
 
-    Source: Dolatabadi, Erfani, Leckie, "l-infinity Robustness and Beyond", ECCV 2022, Section 4.
+    Example:
+        >>> Schedule.published(epochs=4, fraction=0.5, period=2, warm_start=0.5).kinds
+        ('full', 'skipped', 'coreset', 'coreset')
     """
 
-    epochs: int
-    period: int
-    warm_start: float
-    fraction: float
-    cool_down: float = 0.0
-    full_refresh: bool = False
-    whole: bool = False
+    kinds: tuple[str, ...]
+    due: frozenset[int]
 
     def __post_init__(self) -> None:
-        check_count("epochs", self.epochs, low=1)
-        check_count("period", self.period, low=1)
-        check_number("warm_start", self.warm_start, low=0.0, high=1.0)
-        check_number("fraction", self.fraction, low=0.0, high=1.0, above=True)
-        check_number("cool_down", self.cool_down, low=0.0, high=1.0)
-        if self.first_coreset_epoch > self._first_cool_epoch:
-            raise ValueError(
-                f"warm_start and cool_down must leave room for each other; {self.warm_start:g} and {self.cool_down:g} "
-                f"of {self.epochs} epochs overlap"
-            )
+        check_count("epochs", len(self.kinds), low=1)
+        for kind in self.kinds:
+            check_choice("kinds", kind, KINDS)
+        wrong = [e for e in sorted(self.due) if not 0 <= e < len(self.kinds) or not self.uses_coreset(e)]
+        if wrong:
+            raise ValueError(f"due must hold coreset and selective epochs; got {wrong[0]}")
+
+    @classmethod
+    def published(cls, epochs: int, fraction: float, period: int = 20, warm_start: float = 0.5) -> Schedule:
+        """E epochs at the cost of about f E: a warm start on the full data, a gap, then coreset epochs.
+
+        The first int(kappa E) epoch numbers are worth f int(kappa E) epochs of full data: so many train on the full
+        data and the rest of these numbers is skipped, so that learning rates that change by epoch number stay where
+        they are. Every later epoch trains on the coreset; a new one is due in the first and every T epochs after it.
+
+        Args:
+            epochs: E, >= 1.
+            fraction: f in (0, 1], the size of the coreset relative to the data.
+            period: T, >= 1.
+            warm_start: kappa in [0, 1].
+
+        Raises:
+            ValueError: an argument outside its range.
+
+        Source: Dolatabadi, Erfani, Leckie, "l-infinity Robustness and Beyond", ECCV 2022, Section 4.
+        """
+        warm = _warm_epochs(epochs, period, warm_start)
+        check_number("fraction", fraction, low=0.0, high=1.0, above=True)
+        full = round(fraction * warm)
+        kinds = ["full"] * full + ["skipped"] * (warm - full) + ["coreset"] * (epochs - warm)
+        return cls(tuple(kinds), frozenset(range(warm, epochs, period)))
+
+    @classmethod
+    def every(cls, epochs: int, period: int = 20, warm_start: float = 0.0) -> Schedule:
+        """Train on all data in every epoch; the coreset decides something else, such as what is attacked.
+
+        Args:
+            epochs: E, >= 1.
+            period: T, >= 1: epochs between selections.
+            warm_start: kappa in [0, 1]: the first int(kappa E) epochs have no coreset.
+
+        Raises:
+            ValueError: an argument outside its range.
+        """
+        warm = _warm_epochs(epochs, period, warm_start)
+        return cls(("full",) * warm + ("selective",) * (epochs - warm), frozenset(range(warm, epochs, period)))
+
+    @classmethod
+    def refreshing(cls, epochs: int, fraction: float, period: int = 20, warm_start: float = 0.5) -> Schedule:
+        """The published schedule with a full-data epoch before every selection, at equal total cost.
+
+        For gradients of training passes, which are as old as the last full-data epoch. After every T coreset epochs
+        come a full-data epoch and round(1 / f) - 1 skipped numbers; then a new coreset is due. The first coreset
+        follows the warm start, or a full-data epoch where there is none. At the end, where a full-data epoch and a
+        coreset epoch after it no longer fit, coreset epochs go on.
+
+        Args:
+            epochs, fraction, period, warm_start: see `published`.
+
+        Raises:
+            ValueError: an argument outside its range.
+        """
+        warm = _warm_epochs(epochs, period, warm_start)
+        check_number("fraction", fraction, low=0.0, high=1.0, above=True)
+        full, span, length = round(fraction * warm), max(1, round(1.0 / fraction)), epochs - warm
+        later: list[str] = []
+        due = set[int]()
+        wanted = not full
+        while len(later) < length:
+            refreshed = wanted and (len(later) + span < length or not later)
+            if refreshed:
+                later += ["full", *["skipped"] * (span - 1)]
+            if refreshed or not due:
+                due.add(warm + len(later))
+            later += ["coreset"] * period
+            wanted = True
+        kinds = ["full"] * full + ["skipped"] * (warm - full) + later[:length]
+        return cls(tuple(kinds), frozenset(e for e in due if e < epochs))
 
     @property
-    def first_coreset_epoch(self) -> int:
-        """int(kappa E); with `full_refresh` and no warm start that epoch is a refresh."""
-        return max(int(self.warm_start * self.epochs), int(self.whole and self.full_refresh))
-
-    @property
-    def full_epochs(self) -> int:
-        """How many epochs of the warm start train on the full data."""
-        return round(self._share * self.first_coreset_epoch)
-
-    @property
-    def training_epochs(self) -> list[int]:
+    def epochs(self) -> list[int]:
         """The epoch numbers that train."""
         return [e for e, kind in enumerate(self.kinds) if kind != "skipped"]
 
-    @property
-    def cost(self) -> float:
-        """How many samples all epochs together visit, in full-data epochs."""
-        return sum({"coreset": self._share, "skipped": 0.0}.get(kind, 1.0) for kind in self.kinds)
-
     def kind(self, epoch: int) -> str:
-        """What an epoch trains on: "full", "skipped", "coreset" or "refresh" (full data, to select from)."""
+        """The kind of an epoch. Raises ValueError outside the schedule."""
+        if check_count("epoch", epoch) >= len(self.kinds):
+            raise ValueError(f"epoch must be below epochs, {len(self.kinds)}; got {epoch}")
         return self.kinds[epoch]
 
-    def selection_due(self, epoch: int) -> bool:
-        return epoch in self._due
+    def uses_coreset(self, epoch: int) -> bool:
+        """Whether an epoch needs a coreset."""
+        return self.kinds[epoch] in ("coreset", "selective")
 
-    def last_selection(self, epoch: int) -> int:
-        """The latest epoch up to this one at which a selection was due; -1 before the first."""
-        return max((e for e in self._due if e <= epoch), default=-1)
+    def last_due(self, epoch: int) -> int:
+        """The latest epoch up to this one in which a selection is due; -1 before the first."""
+        return max((e for e in self.due if e <= epoch), default=-1)
 
-    @cached_property
-    def kinds(self) -> tuple[str, ...]:
-        """What each of the E epochs trains on; see `kind`."""
-        first, cool, end = self.first_coreset_epoch, self._first_cool_epoch, self.epochs
-        warm = ["full"] * self.full_epochs + ["skipped"] * (first - self.full_epochs)
-        cooling = ["skipped"] * (end - cool - self._cool_epochs) + ["full"] * (self._cool_epochs if cool < end else 0)
-        return (*warm, *self._middle(cool - first), *cooling)
+    def cost(self, fraction: float) -> float:
+        """Visited samples of all epochs together, in full-data epochs."""
+        return sum({"coreset": fraction, "skipped": 0.0}.get(kind, 1.0) for kind in self.kinds)
 
-    def _middle(self, length: int) -> list[str]:
-        if not self._refreshes:
-            return ["coreset"] * length
-        span = max(1, round(1.0 / self.fraction))
-        kinds: list[str] = []
-        wanted = not self.full_epochs
-        while len(kinds) < length:
-            if wanted and (len(kinds) + span < length or not kinds):
-                kinds += ["refresh", *["skipped"] * (span - 1)]
-            kinds += ["coreset"] * self.period
-            wanted = True
-        return kinds[:length]
 
-    @cached_property
-    def _due(self) -> frozenset[int]:
-        coreset = [e for e, kind in enumerate(self.kinds) if kind == "coreset"]
-        if not self._refreshes:
-            return frozenset(e for e in coreset if (e - self.first_coreset_epoch) % self.period == 0)
-        trained = [(e, kind) for e, kind in enumerate(self.kinds) if kind != "skipped"]
-        before = dict(zip([e for e, _ in trained[1:]], [kind for _, kind in trained], strict=False))
-        return frozenset(e for e in coreset if before.get(e) != "coreset")
-
-    @property
-    def _cool_epochs(self) -> int:
-        return round(self._share * int(self.cool_down * self.epochs))
-
-    @property
-    def _share(self) -> float:
-        """What a coreset epoch visits of the data."""
-        return 1.0 if self.whole else self.fraction
-
-    @property
-    def _refreshes(self) -> bool:
-        return self.full_refresh and not self.whole
-
-    @property
-    def _first_cool_epoch(self) -> int:
-        return self.epochs - (int(self.cool_down * self.epochs) if self._cool_epochs else 0)
+def _warm_epochs(epochs: int, period: int, warm_start: float) -> int:
+    """int(kappa E), the arguments checked."""
+    check_count("epochs", epochs, low=1)
+    check_count("period", period, low=1)
+    return int(check_number("warm_start", warm_start, low=0.0, high=1.0) * epochs)

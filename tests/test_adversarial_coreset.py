@@ -1,95 +1,103 @@
-"""The loop: what each epoch trains on, weights, workers, resumption, augmentation."""
+"""The loop: what each epoch trains on, weights, workers, resumption, frameworks' calls."""
 
 import io
-import logging
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import acs_fast as acs
-from acs_fast.selection import Choice, Craig, GradMatch, batch_gradients
-from tests.data.test_samplers import Augmented
+from acs_fast.selection import batch_gradients
 from tests.helpers import ConvNet, images, make_gradients
+from tests.loops import CountingPGD, N, build, sgd, train
 
-N = 60
-SELECTORS = ("craig", "gradmatch", "random", "random-fixed", "random-stratified")
-
-
-def build(selector="craig", seed=0, **options):
-    torch.manual_seed(7)
-    model = ConvNet()
-    x, y = images(N)
-    objective = acs.PGD(0.1, 0.05, 2, seed=1)
-    settings = {"fraction": 0.3, "epochs": 10, "period": 3, "warm_start": 0.4, "batch_size": 16, **options}
-    return acs.AdversarialCoreset(model, TensorDataset(x, y), objective, selector, seed=seed, **settings)
-
-
-def train(coreset, epochs, optimizer, seen=None, workers=0):
-    options = {"num_workers": workers, "persistent_workers": workers > 0}
-    loader = DataLoader(coreset.dataset, batch_size=16, sampler=coreset.sampler, **options)
-    for epoch in epochs:
-        coreset.step(epoch)
-        coreset.model.train()
-        used = []
-        for x, y, index in loader:
-            torch.manual_seed(epoch)  # of dropout: a loader draws from the global state when its workers start
-            x_adv = coreset.objective.perturb(coreset.model, x, y)
-            losses = coreset.objective.per_sample_loss(coreset.model, x, x_adv, y)
-            loss = acs.weighted_mean(losses, coreset.weights(index))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            used += index.tolist()
-            assert torch.equal(x, coreset.dataset.dataset.tensors[0][index])
-        if seen is not None:
-            seen[epoch] = used
+SELECTORS = ("craig", "gradmatch", "clusters", "random", "random-fixed", "random-stratified")
+REDRAWN = ("clusters", "random", "random-stratified")
+TEN = {"epochs": 10, "period": 3, "warm_start": 0.4}
 
 
 @pytest.mark.parametrize("selector", SELECTORS)
 def test_epochs_train_on_what_the_schedule_says(selector):
-    coreset = build(selector)
-    seen = {}
-    train(coreset, range(10), torch.optim.SGD(coreset.model.parameters(), 0.01), seen)
+    coreset = build(acs.Clusters(count=8) if selector == "clusters" else selector, **TEN)
+    seen = train(coreset, range(10), sgd(coreset))
     assert coreset.epochs == [0, *range(4, 10)]
     assert sorted(seen[0]) == list(range(N))
-    assert [len(seen[e]) for e in range(1, 4)] == [0, 0, 0]
     subsets = [frozenset(seen[e]) for e in range(4, 10)]
     assert {len(s) for s in subsets} == {18}
     changes = [a != b for a, b in pairwise(subsets)]
-    redrawn = selector in ("random", "random-stratified")
-    expected = (
-        [True] * 5 if redrawn else [False] * 5 if selector == "random-fixed" else [False, False, True] + [False] * 2
-    )
-    assert changes == expected
+    fixed = [False] * 5 if selector == "random-fixed" else [False, False, True, False, False]
+    assert changes == ([True] * 5 if selector in REDRAWN else fixed)
     assert [h["epoch"] for h in coreset.history] == (
-        list(range(4, 10)) if redrawn else [4] if selector == "random-fixed" else [4, 7]
+        list(range(4, 10)) if selector in REDRAWN else [4] if selector == "random-fixed" else [4, 7]
     )
+
+
+def test_no_epoch_is_empty():
+    """Neither before the first step, nor where a loop over all numbers visits a skipped epoch."""
+    coreset = build(**TEN)
+    loader = DataLoader(coreset.dataset, batch_size=16, sampler=coreset.sampler)
+    assert len(loader) == 4
+    for epoch in range(10):
+        coreset.step(epoch)
+        assert len(loader) == len(list(loader)) > 0
+    late = build(epochs=4, warm_start=0.0)
+    assert len(late.sampler) == 18
+    assert late.current is None
+    assert sorted(late.sampler) == sorted(late.current.indices.tolist())  # iterating begins the first epoch
+
+
+def test_total_steps_are_those_of_the_loop():
+    coreset = build(**TEN)
+    loader = DataLoader(coreset.dataset, batch_size=16, sampler=coreset.sampler)
+    steps = 0
+    for epoch in coreset.epochs:
+        coreset.step(epoch)
+        steps += len(list(loader))
+    assert coreset.total_steps(16) == steps == 4 + 6 * 2
 
 
 def test_first_coreset_epoch_is_always_selected_for():
     """Also when the loop starts late, or in the middle of a period."""
-    coreset = build()
+    coreset = build(**TEN)
     assert coreset.step(5) is not None
     assert coreset.step(5) is None
     assert coreset.step(6) is None
     assert coreset.step(7) is not None
 
 
+def test_set_epoch_counts_the_epochs_that_train_and_never_goes_back():
+    coreset = build(**TEN)
+    one, other = build(**TEN), coreset.sampler
+    orders = []
+    for number, epoch in enumerate(coreset.epochs):
+        other.set_epoch(number)
+        one.step(epoch)
+        orders.append(list(other))
+        assert orders[-1] == list(one.sampler)
+    assert [h["epoch"] for h in coreset.history] == [4, 7]
+    other.set_epoch(0)
+    assert list(other) == orders[-1]
+    with pytest.raises(ValueError, match="epoch must be below the number of epochs that train, 7; got 7"):
+        other.set_epoch(7)
+
+
 def test_weights_average_to_one_and_belong_to_the_batch():
-    coreset = build()
+    coreset = build(**TEN)
     coreset.step(4)
     current = coreset.current
     weights = coreset.weights(current.indices)
     assert float(weights.mean()) == pytest.approx(1.0, abs=1e-6)
     torch.testing.assert_close(weights / weights[0], current.weights / current.weights[0])
-    torch.testing.assert_close(coreset.weights(current.indices, normalize="none"), current.weights)
+    assert torch.equal(coreset.weights(current.indices.numpy()), weights)
     outside = next(i for i in range(N) if i not in set(current.indices.tolist()))
     with pytest.raises(ValueError, match=f"sample {outside} is not part of epoch 4"):
         coreset.weights(torch.tensor([outside]))
+    assert coreset.contains(torch.tensor([outside, int(current.indices[0])])).tolist() == [False, True]
     coreset.step(0)
     assert coreset.weights(torch.arange(N)).tolist() == [1.0] * N
+    assert bool(coreset.contains(torch.arange(N)).all())
 
 
 def test_weighted_batches_estimate_the_full_gradient():
@@ -119,38 +127,45 @@ def test_weighted_mean():
 def test_persistent_workers_see_new_coresets_and_weights():
     runs = []
     for workers in (0, 2):
-        coreset = build(epochs=8, period=2)
-        seen = {}
-        train(coreset, coreset.epochs, torch.optim.SGD(coreset.model.parameters(), 0.05), seen, workers)
+        coreset = build(epochs=8)
+        seen = train(coreset, coreset.epochs, sgd(coreset), workers=workers)
         runs.append((seen, [p.detach().clone() for p in coreset.model.parameters()]))
     assert runs[0][0] == runs[1][0]
     assert all(torch.equal(a, b) for a, b in zip(runs[0][1], runs[1][1], strict=True))
 
 
-@pytest.mark.parametrize("selector", SELECTORS)
-@pytest.mark.parametrize("stop", [1, 3, 5])
-def test_resumed_run_ends_with_the_same_bits(selector, stop):
-    def fresh():
-        coreset = build(selector)
-        return coreset, torch.optim.SGD(coreset.model.parameters(), 0.05, momentum=0.9)
+CASES = {
+    **{name: {"selector": name} for name in SELECTORS if name != "clusters"},
+    "clusters": {"selector": acs.Clusters(count=8)},
+    "one step": {"source": lambda m, d, _: acs.AttackPass(m, d, acs.PGD(0.1, 0.1, 1, seed=2))},
+    "batches": {"selector": acs.PerBatch(acs.Craig(), batch_size=6)},
+    "training passes": {"source": lambda m, _, o: acs.TrainingPasses(m, o)},
+    "clusters of training passes": {
+        "selector": acs.Clusters(count=8), "source": lambda m, _, o: acs.TrainingPasses(m, o),
+    },
+    "selective": {"schedule": acs.Schedule.every(12, period=2, warm_start=0.4)},
+}  # fmt: skip
 
-    whole, optimizer = fresh()
-    expected = {}
-    train(whole, whole.epochs, optimizer, expected)
-    first, optimizer = fresh()
-    train(first, first.epochs[:stop], optimizer)
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("stop", [1, 4, 6])
+def test_resumed_run_ends_with_the_same_bits(case, stop):
+    def fresh():
+        coreset = build(**CASES[case])
+        return coreset, sgd(coreset), getattr(coreset.gradients, "observe", None)
+
+    whole, optimizer, observe = fresh()
+    expected = train(whole, whole.epochs, optimizer, observe)
+    first, optimizer, observe = fresh()
+    train(first, first.epochs[:stop], optimizer, observe)
     file = io.BytesIO()
-    state = {"coreset": first.state_dict(), "model": first.model.state_dict(), "optimizer": optimizer.state_dict()}
-    torch.save(state, file)
+    torch.save([first.state_dict(), first.model.state_dict(), optimizer.state_dict()], file)
     file.seek(0)
-    state = torch.load(file, weights_only=True)
-    second, optimizer = fresh()
-    second.model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    second.load_state_dict(state["coreset"])
-    seen = {}
-    train(second, second.epochs[stop:], optimizer, seen)
-    assert seen == {e: expected[e] for e in second.epochs[stop:]}
+    states = torch.load(file, weights_only=True)
+    second, optimizer, observe = fresh()
+    for part, state in zip((second, second.model, optimizer), states, strict=True):
+        part.load_state_dict(state)
+    assert train(second, second.epochs[stop:], optimizer, observe) == {e: expected[e] for e in second.epochs[stop:]}
     for a, b in zip(whole.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(a, b)
     assert [h["epoch"] for h in second.history] == [h["epoch"] for h in whole.history]
@@ -159,32 +174,38 @@ def test_resumed_run_ends_with_the_same_bits(selector, stop):
 def test_state_of_another_run_is_refused():
     state = build().state_dict()
     with pytest.raises(ValueError, match=r"these differ: fraction \(here 0.5, there 0.3\)"):
-        build(fraction=0.5).load_state_dict(state)
+        build(fraction=0.5, schedule=build().schedule).load_state_dict(state)
     with pytest.raises(ValueError, match="these differ: selector"):
         build("gradmatch").load_state_dict(state)
+    with pytest.raises(ValueError, match="these differ: kinds"):
+        build(warm_start=0.5).load_state_dict(state)
 
 
-@pytest.mark.parametrize("selector", ["craig", "gradmatch"])
-@pytest.mark.parametrize("granularity", ["class", "batch", "global"])
-def test_granularities(selector, granularity):
-    coreset = build(selector, granularity=granularity, fraction=0.5)
+@pytest.mark.parametrize("selector", [acs.Craig, acs.GradMatch])
+@pytest.mark.parametrize("per_class", [True, False])
+def test_granularities_of_samples(selector, per_class):
+    coreset = build(selector(per_class=per_class), fraction=0.5)
     coreset.step(4)
-    batches = list(coreset.batch_sampler)
-    flat = [i for b in batches for i in b]
+    flat = [i for batch in coreset.batch_sampler(16) for i in batch]
     assert sorted(flat) == sorted(coreset.current.indices.tolist())
-    assert len(coreset.batch_sampler) == len(batches)
-    if granularity == "batch":
-        assert len(batches) == 2  # half of 4 mini-batches
-        for batch in batches:
-            assert len(set(coreset.weights(torch.tensor(batch)).tolist())) == 1
-        coreset.step(5)
-        assert sorted(map(tuple, coreset.batch_sampler)) == sorted(map(tuple, batches))  # they stay together
-    else:
-        assert len(flat) == 30
-    if granularity == "class":
+    assert len(flat) == 30
+    if per_class:
         labels = coreset.dataset.dataset.tensors[1]
         counts = torch.bincount(labels[coreset.current.indices], minlength=5)
         assert bool(((counts - torch.bincount(labels) / 2).abs() <= 1).all())
+
+
+@pytest.mark.parametrize("selector", [acs.Craig(), acs.GradMatch(), acs.Random("period")])
+def test_batches_are_selected_whole_and_stay_together(selector):
+    coreset = build(acs.PerBatch(selector, batch_size=16), fraction=0.5)
+    coreset.step(4)
+    batches = list(coreset.batch_sampler(16))
+    assert len(batches) == len(coreset.batch_sampler(16)) == 2  # half of 4 mini-batches
+    for batch in batches:
+        assert len(set(coreset.weights(torch.tensor(batch)).tolist())) == 1
+    coreset.step(5)
+    assert sorted(map(tuple, coreset.batch_sampler(16))) == sorted(map(tuple, batches))
+    assert len(coreset.sampler) == len(list(coreset.sampler))
 
 
 @pytest.mark.parametrize(("classes", "width"), [(3, 4), (40, 60)])
@@ -198,48 +219,63 @@ def test_batch_gradients_are_the_means(classes, width):
     assert (means.residuals.shape[-1] == 1) == (classes == 3)
 
 
-def test_custom_selectors():
-    for chosen in (Craig("global", metric="sqeuclidean"), GradMatch(ridge=0.1, fill="none")):
+def test_selectors_are_objects():
+    for chosen in (acs.Craig(metric="sqeuclidean", per_class=False), acs.GradMatch(ridge=0.1, fill="none")):
         coreset = build(chosen)
         assert 0 < len(coreset.step(4)) <= 18
+    equal = build(acs.Craig(weights="equal"))
+    plain = build()
+    assert torch.equal(equal.step(4).indices, plain.step(4).indices)
+    assert equal.current.weights.unique().tolist() == pytest.approx([N / 18])
+    assert equal.current.stats["relative_gradient_error"] != plain.current.stats["relative_gradient_error"]
+    assert equal.current.stats["effective_size"] == pytest.approx(18)
+    assert plain.current.stats["effective_size"] < 18
     with pytest.raises(TypeError, match="selector must be one of craig"):
         build(3)
     with pytest.raises(ValueError, match="selector must be one of"):
         build("best")
 
 
-def test_statistics_and_diagnostics():
+def test_a_trusted_set_is_matched_in_place_of_the_data():
+    def trusted(model):
+        x, y = images(40, seed=5)
+        return acs.AttackPass(model, TensorDataset(x, y), acs.PGD(0.1, 0.05, 2, seed=1))
+
+    torch.manual_seed(7)
+    model = ConvNet()
+    own = trusted(model)(0)
+    g, labels = acs.AttackPass(model, TensorDataset(*images(N)), acs.Vanilla())(0).gradients, images(N)[1]
+    for per_class in (True, False):
+        selector = acs.GradMatch(per_class=per_class, target=trusted(model), fill="none")
+        chosen = selector.select(N, 30, g, labels, 0)
+        reached = g[chosen.indices].total(chosen.weights)
+        if per_class:
+            shares = torch.bincount(labels) / torch.bincount(own.labels)
+            wanted = own.gradients.total(shares[own.labels])
+        else:
+            wanted = own.gradients.total() * (N / 40)
+        error = float((reached - wanted).norm() / wanted.norm())
+        assert chosen.stats["relative_gradient_error"] == pytest.approx(error, rel=1e-3, abs=1e-5)
+        assert error < float((g.total() - wanted).norm() / wanted.norm())
+    one = TensorDataset(images(N)[0][:1], images(N)[1][:1])
+    selector = acs.GradMatch(target=acs.AttackPass(model, one, acs.Vanilla()))
+    with pytest.raises(ValueError, match="target must hold a trusted sample of every class; got none of class"):
+        selector.select(N, 30, g, labels, 0)
+
+
+def test_statistics():
     stats = build().step(4).stats
     assert {"attack", "factors", "total"} <= stats["seconds"].keys()
     assert 0 < stats["relative_gradient_error"] < 10
     assert build("random").step(4).stats["relative_gradient_error"] is None
-    measured = build("random", report_error=True).step(4).stats
-    assert measured["relative_gradient_error"] > 0
-    assert measured["seconds"]["diagnostics"] > 0
-    assert measured["seconds"]["total"] < measured["seconds"]["diagnostics"]
 
 
-def test_selection_sees_no_augmentation(caplog):
-    data = Augmented(30)
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 3))
-    options = {"fraction": 0.5, "epochs": 2, "period": 1, "warm_start": 0.0}
-
-    def picks(**more):
-        coreset = acs.AdversarialCoreset(model, data, acs.Vanilla(), **options, **more)
-        return coreset.step(0).indices.tolist()
-
-    with caplog.at_level(logging.WARNING, "acs_fast"):
-        picks()
-    assert "random augmentation leaks into the selection" in caplog.text
-    fixed = TensorDataset(torch.stack([torch.full((1, 2, 2), i / 100) for i in range(30)]), torch.tensor(data.targets))
-    caplog.clear()
-    torch.manual_seed(0)
-    one = picks(selection_transform=lambda x: x)
-    assert one == picks(selection_transform=lambda x: x) == picks(selection_dataset=fixed)
-    assert caplog.text == ""
-    assert not torch.equal(data[0][0], data[0][0])  # training goes on with augmentation
-    with pytest.raises(ValueError, match="selection_dataset must hold the same 30 samples"):
-        picks(selection_dataset=TensorDataset(torch.zeros(3)))
+def test_on_select_hears_of_every_selection():
+    heard = []
+    coreset = build(on_select=lambda chosen, epoch: heard.append((len(chosen), epoch)), **TEN)
+    for epoch in coreset.epochs:
+        coreset.step(epoch)
+    assert heard == [(18, 4), (18, 7)]
 
 
 @pytest.mark.parametrize(
@@ -247,10 +283,12 @@ def test_selection_sees_no_augmentation(caplog):
     [
         ({"fraction": 0.0}, "fraction must be finite"),
         ({"epochs": 0}, "epochs must be at least 1"),
-        ({"granularity": "sample"}, "granularity must be one of 'batch', 'class', 'global'"),
-        ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"rank": 1}, "rank must be below world_size"),
+        ({"epochs": None}, "epochs must be given, or a schedule; got neither"),
+        ({"schedule": acs.Schedule.every(3)}, "epochs must be those of the schedule, 3; got 12"),
+        ({"rank": 1}, "rank must be below num_replicas, 1; got 1"),
         ({"seed": -1}, "seed must be at least 0"),
+        ({"labels": [0, 1]}, "labels must be 60 integers"),
+        ({"labels": np.zeros(N)}, "labels must be 60 integers"),
     ],
 )
 def test_bad_options_are_named(options, message):
@@ -258,9 +296,20 @@ def test_bad_options_are_named(options, message):
         build(**options)
 
 
+def test_labels_are_given_or_read():
+    x, y = images(N)
+    model, items = ConvNet(), [{"image": a, "label": int(b)} for a, b in zip(x, y, strict=True)]
+    for labels in (None, y, y.numpy(), y.tolist()):
+        coreset = acs.AdversarialCoreset(model, items, acs.Vanilla(), "random-stratified", epochs=2, labels=labels)
+        chosen = coreset.step(1).indices
+        assert torch.bincount(y[chosen], minlength=5).tolist() == torch.bincount(y[chosen]).tolist()
+    with pytest.raises(ValueError, match="budget must be at least the number of groups"):
+        build("random-stratified", fraction=0.05).step(5)
+
+
 def test_epoch_outside_the_schedule():
-    with pytest.raises(ValueError, match="epoch must be below epochs, 10; got 10"):
-        build().step(10)
+    with pytest.raises(ValueError, match="epoch must be below epochs, 12; got 12"):
+        build().step(12)
 
 
 def test_state_is_a_snapshot_and_is_checked():
@@ -269,7 +318,7 @@ def test_state_is_a_snapshot_and_is_checked():
     state = coreset.state_dict()
     coreset.step(5)
     assert len(state["history"]) == 1
-    with pytest.raises(ValueError, match=r"state must be what state_dict\(\) returned; it lacks batches, config"):
+    with pytest.raises(ValueError, match=r"state must be what state_dict\(\) returned; it lacks config, coreset"):
         build().load_state_dict(None)
     other = build("random")
     other.objective.attack.steps = 9
@@ -277,51 +326,48 @@ def test_state_is_a_snapshot_and_is_checked():
         other.load_state_dict(state)
 
 
-def test_fraction_too_small_for_the_classes_is_said_at_once():
-    with pytest.raises(ValueError, match="fraction must leave at least one sample for each of the 5 classes"):
-        build(fraction=0.05)
-    build(fraction=0.05, granularity="global")
-    with pytest.raises(ValueError, match="backend must be one of"):
-        build(backend="gpu")
-
-
 class Heaviest:
     """A selector of a user's own, that says no more than it must."""
 
-    needs_gradients, needs_labels, redraws = True, False, False
+    needs_gradients, lasts = True, "period"
 
-    def choose(self, pool, fraction, seed):
-        chosen = pool.gradients.squared_norms().topk(int(fraction * pool.n)).indices
-        return Choice(acs.Coreset(chosen, torch.ones(len(chosen)), torch.zeros(len(chosen))))
+    def select(self, n, budget, gradients, labels, seed):
+        chosen = gradients.squared_norms().topk(budget).indices
+        return acs.Coreset(chosen, torch.ones(len(chosen)), torch.zeros(len(chosen)))
 
 
 def test_own_selector_needs_to_say_no_more_than_it_must():
-    coreset = build(Heaviest())
-    train(coreset, range(10), torch.optim.SGD(coreset.model.parameters(), 0.01))
+    coreset = build(Heaviest(), **TEN)
+    train(coreset, range(10), sgd(coreset))
     assert [h["epoch"] for h in coreset.history] == [4, 7]
     assert coreset.history[0]["seconds"]["total"] > 0
     assert coreset.history[0]["relative_gradient_error"] > 0
     assert (coreset.current.stats["filled"], coreset.current.stats["backend"]) == (0, "none")
 
 
+def test_a_selection_can_last_for_the_whole_run():
+    class Once(Heaviest):
+        lasts = "run"
+
+    objective = CountingPGD(0.1, 0.05, 1, seed=1)
+    coreset = build(Once(), objective)
+    for epoch in coreset.epochs:
+        coreset.step(epoch)
+    assert [h["epoch"] for h in coreset.history] == [4]
+    assert objective.attacked == N
+
+
 def test_own_selector_is_checked():
     class Twice(Heaviest):
-        def choose(self, pool, fraction, seed):
-            return Choice(acs.Coreset(torch.tensor([3, 3]), torch.ones(2), torch.zeros(2)))
+        def select(self, n, budget, gradients, labels, seed):
+            return acs.Coreset(torch.tensor([3, 3]), torch.ones(2), torch.zeros(2))
 
     with pytest.raises(RuntimeError, match="repeated indices"):
         build(Twice()).step(4)
 
 
-def test_samplers_are_what_other_tools_look_for():
-    coreset = build()
-    assert isinstance(coreset.sampler, torch.utils.data.Sampler)
-    assert isinstance(coreset.batch_sampler, torch.utils.data.BatchSampler)
-    assert (coreset.batch_sampler.batch_size, coreset.batch_sampler.drop_last) == (16, False)
-
-
 def test_ranks_of_batches_have_true_lengths():
     for rank in (0, 1):
-        coreset = build(granularity="batch", fraction=0.9, rank=rank, world_size=2)
+        coreset = build(acs.PerBatch(acs.Craig(), 16), fraction=0.9, rank=rank, num_replicas=2)
         coreset.step(4)
         assert len(coreset.sampler) == len(list(coreset.sampler))

@@ -18,13 +18,13 @@ import acs_fast as acs
 
 RECORDING = Path(__file__).with_name("recorded_runs.json")
 RUNS = {
-    "craig": ("craig", "class"),
-    "craig-global": ("craig", "global"),
-    "craig-batch": ("craig", "batch"),
-    "gradmatch": ("gradmatch", "class"),
-    "random": ("random", "class"),
-    "random-fixed": ("random-fixed", "class"),
-    "random-stratified": ("random-stratified", "class"),
+    "craig": "craig",
+    "craig-global": acs.Craig(per_class=False),
+    "craig-batch": acs.PerBatch(acs.Craig(), batch_size=8),
+    "gradmatch": "gradmatch",
+    "random": "random",
+    "random-fixed": "random-fixed",
+    "random-stratified": "random-stratified",
 }
 EPOCHS = 9
 
@@ -32,7 +32,7 @@ EPOCHS = 9
 class Loop:
     """The README's loop on 96 small images in four classes."""
 
-    def __init__(self, selector: str, granularity: str) -> None:
+    def __init__(self, selector: str | acs.Selector) -> None:
         generator = torch.Generator().manual_seed(1)
         y = torch.randint(4, (96,), generator=generator)
         x = (0.5 * torch.rand(96, 1, 3, 3, generator=generator) + 0.1 * y.view(-1, 1, 1, 1)).clamp(0, 1)
@@ -42,9 +42,9 @@ class Loop:
         self.objective = acs.PGD(0.05, 0.02, 2, seed=3)
         self.coreset = acs.AdversarialCoreset(
             self.model, TensorDataset(x, y), self.objective, selector, 0.25, epochs=EPOCHS, period=2,
-            warm_start=0.4, seed=4, granularity=granularity, batch_size=8, show_progress=False,
+            warm_start=0.4, seed=4,
         )  # fmt: skip
-        self.loader = DataLoader(self.coreset.dataset, batch_sampler=self.coreset.batch_sampler)
+        self.loader = DataLoader(self.coreset.dataset, batch_sampler=self.coreset.batch_sampler(8))
         self.seen: dict[str, Any] = {"order": [], "weights": [], "picks": []}
 
     def run(self, epochs: list[int]) -> None:
@@ -79,18 +79,18 @@ class Loop:
 
 
 def run_whole(name: str) -> dict[str, Any]:
-    loop = Loop(*RUNS[name])
+    loop = Loop(RUNS[name])
     loop.run(loop.coreset.epochs)
     return loop.result()
 
 
 def run_resumed(name: str, path: Path, after: int) -> dict[str, Any]:
     """The same in two halves with a checkpoint between them, `after` trained epochs in."""
-    first = Loop(*RUNS[name])
+    first = Loop(RUNS[name])
     epochs = first.coreset.epochs
     first.run(epochs[:after])
     torch.save(first.state(), path)
-    second = Loop(*RUNS[name])
+    second = Loop(RUNS[name])
     second.load(torch.load(path, weights_only=True))
     second.seen = first.seen
     second.run(epochs[after:])

@@ -11,14 +11,13 @@ from typing import Any
 
 import torch
 
-from acs_fast.adversarial_coreset import REFRESHES
 from acs_fast.cli.devices import device_of
 from acs_fast.objectives import OBJECTIVES
 from acs_fast.ops import backends
-from acs_fast.selection import GRANULARITIES, SELECTORS
+from acs_fast.selection import SELECTORS
 from acs_fast.training import checkpoint, report
 from acs_fast.training.comparison import compare, run_one, summarise
-from acs_fast.training.config import AUTO, CLASSICS, METHODS, RunConfig
+from acs_fast.training.config import AUTO, CLASSICS, GRANULARITIES, METHODS, REFRESHES, RunConfig
 from acs_fast.training.data import Splits, load
 from acs_fast.training.models import MODELS
 from acs_fast.training.run import Run
@@ -43,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"steps of the training attack, for {', '.join(_taking('steps'))} (default: 10)")  # fmt: skip
     add("--beta", type=float, default=6.0, help="weight of the divergence, for trades (default: 6)")
     add("--bound", type=float, default=0.5, help="radius of the perceptual attack, for perceptual (default: 0.5)")
-    add("--selector", choices=["full", *SELECTORS], default="craig-strata",
-        help="what coreset epochs attack or train on (default: craig-strata)")  # fmt: skip
+    add("--selector", choices=["full", *SELECTORS], default="clusters",
+        help="what coreset epochs attack or train on (default: clusters)")  # fmt: skip
     add("--granularity", choices=GRANULARITIES, default="class")
     add("--fraction", type=float, default=0.25, help="size of the coreset in (0, 1] (default: 0.25)")
     add("--epochs", type=int, default=34, help="default: 34")
@@ -58,18 +57,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--compare", nargs="*", metavar="METHOD",
         help=f"compare methods: {', '.join(METHODS)} (default: the --selector, {', '.join(CLASSICS)})")  # fmt: skip
     add("--selection-steps", type=int, metavar="N", help="attack steps while selecting (default: as in training)")
-    add("--warm-perturbations", action="store_true",
-        help="attacks of a selection begin where the sample's last one ended")  # fmt: skip
-    add("--pool", type=float, metavar="X",
-        help="select from a random sub-pool of X times the budget (default: from everything)")  # fmt: skip
     add("--refresh", choices=(AUTO, *REFRESHES), default=AUTO,
         help="attack: a selection attacks its candidates; train: it uses what training passes showed "
         "(default: train where possible)")  # fmt: skip
     add("--allocate", action=argparse.BooleanOptionalAction, default=None,
         help="train on everything: the strong attack for the coreset, one step for the rest, and with atta no step for "
         "the rest (default: with atta only)")  # fmt: skip
-    add("--cool-down", type=float, metavar="SHARE",
-        help="share of the epochs at the end for full data (default: 0.125 for soft-*, else 0)")  # fmt: skip
     add("--backend", default="auto", help="backend of the selection (see `acs-fast doctor`)")
     add("--device", help="cpu, cuda, cuda:1 ... (default: cuda where there is one)")
     add("--channels-last", action=argparse.BooleanOptionalAction, default=True,
@@ -94,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     _announce(config, job, splits, device)
     try:
         if job["methods"] is None:
-            results = [run_one(config.with_method(config.method, seed), splits, folder, device, False, arguments.quiet)
+            results = [run_one(config.with_method(config.method, seed), splits, folder, device, arguments.quiet)
                        for seed in range(config.seed, config.seed + job["seeds"])]  # fmt: skip
         else:
             results = compare(config, job["methods"], job["seeds"], splits, folder, device, arguments.quiet)
@@ -180,8 +173,7 @@ def _config(arguments: argparse.Namespace, splits: Splits) -> RunConfig:
         period=arguments.period, warm_start=arguments.warm_start, batch_size=arguments.batch_size,
         learning_rate=arguments.lr, ema=arguments.ema, seed=arguments.seed, backend=arguments.backend,
         channels_last=arguments.channels_last, compile=arguments.compile, amp=arguments.amp,
-        selection_steps=arguments.selection_steps, warm_perturbations=arguments.warm_perturbations,
-        pool=arguments.pool, refresh=arguments.refresh, allocate=arguments.allocate, cool_down=arguments.cool_down,
+        selection_steps=arguments.selection_steps, refresh=arguments.refresh, allocate=arguments.allocate,
         evaluate_last=arguments.evaluate_last, test_limit=arguments.test_limit,
     )  # fmt: skip
 

@@ -1,1 +1,20 @@
 """Data sets that number their samples, and samplers that follow the coreset."""
+
+from acs_fast.data.batches import BatchAdapter, unpack
+from acs_fast.data.indexed import IndexedDataset
+from acs_fast.data.plan import Plan
+from acs_fast.data.samplers import CoresetBatchSampler, CoresetSampler, replicas
+from acs_fast.data.views import is_random, labels_of, stored_labels
+
+__all__ = [
+    "BatchAdapter",
+    "CoresetBatchSampler",
+    "CoresetSampler",
+    "IndexedDataset",
+    "Plan",
+    "is_random",
+    "labels_of",
+    "replicas",
+    "stored_labels",
+    "unpack",
+]

@@ -1,1 +1,15 @@
-"""Factored per-sample gradients of the last linear layer, and the passes that take them."""
+"""Factored per-sample gradients of the last linear layer, and the sources that a selection takes them from."""
+
+from acs_fast.gradients.attack_pass import AttackPass
+from acs_fast.gradients.extract import Extraction, FeaturesFn, last_layer_gradients
+from acs_fast.gradients.factored import LastLayerGradients
+from acs_fast.gradients.training_passes import TrainingPasses
+
+__all__ = [
+    "AttackPass",
+    "Extraction",
+    "FeaturesFn",
+    "LastLayerGradients",
+    "TrainingPasses",
+    "last_layer_gradients",
+]

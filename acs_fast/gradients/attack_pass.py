@@ -1,104 +1,94 @@
-"""The samples that a selection chooses from, and what an attack pass over them finds."""
+"""Gradients of every sample at its adversarial example, by an attack on all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch import nn
+from torch.utils.data import DataLoader
 
-from acs_fast._util.randomness import derived_generator
-from acs_fast.gradients.extract import Extraction, extract
-from acs_fast.objectives.memory_bank import SampleMemory
-from acs_fast.selection.groups import partition
+from acs_fast._util.checks import check_count
+from acs_fast.data import BatchAdapter, is_random, unpack
+from acs_fast.gradients.extract import Extraction, FeaturesFn, extract
+from acs_fast.objectives import as_objective
 
-
-@dataclass(frozen=True)
-class Candidates:
-    """M of N samples, and how many samples each of them stands for."""
-
-    members: Tensor
-    scale: Tensor
-
-    @classmethod
-    def everyone(cls, n: int) -> Candidates:
-        return cls(torch.arange(n), torch.ones(n, dtype=torch.float64))
-
-    @classmethod
-    def drawn(cls, n: int, size: int, labels: Tensor | None, seed: int) -> Candidates:
-        """A random sub-pool, in ascending order; with labels the same share of every class."""
-        if size >= n:
-            return cls.everyone(n)
-        problems = partition(labels, n, torch.device("cpu"))
-        shares = problems.share(size)
-        generator = derived_generator("pool", seed)
-        parts = [
-            members[torch.randperm(len(members), generator=generator)[:m]]
-            for members, m in zip(problems, shares.tolist(), strict=True)
-        ]
-        members, order = torch.cat(parts).sort()
-        scale = (problems.sizes.double() / shares).repeat_interleave(shares)[order]
-        return cls(members, scale)
-
-    def __len__(self) -> int:
-        return len(self.members)
-
-    def fraction(self, budget: int) -> float:
-        """The fraction of these samples that comes out as `budget` when it is rounded down."""
-        return min(1.0, (budget + 0.5) / len(self))
+logger = logging.getLogger("acs_fast")
 
 
 class AttackPass:
-    """Takes the gradients of candidates at adversarial examples.
+    """Gradient source: attack every sample and take its last-layer gradient.
 
     Args:
-        model, objective, options: see `last_layer_gradients`.
-        view: the data as the selection sees it.
-        perturbations: where attacks begin, by sample number, and where their results are kept; None for attacks that
-            begin anew each time.
-        input_norms: see `extract`.
+        model: the model being trained; see `last_layer_gradients`.
+        dataset: map-style, N samples (x, y) in [0, 1], in the order of the training data and without augmentation,
+            which would leak into the selection.
+        objective: the attack, and the loss to take gradients of; see `last_layer_gradients`. Usually the training
+            objective, or the same with fewer attack steps.
+        head, features_fn, batch_adapter: see `last_layer_gradients`.
+        batch_size, num_workers: of the pass.
+        show_progress: draw a progress bar when it takes longer than a few seconds.
+
+    Raises:
+        TypeError, ValueError: an argument of the wrong kind or outside its range.
+
+    Example:
+        >>> from torch.utils.data import TensorDataset
+        >>> import torch, acs_fast as acs
+        >>> data = TensorDataset(torch.rand(8, 1, 2, 2), torch.arange(8) % 2)
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+        >>> len(AttackPass(model, data, acs.FGSM(0.1))(seed=0).gradients)
+        8
     """
 
     def __init__(
         self,
         model: nn.Module,
-        view: Any,
+        dataset: Any,
         objective: Any,
-        options: dict[str, Any],
         *,
-        batch_size: int,
-        num_workers: int,
-        perturbations: SampleMemory | None = None,
-        input_norms: bool = False,
+        head: nn.Module | str | None = None,
+        features_fn: FeaturesFn | None = None,
+        batch_adapter: BatchAdapter | None = None,
+        batch_size: int = 128,
+        num_workers: int = 0,
+        show_progress: bool = True,
     ) -> None:
-        self.model, self.view, self.objective, self.options = model, view, objective, options
-        self.batch_size, self.num_workers = batch_size, num_workers
-        self.perturbations, self.input_norms = perturbations, input_norms
+        self.model, self.dataset, self.objective = model, dataset, as_objective(objective)
+        self.batch_size = check_count("batch_size", batch_size, 1)
+        self.num_workers = check_count("num_workers", num_workers)
+        self._options: dict[str, Any] = {
+            "head": head, "features_fn": features_fn, "batch_adapter": batch_adapter, "show_progress": show_progress,
+        }  # fmt: skip
+        if is_random(dataset, batch_adapter or unpack):
+            logger.warning(
+                "the dataset gives another image each time it is read: random augmentation leaks into the selection. "
+                "Pass gradients=AttackPass(model, plain_dataset, objective), the same samples without augmentation"
+            )
 
-    def __call__(self, candidates: Candidates, seed: int | None = None) -> Extraction:
-        """Attack the candidates; a seed alone decides what is random in it, whatever was attacked before."""
-        whole = len(candidates) == len(self.view)
-        view = self.view if whole else Subset(self.view, candidates.members.tolist())
-        loader = DataLoader(view, batch_size=self.batch_size, num_workers=self.num_workers)
-        attack = None if self.perturbations is None else self._continuing(candidates.members, self.perturbations)
-        taken = extract(
-            self.model, loader, self.objective, attack=attack, input_norms=self.input_norms, seed=seed, **self.options
-        )
-        if len(taken.gradients) != len(candidates):
+    def __call__(self, seed: int) -> Extraction:
+        """Attack all samples; what is random in it depends on the seed and the number of the batch alone.
+
+        Raises:
+            ValueError: the batches do not give every sample once; see also `last_layer_gradients`.
+        """
+        loader = DataLoader(self.dataset, batch_size=self.batch_size, num_workers=self.num_workers)
+        taken = extract(self.model, loader, self.objective, seed=seed, **self._options)
+        if len(taken.gradients) != len(self.dataset):
             raise ValueError(
-                f"batches must give every sample once: {len(candidates)} samples, {len(taken.gradients)} came"
+                f"batches must give every sample once: {len(self.dataset)} samples, {len(taken.gradients)} came"
             )
         return taken
 
-    def _continuing(self, members: Tensor, memory: SampleMemory) -> Callable[[nn.Module, Tensor, Tensor, int], Tensor]:
-        def attack(model: nn.Module, x: Tensor, y: Tensor, before: int) -> Tensor:
-            index = members[before : before + len(x)]
-            delta = memory.read(index, torch.full_like(x, torch.nan))
-            x_adv: Tensor = self.objective.perturb_from(model, x, y, delta)
-            memory.write(index, x_adv - x)
-            return x_adv
+    def __len__(self) -> int:
+        return len(self.dataset)
 
-        return attack
+    def __repr__(self) -> str:
+        return f"AttackPass({self.objective!r})"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: a pass remembers nothing of the one before."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `state_dict`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,22 +12,16 @@ from torch import Tensor, nn
 
 from acs_fast._util.checks import check_finite, check_floating, check_labels
 from acs_fast._util.progress import progress
-from acs_fast._util.randomness import preserved_random_state
+from acs_fast._util.randomness import derived_seed, preserved_random_state
 from acs_fast._util.stopwatch import Stopwatch
+from acs_fast.data.batches import BatchAdapter, unpack
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.gradients.head import find_head, is_output, recorded, unwrapped
 from acs_fast.objectives import Objective, as_objective
-from acs_fast.objectives.ascent import input_gradient
-from acs_fast.objectives.attacks import summed_cross_entropy
 from acs_fast.objectives.base import widened
-from acs_fast.objectives.model_state import logits_of, untouched
+from acs_fast.objectives.model_state import untouched
 
-BatchAdapter = Callable[[Any], tuple[Tensor, Tensor]]
 FeaturesFn = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
-Attack = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
-
-IMAGE_KEYS = ("x", "image", "images", "img", "input", "inputs", "pixel_values", "data")
-LABEL_KEYS = ("y", "label", "labels", "target", "targets")
 
 
 def last_layer_gradients(
@@ -85,14 +79,22 @@ class Extraction:
     Attributes:
         labels: [N].
         losses: [N], at the adversarial examples.
-        input_norms: [N] norms of the cross-entropy's gradient at the clean images, where asked for.
     """
 
     gradients: LastLayerGradients
     labels: Tensor
     seconds: dict[str, float] = field(default_factory=dict)
     losses: Tensor | None = None
-    input_norms: Tensor | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Gradients and labels, in a form that loads with weights_only=True."""
+        g = self.gradients
+        return {"residuals": g.residuals, "features": g.features, "bias": g.bias, "labels": self.labels}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Extraction:
+        """What `state_dict` described, without seconds and losses."""
+        return cls(LastLayerGradients(state["residuals"], state["features"], state["bias"]), state["labels"])
 
 
 def extract(
@@ -104,16 +106,13 @@ def extract(
     features_fn: FeaturesFn | None = None,
     batch_adapter: BatchAdapter | None = None,
     show_progress: bool = True,
-    attack: Attack | None = None,
-    input_norms: bool = False,
     seed: int | None = None,
 ) -> Extraction:
-    """`last_layer_gradients` with labels, losses and timings; same arguments, and three more.
+    """`last_layer_gradients` with labels, losses and timings; same arguments, and one more.
 
     Args:
-        attack: called as (model, x, y, number of samples that came before) in place of `objective.perturb`.
-        input_norms: also take the norm of the cross-entropy's gradient at each clean image: a pass more.
-        seed: of all that is random in the attacks, instead of the objective's own and the global random state.
+        seed: of all that is random in the attacks, together with the number of the batch; by default the objective's
+            own and the global random state.
     """
     objective = as_objective(objective)
     adapt = batch_adapter or unpack
@@ -122,33 +121,28 @@ def extract(
     reader = _reader(inner, objective, head, features_fn)
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     labels: list[Tensor] = []
-    norms: list[Tensor] = []
-    count = 0
     watch = Stopwatch(device)
-    with preserved_random_state(), untouched(model, keep_buffers=True), _seeded(objective, seed):
-        for batch in progress(batches, "gradients", enabled=show_progress):
+    with preserved_random_state(), untouched(model, keep_buffers=True):
+        for number, batch in enumerate(progress(batches, "gradients", enabled=show_progress)):
             given = [torch.as_tensor(t) for t in adapt(batch)]
             x, y = (t.to(device, non_blocking=True) for t in given)
             if not len(x):
                 continue
             reader.prepare(x, given[1])
             watch.start()
-            x_adv = objective.perturb(model, x, y) if attack is None else attack(model, x, y, count)
+            with _seeded(objective, None if seed is None else derived_seed("attack", seed, number)):
+                x_adv = objective.perturb(model, x, y)
             watch.lap("attack")
             parts.append(reader(x, x_adv.detach(), y))
             labels.append(y)
             watch.lap("factors")
-            if input_norms:
-                norms.append(_input_norms(model, x, y))
-                watch.lap("input_norms")
-            count += len(x)
     if not parts:
         raise ValueError("batches must yield at least one sample; got none")
     residuals, features, losses = (torch.cat(x) for x in zip(*parts, strict=True))
     check_labels(torch.cat(labels), residuals.shape[-1], len(residuals))
     check_finite("gradients", residuals, features)
     gradients = LastLayerGradients(residuals, features, reader.bias)
-    return Extraction(gradients, torch.cat(labels), watch.seconds(), losses, torch.cat(norms) if norms else None)
+    return Extraction(gradients, torch.cat(labels), watch.seconds(), losses)
 
 
 def _seeded(objective: Objective, seed: int | None) -> AbstractContextManager[None]:
@@ -157,25 +151,6 @@ def _seeded(objective: Objective, seed: int | None) -> AbstractContextManager[No
         return nullcontext()
     torch.manual_seed(seed)
     return objective.seeded(seed)
-
-
-def unpack(batch: Any) -> tuple[Tensor, Tensor]:
-    """(x, y) of a batch that is a tuple, a list or a dict.
-
-    Raises:
-        TypeError: another form, or a dict without a usual name.
-    """
-    if isinstance(batch, (tuple, list)) and len(batch) >= 2:
-        return batch[0], torch.as_tensor(batch[1])
-    if isinstance(batch, Mapping):
-        x = next((batch[k] for k in IMAGE_KEYS if k in batch), None)
-        y = next((batch[k] for k in LABEL_KEYS if k in batch), None)
-        if x is not None and y is not None:
-            return x, torch.as_tensor(y)
-        raise TypeError(
-            f"batches must have an image and a label; got keys {sorted(map(str, batch))}: use batch_adapter"
-        )
-    raise TypeError(f"batches must be (x, y) tuples, lists or dicts; got {type(batch).__name__}: use batch_adapter")
 
 
 class HeadReader:
@@ -192,9 +167,8 @@ class HeadReader:
 
     def prepare(self, x: Tensor, y: Tensor) -> None:
         """Before the attack: find the head on the first batch, and check the labels as they came."""
-        if self.head is None:
-            self.head = self._find(x)
-        if y.device.type == "cpu":  # elsewhere the check would wait for the device; all are checked at the end
+        self.find(x)
+        if y.device.type == "cpu" and self.head is not None:  # elsewhere it would wait; all are checked at the end
             check_labels(y, self.head.out_features, len(x))
 
     def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -216,8 +190,10 @@ class HeadReader:
         """The same from the logits and features of passes that have been made, where there is a closed form."""
         return _closed(self.objective, logits, features, y)
 
-    def _find(self, x: Tensor) -> nn.Linear:
-        """The head; a closed form holds only where its output is what the model returns, once a pass."""
+    def find(self, x: Tensor) -> None:
+        """Find the head, once; a closed form holds only where its output is what the model returns, once a pass."""
+        if self.head is not None:
+            return
         head = find_head(self.model, x, self.wanted)
         with recorded(head) as passes, torch.no_grad():
             out = self.model(x)
@@ -225,7 +201,7 @@ class HeadReader:
             raise ValueError("head must be used by the model's forward pass; it was not called")
         unchanged = len(passes.logits) == 1 and is_output(passes.logits[0], out)
         self.closed_form = unchanged and self.objective.closed_form
-        return head
+        self.head = head
 
 
 class _FunctionReader:
@@ -252,14 +228,6 @@ class _FunctionReader:
             outputs = [self.features_fn(self.model, view) for view in self.objective.loss.views(x, x_adv)]
         features, logits = [h for h, _ in outputs], tuple(z for _, z in outputs)
         return _closed(self.objective, logits, features, y)
-
-
-def _input_norms(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """[B] norms of the cross-entropy's gradient at each image, in eval mode."""
-    with untouched(model):
-        slope = input_gradient(lambda v: summed_cross_entropy(logits_of(model, v), y), x)
-    norms: Tensor = torch.linalg.vector_norm(widened(slope).flatten(1), dim=1)
-    return norms
 
 
 def _reader(

@@ -1,9 +1,10 @@
-"""What training passes tell about each sample, kept for the next selection: factors and perturbations."""
+"""Gradients of every sample as its latest training pass showed them: no attack, no pass of their own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,54 +12,68 @@ from torch import Tensor, nn
 from acs_fast._util.randomness import preserved_random_state
 from acs_fast.gradients.extract import Extraction, HeadReader
 from acs_fast.gradients.factored import LastLayerGradients
-from acs_fast.gradients.head import recorded, unwrapped
-from acs_fast.objectives import Objective
-from acs_fast.objectives.memory_bank import SampleMemory
+from acs_fast.gradients.head import HeadPasses, recorded, unwrapped
+from acs_fast.objectives import as_objective
+from acs_fast.objectives.memory_bank import MemoryBank
 from acs_fast.objectives.model_state import uncompiled, untouched
 
 PARTS = ("logits", "features", "labels")
 
 
-class FactorMemory:
-    """What the head saw of each sample in its latest training pass; factors and losses are made of it when asked for.
+class TrainingPasses:
+    """Gradient source: what the head saw of each sample in its latest training pass.
+
+    Put `observe` around the forward pass of the training loss, in every epoch from the first::
+
+        with passes.observe(index, y):
+            losses = objective.per_sample_loss(model, x, x_adv, y)
+
+    These are gradients at training time: of the weights before each step, in train mode (batch norm, dropout) and with
+    augmentation; samples outside the coreset keep those of the last full epoch, which is why this goes with
+    `Schedule.refreshing` or `Schedule.every`. Factors of all samples stay on the model's device, R (C + D) numbers
+    each, and are part of `state_dict`.
 
     Args:
         model: being trained; its forward passes are watched inside `observe`.
-        objective: an `Objective` whose residuals have a closed form.
-        head: as in `last_layer_gradients`.
-        sample: gives one batch (x, y) to find the head with.
+        objective: of the training, with residuals in closed form.
+        head: the linear layer or its dotted name; by default the last `nn.Linear` that gives the model's output.
 
     Raises:
         TypeError: the objective's residuals have no closed form, or the model's passes cannot be watched.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        objective: Objective,
-        head: nn.Module | str | None,
-        sample: Callable[[], tuple[Tensor, Tensor]],
-    ) -> None:
+    def __init__(self, model: nn.Module, objective: Any, *, head: nn.Module | str | None = None) -> None:
+        objective = as_objective(objective)
         if not objective.closed_form:
             raise TypeError(
-                "refresh='train' needs an objective whose loss alone says what a sample costs, since residuals come "
-                f"from it; got {objective!r}"
+                "objective must be one whose loss alone says what a sample costs, since residuals come from it; got "
+                f"{objective!r}: use AttackPass"
             )
         if isinstance(model, nn.DataParallel) or uncompiled(model) is not model:
             raise TypeError(
-                "refresh='train' watches the model's head while training, which torch.compile and DataParallel hide; "
-                f"got {type(model).__name__}: use refresh='attack'"
+                "model must be one whose head can be watched while training, which torch.compile and DataParallel "
+                f"hide; got {type(model).__name__}: use AttackPass"
             )
-        self._model, self._sample = model, sample
+        self.model, self.objective = model, objective
         self._reader = HeadReader(unwrapped(model), objective, head)
-        self._memories = {name: SampleMemory() for name in PARTS}
+        self._memories = {name: MemoryBank() for name in PARTS}
+        self._bias = True
 
     @contextmanager
     def observe(self, index: Tensor, y: Tensor) -> Iterator[None]:
-        """See `AdversarialCoreset.observe`."""
-        head = self._found_head()
-        with recorded(head) as passes:
+        """Watch one forward pass of the loss.
+
+        Args:
+            index: [B] sample numbers, as the dataset emits them.
+            y: [B] labels.
+
+        Raises:
+            ValueError, TypeError: on leaving, when the model was not called, or its head gives no closed form.
+        """
+        with ExitStack() as stack:
+            found = self._watch(stack)
             yield
+        passes = found[0] if found else HeadPasses()
         if not passes.logits:
             raise ValueError("the model's forward pass of the loss must run inside observe; it did not")
         logits, features = (torch.stack([t.detach() for t in side], 1) for side in (passes.logits, passes.features))
@@ -67,56 +82,68 @@ class FactorMemory:
                 f"index and y must number the {len(logits)} samples of the forward pass inside observe; got "
                 f"{len(index)} and {len(y)}"
             )
+        self._bias = self._reader.bias
         for name, rows in zip(PARTS, (logits, features, y.to(logits.device)), strict=True):
             self._memories[name].write(index, rows)
 
-    def taken(self, members: Tensor, labels: Tensor) -> Extraction:
-        """The latest factors of the samples `members` [M], with the labels that their losses had.
-
-        Args:
-            members: sample numbers.
-            labels: [M], of the extraction.
+    def __call__(self, seed: int) -> Extraction:
+        """The latest factors of all samples, with the labels that their losses had; nothing in it is random.
 
         Raises:
             ValueError: some of them were never observed; names how many.
         """
-        logits, features, own = (self._read(self._memories[name], members) for name in PARTS)
-        residuals, features, losses = self._reader.closed(logits.unbind(1), list(features.unbind(1)), own)
-        bias = self._found_head().bias is not None
-        gradients = LastLayerGradients(residuals, features, bias)
-        return Extraction(gradients, labels.to(gradients.device), {}, losses)
+        logits, features, labels = (self._every(self._memories[name]) for name in PARTS)
+        residuals, features, losses = self._reader.closed(logits.unbind(1), list(features.unbind(1)), labels)
+        return Extraction(LastLayerGradients(residuals, features, self._bias), labels, {}, losses)
 
-    def state(self) -> dict[str, list[Tensor]]:
-        return {name: memory.state() for name, memory in self._memories.items()}
+    def state_dict(self) -> dict[str, Any]:
+        """What is remembered of every sample, for bit-identical resumption."""
+        return {"bias": self._bias, **{name: memory.state() for name, memory in self._memories.items()}}
 
-    def load(self, state: dict[str, list[Tensor]]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with what `state_dict` returned."""
+        self._bias = state["bias"]
         for name, memory in self._memories.items():
             memory.load(state[name])
 
-    def _read(self, memory: SampleMemory, members: Tensor) -> Tensor:
-        reached = members < len(memory.known)
-        known = (
-            memory.known.cpu()[members.clamp_max(max(0, len(memory.known) - 1))] & reached
-            if len(memory.known)
-            else torch.zeros_like(members, dtype=torch.bool)
-        )
-        if not bool(known.all()):
-            raise ValueError(
-                f"refresh='train' selects from training passes, but {int((~known).sum())} of {len(members)} samples "
-                "were not observed: run the forward pass of the loss inside `with coreset.observe(index, y):` in every "
-                "epoch, from the first, and with a loader that leaves no sample out (drop_last=False)"
-            )
-        return memory.rows[members.to(memory.rows.device)]
+    def __repr__(self) -> str:
+        return f"TrainingPasses({self.objective!r})"
 
-    def _found_head(self) -> nn.Linear:
-        if self._reader.head is None:
-            with preserved_random_state(), untouched(self._model, keep_buffers=True):
-                self._reader.prepare(*self._sample())
-            if not self._reader.closed_form:
-                raise TypeError(
-                    "refresh='train' needs a head whose output is what the model returns, once a pass; use "
-                    "refresh='attack'"
-                )
+    def _watch(self, stack: ExitStack) -> list[HeadPasses]:
+        """Record the head from now on, or as soon as the model's first pass has told which layer it is."""
+        found: list[HeadPasses] = []
+        if self._reader.head is not None:
+            return [stack.enter_context(recorded(self._reader.head))]
+
+        def find(module: nn.Module, args: tuple[Any, ...]) -> None:
+            handle.remove()
+            if self._reader.head is None:
+                self._find_head(args[0])
+            found.append(stack.enter_context(recorded(self._checked_head())))
+
+        handle = unwrapped(self.model).register_forward_pre_hook(find)
+        stack.callback(handle.remove)
+        return found
+
+    def _find_head(self, x: Tensor) -> None:
+        with preserved_random_state(), untouched(self.model, keep_buffers=True):
+            self._reader.find(x)
+        if not self._reader.closed_form:
+            raise TypeError("head must be a layer whose output is what the model returns, once a pass; use AttackPass")
+
+    def _checked_head(self) -> nn.Linear:
         if self._reader.head is None:
             raise RuntimeError("the head was not found")
         return self._reader.head
+
+    def _every(self, memory: MemoryBank) -> Tensor:
+        """The rows of all samples up to the highest number seen."""
+        known = memory.known.cpu()
+        n = int(known.nonzero()[-1]) + 1 if bool(known.any()) else 0
+        if not n or not bool(known[:n].all()):
+            raise ValueError(
+                f"training passes must have shown every sample; {int((~known[:n]).sum())} of {n} were not observed: "
+                "run the forward pass of the loss inside `with passes.observe(index, y):` in every epoch, from the "
+                "first, and with a loader that leaves no sample out (drop_last=False)"
+            )
+        return memory.rows[:n]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,10 +14,11 @@ from acs_fast.coreset import Coreset
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.ops import backends
 from acs_fast.ops.greedy import is_dense
-from acs_fast.selection.common import Stages, as_gradients, finish, peak_memory
+from acs_fast.selection.common import Stages, as_gradients, finish, gradient_error, peak_memory
 from acs_fast.selection.groups import partition
 
 METRICS = ("euclidean", "sqeuclidean")
+WEIGHTS = ("size", "equal")
 
 
 def pairwise_distances(g: LastLayerGradients | Tensor, metric: str = "euclidean", *, backend: str = "auto") -> Tensor:
@@ -145,6 +147,47 @@ def nearest_selected(
             found[rows] = own[(norms - 2.0 * g[rows].gram(centres)).argmin(1)]
     found[selected] = position[selected]
     return found
+
+
+@dataclass(frozen=True)
+class Craig:
+    """Selector: facility location over gradients, see `facility_location`.
+
+    Args:
+        metric: "euclidean" or "sqeuclidean".
+        per_class: an independent problem for each label, else one over all samples.
+        weights: "size" (the number of samples that a pick stands for) or "equal".
+        backend: see `facility_location`.
+
+    Raises:
+        ValueError: an argument outside its range.
+    """
+
+    metric: str = "euclidean"
+    per_class: bool = True
+    weights: str = "size"
+    backend: str = "auto"
+    needs_gradients = True
+    lasts = "period"
+
+    def __post_init__(self) -> None:
+        check_choice("metric", self.metric, METRICS)
+        check_choice("weights", self.weights, WEIGHTS)
+        check_choice("backend", self.backend, backends.BACKENDS)
+
+    def select(
+        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
+    ) -> Coreset:
+        """See `Selector.select`; nothing in it is random."""
+        if gradients is None:
+            raise ValueError("gradients must be given for Craig; got None")
+        groups = labels.to(gradients.device) if self.per_class and labels is not None else None
+        chosen = facility_location(gradients, budget, metric=self.metric, groups=groups, backend=self.backend)
+        if self.weights == "size":
+            return chosen
+        weights = torch.full_like(chosen.weights, n / len(chosen))
+        error = gradient_error(gradients, chosen.indices, weights)
+        return replace(chosen, weights=weights, stats={**chosen.stats, "relative_gradient_error": error})
 
 
 def _check_distances(x: Any) -> Tensor:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from acs_fast._util.checks import check_choice, check_finite, check_floating, check_number, resolve_budget
 from acs_fast._util.randomness import derived_generator
 from acs_fast.coreset import Coreset
+from acs_fast.gradients.extract import Extraction
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.ops import backends, matching
 from acs_fast.ops.nnls import NonNegativeLeastSquares
@@ -95,6 +99,76 @@ def gradient_matching(
     )  # fmt: skip
     coreset.stats["objective"] = _objective(g, problems, coreset, targets, ridge)
     return coreset.check(len(g), None if fill == "none" else k)
+
+
+@dataclass(frozen=True)
+class GradMatch:
+    """Selector: gradient matching, see `gradient_matching`.
+
+    Args:
+        per_class: an independent problem for each label, else one over all samples.
+        ridge: lambda >= 0.
+        fill: "none", "random" or "next_best", where fewer samples than the budget are of use; stats say how many.
+        target: a gradient source over a trusted set, such as `AttackPass(model, trusted, objective)`: its gradients
+            are matched instead of the training set's own, scaled to N samples, those of each class within that class.
+        backend: see `gradient_matching`.
+
+    Raises:
+        ValueError: an argument outside its range.
+    """
+
+    per_class: bool = True
+    ridge: float = 0.0
+    fill: str = "random"
+    target: Callable[[int], Extraction] | None = None
+    backend: str = "auto"
+    needs_gradients = True
+    lasts = "period"
+
+    def __post_init__(self) -> None:
+        check_number("ridge", self.ridge, low=0.0)
+        check_choice("fill", self.fill, FILLS)
+        check_choice("backend", self.backend, backends.BACKENDS)
+
+    def select(
+        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
+    ) -> Coreset:
+        """See `Selector.select`.
+
+        Raises:
+            ValueError: no gradients, or a class without a trusted sample.
+        """
+        if gradients is None:
+            raise ValueError("gradients must be given for GradMatch; got None")
+        groups = labels.to(gradients.device) if self.per_class and labels is not None else None
+        target = None if self.target is None else trusted_target(self.target(seed), n, groups).to(gradients.device)
+        return gradient_matching(
+            gradients, budget, groups=groups, target=target, ridge=self.ridge, fill=self.fill, seed=seed,
+            backend=self.backend,
+        )  # fmt: skip
+
+
+def trusted_target(trusted: Extraction, n: int, groups: Tensor | None) -> Tensor:
+    """[C, D (+1)], or [G, C, D (+1)] for G groups: the trusted set's summed gradients, scaled to n samples.
+
+    Args:
+        trusted: gradients and labels of M trusted samples.
+        n: N.
+        groups: [N] labels, where each class has a problem of its own.
+
+    Raises:
+        ValueError: a class of the data has no trusted sample.
+    """
+    if groups is None:
+        return total(trusted.gradients) * (n / len(trusted.gradients))
+    targets = []
+    ids, sizes = torch.unique(groups, return_counts=True)
+    for label, size in zip(ids.tolist(), sizes.tolist(), strict=True):
+        own = trusted.gradients[(trusted.labels == label).to(trusted.gradients.device)]
+        if not len(own):
+            raise ValueError(f"target must hold a trusted sample of every class; got none of class {label}")
+        targets.append(total(own) * (size / len(own)))
+    return torch.stack(targets)
 
 
 def own_totals(g: LastLayerGradients, problems: Groups) -> Tensor:

@@ -1,90 +1,71 @@
-"""What a selector is given, what it returns, and what it must say about itself."""
+"""What a selector is."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from torch import Tensor
 
-from acs_fast._util.randomness import derived_seed
 from acs_fast.coreset import Coreset
 from acs_fast.gradients.factored import LastLayerGradients
+from acs_fast.selection.common import gradient_error
 
-GRANULARITIES = ("class", "batch", "global")
-
-
-@dataclass(frozen=True)
-class Pool:
-    """What there is to choose from: N samples, and what is known about each.
-
-    Attributes:
-        n: N.
-        labels: [N], for selectors that ask for them.
-        gradients: of the N samples, for selectors that ask for them; the next two come with these.
-        losses: [N] training losses.
-        input_norms: [N] Euclidean norms of the gradient of the cross-entropy at the clean image; for selectors whose
-            `needs_input_norms` is set.
-    """
-
-    n: int
-    labels: Tensor | None = None
-    gradients: LastLayerGradients | None = None
-    losses: Tensor | None = None
-    input_norms: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A coreset of samples, and with batch granularity the mini-batches that it consists of."""
-
-    coreset: Coreset
-    batches: list[Tensor] | None = None
-
-    def completed(self, n: int) -> Choice:
-        """The choice as the loop needs it, whoever made it: checked, on the CPU, with every stat.
-
-        Raises:
-            RuntimeError: it is no coreset of n samples; see `Coreset.check`.
-        """
-        own = self.coreset.to("cpu").check(n)
-        return replace(self, coreset=replace(own, stats={**bare_stats(len(own)), **own.stats}))
+LASTS = ("epoch", "period", "run")
 
 
 class Selector(Protocol):
-    """Chooses `budget` of the samples in a pool; `seed` makes its random part repeatable.
+    """Chooses the coreset; a user's own class needs these three names and no base class.
 
-    A selector may also have `fixed` (its first choice lasts for the whole run), `needs_input_norms`, and `cool_down`
-    (see `Schedule`); without them the choice is fixed where it needs no gradients, and the others are off.
+    Attributes:
+        needs_gradients: whether `select` wants gradients, which cost an attack on every sample.
+        lasts: how long a coreset is used: "epoch" (a new one every epoch; gradients are taken once a period), "period"
+            or "run".
     """
 
     @property
     def needs_gradients(self) -> bool:
-        """Whether `choose` wants `pool.gradients`, which cost an attack on every sample."""
+        """See above."""
 
     @property
-    def needs_labels(self) -> bool:
-        """Whether `choose` wants `pool.labels`."""
+    def lasts(self) -> str:
+        """See above."""
 
-    @property
-    def redraws(self) -> bool:
-        """Whether every epoch gets a choice of its own (else one lasts for a period)."""
+    def select(
+        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
+    ) -> Coreset:
+        """Choose a weighted subset.
 
-    def choose(self, pool: Pool, fraction: float, seed: int) -> Choice:
-        """A weighted subset of about fraction * N samples."""
+        Args:
+            n: N samples to choose from.
+            budget: k, how many to choose.
+            gradients: of the N samples, where `needs_gradients`; else None.
+            labels: [N] int64 on the CPU; None where the N things are no samples of one class.
+            seed: of everything random in the choice.
+
+        Returns:
+            A `Coreset`; stats that are missing are filled in, and its invariants are checked.
+        """
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """The seed of a selection in an epoch."""
-    return derived_seed("selection", seed, epoch)
-
-
-def bare_stats(budget: int, unit_weight: float | None = None) -> dict[str, Any]:
-    """Stats of a coreset that no kernel chose.
+def completed(coreset: Coreset, gradients: LastLayerGradients | None) -> Coreset:
+    """A coreset as a training loop needs it: not empty, with every stat, whoever selected it.
 
     Args:
-        unit_weight: the weight that counts as 1 in training, where it is not the mean of the coreset's weights.
+        coreset: on the CPU.
+        gradients: of the N samples, to measure the error by where the selector did not; None where none are known.
+
+    Raises:
+        RuntimeError: it is empty or has zero weight.
     """
-    stats: dict[str, Any] = {"relative_gradient_error": None, "objective": None, "seconds": {}, "filled": 0}
-    stats |= {"backend": "none", "path": "none", "peak_bytes": 0, "budget": budget}
-    return stats if unit_weight is None else {**stats, "unit_weight": unit_weight}
+    if not len(coreset) or not float(coreset.weights.sum()) > 0.0:
+        raise RuntimeError("the selection is empty or has zero weight: the gradients give nothing to match")
+    error = coreset.stats.get("relative_gradient_error")
+    if error is None and gradients is not None:
+        indices, weights = (t.to(gradients.device) for t in (coreset.indices, coreset.weights))
+        error = gradient_error(gradients, indices, weights)
+    stats: dict[str, Any] = {
+        "objective": None, "seconds": {}, "filled": 0, "backend": "none", "path": "none", "peak_bytes": 0,
+        "budget": len(coreset), "effective_size": coreset.effective_size,
+    }  # fmt: skip
+    return replace(coreset, stats={**stats, **coreset.stats, "relative_gradient_error": error})

@@ -39,18 +39,16 @@ def compare(
     results = []
     for seed in range(config.seed, config.seed + seeds):
         for method in methods:
-            results.append(run_one(config.with_method(method, seed), splits, folder, device, True, quiet))
+            results.append(run_one(config.with_method(method, seed), splits, folder, device, quiet))
     return results
 
 
-def run_one(
-    config: RunConfig, splits: Splits, folder: Path, device: torch.device, report_error: bool, quiet: bool
-) -> dict[str, Any]:
+def run_one(config: RunConfig, splits: Splits, folder: Path, device: torch.device, quiet: bool) -> dict[str, Any]:
     """One run in its own sub-folder; finished, resumed or new."""
     own = folder / f"{config.method}-seed{config.seed}"
     if (own / "result.json").exists():
         return checkpoint.read_json(own / "result.json", {"config", "test", "seconds"})
-    run = Run(config, splits, own, device, report_error, show_progress=not quiet)
+    run = Run(config, splits, own, device, show_progress=not quiet)
     if (own / "checkpoint.pt").exists():
         run.restore()
     return run.train()

@@ -6,11 +6,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from acs_fast._util.checks import check_choice, check_count, check_number
-from acs_fast.adversarial_coreset import REFRESHES
 from acs_fast.objectives import ATTA, OBJECTIVES, Objective, build_objective
 from acs_fast.schedule import Schedule
-from acs_fast.selection import GRANULARITIES, SELECTORS, selector
+from acs_fast.selection import SELECTORS, Clusters, Craig, GradMatch, PerBatch, Selector, build_selector
 from acs_fast.training.engine import Engine
+
+REFRESHES = ("attack", "train")
+GRANULARITIES = ("class", "batch", "global")
 
 METHODS = {
     "full": "full data, best checkpoint",
@@ -43,7 +45,7 @@ class RunConfig:
     steps: int = 10
     beta: float = 6.0
     bound: float = 0.5
-    method: str = "craig-strata"
+    method: str = "clusters"
     granularity: str = "class"
     fraction: float = 0.25
     epochs: int = 34
@@ -56,11 +58,8 @@ class RunConfig:
     ema: float = 0.99
     seed: int = 0
     selection_steps: int | None = None
-    warm_perturbations: bool = False
-    pool: float | None = None
     refresh: str = AUTO
     allocate: bool | None = None
-    cool_down: float | None = None
     backend: str = "auto"
     channels_last: bool = True
     compile: bool = False
@@ -125,38 +124,45 @@ class RunConfig:
 
     @property
     def selection(self) -> dict[str, Any]:
-        """Arguments of `AdversarialCoreset`. Full data is a schedule whose warm start never ends."""
-        common = {"period": self.period, "seed": self.seed, "batch_size": self.batch_size, "backend": self.backend}
+        """Arguments of `AdversarialCoreset`, all but the gradient source. Full data is a warm start without end."""
         if self.method in ("full", "full-short"):
             epochs = self.epochs if self.method == "full" else self.short_epochs
-            return {"selector": "random-fixed", "fraction": 1.0, "epochs": epochs, "warm_start": 1.0, **common}
-        cheaper = None if self.selection_steps is None else self.build_cheaper(self.selection_steps)
+            schedule = Schedule.published(epochs, 1.0, self.period, warm_start=1.0)
+            return {"selector": "random-fixed", "fraction": 1.0, "schedule": schedule, "seed": self.seed}
         return {
-            "selector": self.method, "fraction": self.fraction, "epochs": self.epochs, "warm_start": self.warm_start,
-            "granularity": self.granularity, "selection_objective": cheaper,
-            "warm_perturbations": self.warm_perturbations, "pool": self.pool, "refresh": self._resolved_refresh,
-            "allocate": self.allocates, "cool_down": self.cool_down, **common,
+            "selector": self.build_selector(), "fraction": self.fraction, "schedule": self.schedule, "seed": self.seed,
         }  # fmt: skip
+
+    def build_selector(self) -> Selector:
+        """The selector of the method, with the granularity and backend of the run."""
+        per_class, kind = self.granularity != "global", {"craig": Craig, "gradmatch": GradMatch, "clusters": Clusters}
+        if self.method not in kind:
+            return build_selector(self.method)
+        chosen: Selector = kind[self.method](per_class=per_class, backend=self.backend)
+        return PerBatch(chosen, self.batch_size) if self.granularity == "batch" else chosen
 
     @property
     def schedule(self) -> Schedule:
-        """Of the coreset method; see `AdversarialCoreset`."""
-        cool_down = 0.0 if self.cool_down is None else self.cool_down
-        return Schedule(self.epochs, self.period, self.warm_start, self.fraction, cool_down, whole=self.allocates)
+        """Of the coreset method."""
+        if self.allocates:
+            warm = self.warm_start if int(self.warm_start * self.epochs) else min(1.0, 1.5 / self.epochs)
+            return Schedule.every(
+                self.epochs, self.period, warm if self.resolved_refresh == "train" else self.warm_start
+            )
+        kind = Schedule.refreshing if self.resolved_refresh == "train" else Schedule.published
+        return kind(self.epochs, self.fraction, self.period, self.warm_start)
 
     @property
     def short_epochs(self) -> int:
         """Full-data epochs at the cost of the coreset schedule: as many samples, or with `allocate` as many passes."""
         if not self.allocates:
-            return max(1, round(self.schedule.cost))
+            return max(1, round(self.schedule.cost(self.fraction)))
         rests = self.objective == "atta"
         strong, cheap = (2, 1) if rests else (self.steps + 1, 2)  # passes of the attack's steps and of the loss
-        chosen = self.epochs - (1.0 - self.fraction) * self.schedule.kinds.count("coreset")
+        chosen = self.epochs - (1.0 - self.fraction) * self.schedule.kinds.count("selective")
         return max(1, round(chosen + (self.epochs - chosen) * cheap / strong))
 
     def _check_selection(self) -> None:
-        if self.pool is not None:
-            check_number("pool", self.pool, low=1.0)
         check_choice("refresh", self.refresh, (AUTO, *REFRESHES))
         if self.selection_steps is not None:
             self.build_cheaper(self.selection_steps)
@@ -165,17 +171,17 @@ class RunConfig:
         if self.refresh == "train" and self.compile:
             raise ValueError("refresh='train' watches the model's head while training, which compile=True would miss")
         if self.method in SELECTORS:
-            selector(self.method, self.granularity, self.batch_size, self.backend)
+            self.build_selector()
 
     @property
-    def _resolved_refresh(self) -> str:
+    def resolved_refresh(self) -> str:
+        """Which gradients a selection takes: "attack" or "train"."""
+        if self.method not in SELECTORS or not self.build_selector().needs_gradients:
+            return "attack"
         if self.refresh != AUTO:
             return self.refresh
-        attacked = self.compile or self.selection_steps is not None or self.warm_perturbations
-        own_loss = not self.build_objective().closed_form
-        chosen = selector(self.method, self.granularity, self.batch_size, self.backend)
-        at_input = getattr(chosen, "needs_input_norms", False)
-        return "attack" if attacked or own_loss or at_input else "train"
+        attacked = self.compile or self.selection_steps is not None or not self.build_objective().closed_form
+        return "attack" if attacked else "train"
 
     @property
     def comparison(self) -> list[str]:

@@ -6,6 +6,8 @@ import json
 import logging
 import math
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from acs_fast._util.randomness import derived_seed
 from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.adversarial_coreset import AdversarialCoreset
 from acs_fast.evaluation.accuracy import accuracy, overfits_catastrophically, robust_accuracy
+from acs_fast.gradients import AttackPass, TrainingPasses
 from acs_fast.objectives import PGD
 from acs_fast.objectives.selective import perturb_allocated
 from acs_fast.training import checkpoint, models
@@ -39,7 +42,6 @@ class Run:
         splits: the data.
         folder: for log.jsonl, checkpoint.pt (the newest epoch), best.pt (best validation) and result.json.
         device: where to train.
-        report_error: measure the gradient error also for random selectors (not counted as selection).
     """
 
     def __init__(
@@ -48,11 +50,11 @@ class Run:
         splits: Splits,
         folder: Path,
         device: torch.device,
-        report_error: bool = False,
         show_progress: bool = True,
     ) -> None:
         self.config, self.splits, self.folder, self.device = config, splits, folder, device
         self.show_progress = show_progress
+        self.observe: Callable[[Tensor, Tensor], AbstractContextManager[None]]
         torch.manual_seed(derived_seed("model", config.seed))
         self.engine = config.engine
         self.engine.check(device)
@@ -67,19 +69,26 @@ class Run:
         self.cheap = config.build_cheap(self.objective) if config.allocates else None
         data = TensorDataset(splits.train.x, splits.train.y)
         self.coreset = AdversarialCoreset(
-            self.runnable,
-            data,
-            self.objective,
-            report_error=report_error,
-            show_progress=show_progress,
-            **config.selection,
+            self.runnable, data, self.objective, gradients=self._gradient_source(data), **config.selection
         )
-        sampler: Any = self.coreset.batch_sampler
+        sampler: Any = self.coreset.batch_sampler(config.batch_size)
         self.loader = DataLoader(self.coreset.dataset, sampler=sampler, **loader_arguments(device))
         self.image_size = list(splits.train.x.shape[2:])
         self.epoch = -1  # the last one finished
         self.best: dict[str, float] = {"robust": -1.0, "epoch": -1}
         self.log: list[dict[str, Any]] = []
+
+    def _gradient_source(self, data: TensorDataset) -> AttackPass | TrainingPasses:
+        if self.config.resolved_refresh == "train":
+            passes = TrainingPasses(self.runnable, self.objective)
+            self.observe = passes.observe
+            return passes
+        self.observe = lambda index, y: nullcontext()
+        steps = self.config.selection_steps
+        objective = self.objective if steps is None else self.config.build_cheaper(steps)
+        return AttackPass(
+            self.runnable, data, objective, batch_size=self.config.batch_size, show_progress=self.show_progress
+        )
 
     def train(self) -> dict[str, Any]:
         """Train what is left to train, evaluate, and return the result (also written to result.json)."""
@@ -147,11 +156,10 @@ class Run:
                 x_adv = self.objective.perturb(self.runnable, x, y, index=index)
             else:
                 x_adv = perturb_allocated(
-                    self.runnable, x, y, self.coreset.strong(index), self.objective, self.cheap, index=index
+                    self.runnable, x, y, self.coreset.contains(index), self.objective, self.cheap, index=index
                 )
-        self.coreset.remember(index, x, x_adv)
         watch.lap("attack")
-        with self.coreset.observe(index, y), self.engine.precision(self.device):
+        with self.observe(index, y), self.engine.precision(self.device):
             losses = self.objective.per_sample_loss(self.runnable, x, x_adv, y)
         loss = weighted_mean(losses, self.coreset.weights(index))
         self.optimizer.zero_grad(set_to_none=True)
@@ -180,7 +188,7 @@ class Run:
 
     def learning_rate(self, epoch: int) -> float:
         """Cosine decay by epoch number, so that skipped epochs do not move it."""
-        epochs = self.coreset.schedule.epochs
+        epochs = len(self.coreset.schedule.kinds)
         return self.config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * epoch / epochs))
 
     def _attack(self, steps: int, seed: int) -> PGD:
@@ -233,7 +241,6 @@ class Run:
             "catastrophic_overfitting_epoch": self._overfitted_epoch(),
             "seconds": {**seconds, "training": seconds["attack"] + seconds["step"]},
             "gradient_error": self._mean_of("relative_gradient_error"),
-            "gradient_variance": self._mean_of("gradient_variance"),
             "break_even_fraction": self._break_even(seconds),
             "samples_visited": sum(e["samples"] for e in self.log),
             "filled": sum(e["coreset"]["filled"] for e in self.log if e["coreset"] is not None),

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from acs_fast._util.randomness import derived_generator
 from acs_fast.coreset import Coreset
-from acs_fast.selection import Choice, Pool, Selector, gradient_error, selector
+from acs_fast.gradients import LastLayerGradients
+from acs_fast.selection import Selector, gradient_error
 
 FAULTS = {
     "shuffled-rows": "gradients read through a shuffling sampler, picks mapped back as if they were in order",
@@ -27,15 +28,17 @@ class ShuffledRows:
 
     inner: Selector
     needs_gradients = True
-    needs_labels = True
-    redraws = False
+    lasts = "period"
 
-    def choose(self, pool: Pool, fraction: float, seed: int) -> Choice:
-        if pool.gradients is None or pool.labels is None:
-            raise ValueError("pool must hold gradients and labels; got a pool without")
-        rows = shuffled_within(pool.labels.cpu(), seed).to(pool.labels.device)
-        choice = self.inner.choose(replace(pool, gradients=pool.gradients[rows]), fraction, seed)
-        return Choice(_measured(choice.coreset, choice.coreset.weights, pool), choice.batches)
+    def select(
+        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
+    ) -> Coreset:
+        """See `Selector.select`."""
+        if gradients is None or labels is None:
+            raise ValueError("gradients and labels must be given; got None")
+        rows = shuffled_within(labels, seed).to(gradients.device)
+        chosen = self.inner.select(n, budget, gradients[rows], labels, seed)
+        return _measured(chosen, chosen.weights, gradients)
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,22 @@ class CancelledWeights:
 
     inner: Selector
     needs_gradients = True
-    needs_labels = True
-    redraws = False
+    lasts = "period"
 
-    def choose(self, pool: Pool, fraction: float, seed: int) -> Choice:
-        choice = self.inner.choose(pool, fraction, seed)
-        equal = torch.full_like(choice.coreset.weights, pool.n / len(choice.coreset))
-        return Choice(_measured(choice.coreset, equal, pool), choice.batches)
+    def select(
+        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
+    ) -> Coreset:
+        """See `Selector.select`."""
+        if gradients is None:
+            raise ValueError("gradients must be given; got None")
+        chosen = self.inner.select(n, budget, gradients, labels, seed)
+        return _measured(chosen, torch.full_like(chosen.weights, n / len(chosen)), gradients)
 
 
-def faulty(fault: str, method: str, granularity: str, batch_size: int, backend: str) -> Selector:
-    """The selector of that name with a fault. Raises ValueError for an unknown fault."""
+def faulty(fault: str, inner: Selector) -> Selector:
+    """The selector with a fault. Raises ValueError for an unknown fault."""
     if fault not in FAULTS:
         raise ValueError(f"fault must be one of {', '.join(FAULTS)}; got {fault!r}")
-    inner = selector(method, granularity, batch_size, backend)
     return ShuffledRows(inner) if fault == "shuffled-rows" else CancelledWeights(inner)
 
 
@@ -71,9 +76,7 @@ def shuffled_within(labels: Tensor, seed: int) -> Tensor:
     return rows
 
 
-def _measured(coreset: Coreset, weights: Tensor, pool: Pool) -> Coreset:
+def _measured(chosen: Coreset, weights: Tensor, gradients: LastLayerGradients) -> Coreset:
     """The coreset with these weights and the error that it really has."""
-    if pool.gradients is None:
-        raise ValueError("pool must hold gradients; got none")
-    error = gradient_error(pool.gradients, coreset.indices, weights)
-    return Coreset(coreset.indices, weights, coreset.gains, {**coreset.stats, "relative_gradient_error": error})
+    error = gradient_error(gradients, chosen.indices, weights)
+    return replace(chosen, weights=weights, stats={**chosen.stats, "relative_gradient_error": error})

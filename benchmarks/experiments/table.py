@@ -25,17 +25,16 @@ DIGITS: dict[str, Any] = {"epochs": 120, "period": 20}
 FULL = "full"
 CRAIG, GRADMATCH = "CRAIG", "GradMatch"
 RANDOM, FIXED, SHORT = "random, redrawn", "random, fixed", "shorter schedule"
-STRATA, IMPORTANCE = "CRAIG, strata redrawn", "importance sampling"
+STRATA = "CRAIG, strata redrawn"
 CHEAPER: dict[str, dict[str, Any]] = {
     "CRAIG, one-step selection attack": {"selection_steps": 1},
-    "CRAIG, from a pool of 2 budgets": {"pool": 2.0},
     "CRAIG, gradients of training passes": {"refresh": "train"},
 }
 SHORT_SECONDS, RANDOM_SECONDS = "shorter schedule, same seconds as CRAIG", "random, same seconds as CRAIG"
 
 # what `acs-fast train` does by default, written out: a change of the defaults is a change of this table
 DEFAULT: dict[str, Any] = {
-    "objective": "atta", "method": "craig-strata", "allocate": True, "refresh": "train", "fraction": 0.25, "period": 5,
+    "objective": "atta", "method": "clusters", "allocate": True, "refresh": "train", "fraction": 0.25, "period": 5,
     "warm_start": 0.1,
 }  # fmt: skip
 CANDIDATE, ONE_STEP = "default: new attacks for a quarter, by CRAIG strata", "one-step attack alone"
@@ -63,12 +62,12 @@ FAST: dict[str, dict[str, Any]] = {
 def _e1() -> tuple[Variant, ...]:
     """Full training once; every method at every fraction, and two controls at the seconds that CRAIG took."""
     variants = [Variant(FULL, {"method": "full"})]
-    methods = {CRAIG: "craig", GRADMATCH: "gradmatch", STRATA: "craig-strata", IMPORTANCE: "importance",
+    methods = {CRAIG: "craig", GRADMATCH: "gradmatch", STRATA: "clusters",
                RANDOM: "random", FIXED: "random-fixed", SHORT: "full-short"}  # fmt: skip
     for fraction in FRACTIONS:
         group, share = f"fraction {fraction:g}", {"fraction": fraction}
         for label, method in methods.items():
-            variants.append(Variant(label, {**share, **_method(method)}, group, fraction))
+            variants.append(Variant(label, {**share, "method": method}, group, fraction))
         for label, settings in CHEAPER.items():
             variants.append(Variant(label, {**share, "method": "craig", **settings}, group, fraction))
         variants += [
@@ -81,7 +80,7 @@ def _e1() -> tuple[Variant, ...]:
 def _grid(rows: Mapping[str, Mapping[str, Any]], methods: Mapping[str, str]) -> tuple[Variant, ...]:
     """Every method under every objective."""
     return tuple(
-        Variant(label, {**settings, **_method(method)}, group)
+        Variant(label, {**settings, "method": method}, group)
         for group, settings in rows.items()
         for label, method in methods.items()
     )
@@ -95,7 +94,7 @@ def _e5() -> tuple[Variant, ...]:
         variants += [
             Variant(CRAIG, {**share, "method": "craig"}, group),
             Variant("CRAIG, shuffled rows as published", {**share, "method": "craig", "fault": "shuffled-rows"}, group),
-            Variant(RANDOM, {**share, **_method("random")}, group),
+            Variant(RANDOM, {**share, "method": "random"}, group),
         ]
     for label, method in ((CRAIG, "craig"), (GRADMATCH, "gradmatch")):
         batch = {"method": method, "granularity": "batch"}
@@ -116,10 +115,10 @@ def _e6() -> tuple[Variant, ...]:
     """Every sampler from the same warm start."""
     samplers = {
         CRAIG: "craig", GRADMATCH: "gradmatch", RANDOM: "random", "random in classes": "random-stratified",
-        STRATA: "craig-strata", IMPORTANCE: "importance", "GLISTER": "glister", "soft pruning": "soft-el2n",
+        STRATA: "clusters",
     }  # fmt: skip
     full = Variant(FULL, {"method": "full"})
-    return (full, *(Variant(label, _method(method), "samplers") for label, method in samplers.items()))
+    return (full, *(Variant(label, {"method": method}, "samplers") for label, method in samplers.items()))
 
 
 def _e7() -> tuple[Variant, ...]:
@@ -138,12 +137,10 @@ def _e7() -> tuple[Variant, ...]:
     variants = [
         Variant(FULL, {"method": "full"}),
         Variant(CANDIDATE, own, group),
-        Variant("new attacks for a quarter, by importance", {**own, "method": "importance"}, group),
         Variant(RANDOM_ATTA, {**own, "method": "random"}, group),
         Variant("new attacks for half, by CRAIG strata", more, group),
         Variant("new attacks for half, at random", {**more, "method": "random"}, group),
         Variant("trained on half, by CRAIG strata", half, group),
-        Variant("trained on half, by importance", {**half, "method": "importance"}, group),
         Variant("trained on half, at random", {**half, "method": "random"}, group),
     ]
     for label, (unscaled, settings) in whole.items():
@@ -153,17 +150,12 @@ def _e7() -> tuple[Variant, ...]:
         ]
     return (
         *variants,
-        Variant("PGD for a fifth by CRAIG strata, one step for the rest", {**split, "method": "craig-strata"}, group),
+        Variant("PGD for a fifth by CRAIG strata, one step for the rest", {**split, "method": "clusters"}, group),
         Variant("PGD for a fifth at random, one step for the rest", {**split, "method": "random"}, group),
         Variant(SHORT_PGD, {"method": "full"}, group, None, SameSeconds(CANDIDATE, FULL)),
-        Variant(RANDOM, _method("random"), group),
+        Variant(RANDOM, {"method": "random"}, group),
         Variant(RANDOM_PGD, {"method": "random"}, group, None, SameSeconds(CANDIDATE, RANDOM)),
     )
-
-
-def _method(method: str) -> dict[str, Any]:
-    """A method; random ones report their gradient error too, from a pass that does not count."""
-    return {"method": method, "report_error": method.startswith("random")}
 
 
 EXPERIMENTS = {

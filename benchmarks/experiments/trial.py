@@ -29,13 +29,11 @@ class TrialConfig(RunConfig):
 
     Attributes:
         fault: a name from `faults.FAULTS`, or "" for the selector as it is.
-        report_error: measure the gradient error of random selectors too; the pass that it takes does not count.
         validation_limit: attack at most so many validation images after each epoch.
         test_steps, test_restarts: of the PGD attack on the test images, at random starts.
     """
 
     fault: str = ""
-    report_error: bool = False
     validation_limit: int = 300
     test_steps: int = 20
     test_restarts: int = 1
@@ -51,8 +49,7 @@ class TrialConfig(RunConfig):
         arguments = super().selection
         if not self.fault:
             return arguments
-        wrong = faulty(self.fault, self.method, self.granularity, self.batch_size, self.backend)
-        return {**arguments, "selector": wrong}
+        return {**arguments, "selector": faulty(self.fault, self.build_selector())}
 
 
 class Trial(Run):
@@ -62,7 +59,7 @@ class Trial(Run):
 
     def __init__(self, config: TrialConfig, splits: Splits, folder: Path) -> None:
         fewer = replace(splits, validation=splits.validation.first(config.validation_limit))
-        super().__init__(config, fewer, folder, torch.device("cpu"), config.report_error, show_progress=False)
+        super().__init__(config, fewer, folder, torch.device("cpu"), show_progress=False)
 
     def _result(self) -> dict[str, Any]:
         result = super()._result()
@@ -83,8 +80,8 @@ class Trial(Run):
 def _selection(entry: dict[str, Any]) -> dict[str, Any]:
     """An epoch's selection: when, how far from the full gradient, and what it cost."""
     stats = entry["coreset"]
-    kept = {name: stats.get(name) for name in ("relative_gradient_error", "gradient_variance")}
-    return {"epoch": entry["epoch"], **kept, "seconds": stats["seconds"]}
+    error = stats.get("relative_gradient_error")
+    return {"epoch": entry["epoch"], "relative_gradient_error": error, "seconds": stats["seconds"]}
 
 
 def run_trial(config: dict[str, Any], source: str, folder: Path) -> dict[str, Any]:

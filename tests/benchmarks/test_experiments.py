@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from acs_fast import LastLayerGradients, gradient_error
-from acs_fast.selection import Craig, Pool
+from acs_fast.selection import Craig
 from benchmarks import results_file
 from benchmarks.experiments import __main__ as command
 from benchmarks.experiments import code_version, data, engine, report
@@ -189,8 +189,8 @@ def test_shuffled_rows_keep_sizes_and_weights_but_not_samples():
     rows = shuffled_within(y, 7)
     assert torch.equal(rows.sort().values, torch.arange(60))
     assert torch.equal(y[rows], y)
-    right = Craig().choose(Pool(60, y, g[rows]), 0.3, 7).coreset
-    wrong = ShuffledRows(Craig()).choose(Pool(60, y, g), 0.3, 7).coreset
+    right = Craig().select(60, 18, g[rows], y, 7)
+    wrong = ShuffledRows(Craig()).select(60, 18, g, y, 7)
     assert torch.equal(wrong.indices, right.indices)
     assert torch.equal(wrong.weights, right.weights)
     assert wrong.stats["relative_gradient_error"] == pytest.approx(gradient_error(g, wrong.indices, wrong.weights))
@@ -200,12 +200,12 @@ def test_shuffled_rows_keep_sizes_and_weights_but_not_samples():
 def test_cancelled_weights_are_equal_and_their_error_is_measured():
     g, y = gradients()
     inner = Craig("batch", 8)
-    right, wrong = (s.choose(Pool(60, y, g), 0.3, 7) for s in (inner, CancelledWeights(inner)))
-    assert torch.equal(right.coreset.indices, wrong.coreset.indices)
-    assert len(right.coreset.weights.unique()) > 1
-    assert wrong.coreset.weights.unique().tolist() == pytest.approx([60 / len(wrong.coreset)])
-    error = gradient_error(g, wrong.coreset.indices, wrong.coreset.weights)
-    assert wrong.coreset.stats["relative_gradient_error"] == pytest.approx(error)
+    right, wrong = (s.select(60, 18, g, y, 7) for s in (inner, CancelledWeights(inner)))
+    assert torch.equal(right.indices, wrong.indices)
+    assert len(right.weights.unique()) > 1
+    assert wrong.weights.unique().tolist() == pytest.approx([60 / len(wrong.coreset)])
+    error = gradient_error(g, wrong.indices, wrong.weights)
+    assert wrong.stats["relative_gradient_error"] == pytest.approx(error)
 
 
 def test_interval_is_students():

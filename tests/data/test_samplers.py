@@ -1,24 +1,31 @@
-"""Datasets that emit indices, samplers, transforms, labels."""
+"""Data sets that number their samples, and samplers that follow the plan."""
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, TensorDataset
 
-from acs_fast.data.samplers import CoresetBatchSampler, CoresetSampler, IndexedDataset, Plan, labels_of, with_transform
-from acs_fast.gradients.extract import unpack
+import acs_fast as acs
+from acs_fast.data import CoresetBatchSampler, CoresetSampler, IndexedDataset, Plan, replicas
+from tests.gradients.test_attack_pass import Augmented
+
+N = 100
 
 
-class Augmented(Dataset):
-    """Random at every reading, through `transform`, as image data sets are."""
+def samplers(plan, batch_size=4):
+    """Both samplers of a plan whose epochs nobody begins."""
+    data = IndexedDataset(range(plan.n))
+    return CoresetSampler(data, plan, no_epoch), CoresetBatchSampler(data, plan, no_epoch, batch_size)
 
-    def __init__(self, n):
-        self.n, self.transform, self.targets = n, lambda x: x + torch.rand(()), [i % 3 for i in range(n)]
 
-    def __len__(self):
-        return self.n
+def no_epoch(number):
+    raise AssertionError("an epoch was begun")
 
-    def __getitem__(self, index):
-        return self.transform(torch.full((1, 2, 2), index / 100)), self.targets[index]
+
+def begun(indices, seed=0, epoch=0, num_replicas=1, rank=0, batches=None):
+    plan = Plan(N, seed, num_replicas, rank)
+    size = len(indices)
+    plan.begin(epoch, "coreset", acs.Coreset(indices, torch.ones(size), torch.zeros(size), {}, batches))
+    return plan
 
 
 def test_index_is_added_to_every_form():
@@ -28,13 +35,26 @@ def test_index_is_added_to_every_form():
     x, y, index = IndexedDataset(data)[[3, 1]]
     assert index.tolist() == y.tolist() == [3, 1]
     assert IndexedDataset([{"x": 1, "y": 0}])[0] == {"x": 1, "y": 0, "index": 0}
+    assert [i for _, _, i in IndexedDataset(data).__getitems__([2, 0])] == [2, 0]
+
+
+def test_batched_reads_are_passed_on():
+    class Batched(TensorDataset):
+        calls = 0
+
+        def __getitems__(self, indices):
+            self.calls += 1
+            return [self[i] for i in indices]
+
+    data = Batched(torch.arange(6.0), torch.arange(6))
+    loader = DataLoader(IndexedDataset(data), batch_size=3)
+    assert [index.tolist() for _, _, index in loader] == [[0, 1, 2], [3, 4, 5]]
+    assert data.calls == 2
 
 
 def test_order_depends_on_seed_and_epoch_only():
     def order(seed, epoch):
-        plan = Plan(seed, 4, 0, 1)
-        plan.set(epoch, torch.arange(50) * 2)
-        return list(CoresetSampler(plan))
+        return list(samplers(begun(torch.arange(50) * 2, seed, epoch))[0])
 
     assert order(0, 3) == order(0, 3)
     assert order(0, 3) != order(0, 4)
@@ -46,61 +66,76 @@ def test_order_depends_on_seed_and_epoch_only():
 def test_ranks_share_everything_evenly(n):
     shares = []
     for rank in range(3):
-        plan = Plan(0, 4, rank, 3)
-        plan.set(0, torch.arange(n))
-        shares.append(list(CoresetSampler(plan)))
-        assert len(shares[-1]) == len(CoresetSampler(plan))
-        assert sum(map(len, CoresetBatchSampler(plan))) == len(shares[-1])
+        single, batched = samplers(begun(torch.arange(n), num_replicas=3, rank=rank))
+        shares.append(list(single))
+        assert len(shares[-1]) == len(single) == sum(map(len, batched))
+        assert len(batched) == len(list(batched))
     assert {len(s) for s in shares} == {-(-n // 3)}
     assert set().union(*shares) == set(range(n))
 
 
 def test_batches_stay_together():
-    plan = Plan(0, 3, 0, 1)
     batches = [torch.tensor([4, 0, 7]), torch.tensor([1, 2, 9]), torch.tensor([5])]
-    plan.set(0, torch.cat(batches), batches)
-    assert sorted(CoresetBatchSampler(plan)) == [[1, 2, 9], [4, 0, 7], [5]]
-    assert len(CoresetBatchSampler(plan)) == 3
-    assert sorted(CoresetSampler(plan)) == [0, 1, 2, 4, 5, 7, 9]
+    single, batched = samplers(begun(torch.cat(batches), batches=batches), batch_size=3)
+    assert sorted(batched) == [[1, 2, 9], [4, 0, 7], [5]]
+    assert len(batched) == 3
+    assert sorted(single) == [0, 1, 2, 4, 5, 7, 9]
 
 
-def test_empty_plan_gives_nothing():
-    plan = Plan(0, 3, 0, 1)
-    plan.set(0, torch.arange(0))
-    assert list(CoresetSampler(plan)) == list(CoresetBatchSampler(plan)) == []
-    assert len(CoresetBatchSampler(plan)) == 0
+def test_a_skipped_epoch_holds_a_few_samples():
+    plan = Plan(1000, 0, 1, 0)
+    plan.begin(3, "skipped", None)
+    single, batched = samplers(plan)
+    assert len(single) == len(set(single)) == 128
+    assert len(batched) == 32
 
 
-def test_transform_is_replaced_in_a_copy():
-    data = Augmented(5)
-    fixed = with_transform(data, lambda x: x)
-    nested = with_transform(Subset(data, [3, 4]), lambda x: x)
-    assert torch.equal(fixed[2][0], fixed[2][0])
-    assert float(nested[0][0].max()) == pytest.approx(0.03)
-    assert not torch.equal(data[2][0], data[2][0])
-    with pytest.raises(ValueError, match="pass selection_dataset"):
-        with_transform(TensorDataset(torch.zeros(1)), lambda x: x)
+@pytest.mark.parametrize("num_replicas", [1, 2])
+def test_selective_batches_hold_members_or_none(num_replicas):
+    """18 of 60 samples in mini-batches of 4: four of members and ten of the rest, then what is left of both."""
+    kinds, seen = [], []
+    for rank in range(num_replicas):
+        plan = Plan(60, 0, num_replicas, rank)
+        members = torch.randperm(60, generator=torch.Generator().manual_seed(1))[:18]
+        plan.begin(4, "selective", acs.Coreset(members, torch.ones(18), torch.zeros(18)))
+        single, batched = samplers(plan)
+        batches = list(batched)
+        assert len(batches) == len(batched)
+        assert sum(map(len, batches)) == len(single) == 60 // num_replicas
+        masks = [torch.isin(torch.tensor(b), members) for b in batches]
+        whole = 4 // num_replicas + (60 - 18) // 4 // num_replicas
+        assert all(len(set(m.tolist())) == 1 for m in masks[:whole])
+        kinds.append([bool(m[0]) for m in masks[:whole]])
+        seen += [i for batch in batches for i in batch]
+    assert sorted(seen) == list(range(60))
+    assert all(k == kinds[0] for k in kinds)  # all processes have members at the same time
+    assert sum(kinds[0]) == 18 // num_replicas // 4
+    assert kinds[0] != sorted(kinds[0])
+    assert kinds[0] != sorted(kinds[0], reverse=True)
 
 
-def test_labels_from_anywhere():
-    x, y = torch.zeros(4, 1), torch.tensor([2, 0, 1, 2])
-    tensors = TensorDataset(x, y)
-    assert labels_of(tensors, unpack).tolist() == [2, 0, 1, 2]
-    assert labels_of(Subset(tensors, [3, 1]), unpack).tolist() == [2, 0]
-    assert labels_of(Augmented(4), unpack).tolist() == [0, 1, 2, 0]
-    assert labels_of([{"image": 0, "label": i} for i in range(3)], unpack).tolist() == [0, 1, 2]
+def test_samplers_are_what_frameworks_look_for():
+    single, batched = samplers(Plan(N, 0, 2, 1))
+    for sampler in (single, batched):
+        assert isinstance(sampler, DistributedSampler)
+        assert (sampler.num_replicas, sampler.rank) == (2, 1)
+    assert (batched.batch_size, batched.drop_last) == (4, False)
+    assert not isinstance(single, BatchSampler)
 
 
-def test_labels_that_are_changed_on_the_way_are_read():
-    class Shifted(Augmented):
-        targets = (9, 9, 9, 9)  # as stored; samples carry others
+def test_replicas_default_to_one_process():
+    assert replicas(None, None) == (1, 0)
+    assert replicas(3, 2) == (3, 2)
+    with pytest.raises(ValueError, match="rank must be below num_replicas, 2; got 2"):
+        replicas(2, 2)
 
-        def target_transform(self, label):
-            return label
 
-    assert labels_of(Shifted(4), unpack).tolist() == [0, 1, 2, 0]
-    tensors = TensorDataset(torch.zeros(3, 1), torch.tensor([2, 0, 1]))
-    assert labels_of(tensors, lambda item: (item[0], 2 - item[1])).tolist() == [0, 2, 1]
+def test_ordinary_loader():
+    single, _ = samplers(begun(torch.tensor([5, 1, 3])))
+    loader = DataLoader(IndexedDataset(Augmented(8)), batch_size=2, sampler=single)
+    seen = torch.cat([index for _, _, index in loader])
+    assert sorted(seen.tolist()) == [1, 3, 5]
+    assert len(loader) == 2
 
 
 def test_bad_datasets_are_named():
@@ -110,12 +145,3 @@ def test_bad_datasets_are_named():
         IndexedDataset([])
     with pytest.raises(TypeError, match="dataset must give"):
         IndexedDataset([3])[0]
-
-
-def test_ordinary_loader():
-    plan = Plan(0, 4, 0, 1)
-    plan.set(0, torch.tensor([5, 1, 3]))
-    loader = DataLoader(IndexedDataset(Augmented(8)), batch_size=2, sampler=CoresetSampler(plan))
-    seen = torch.cat([index for _, _, index in loader])
-    assert sorted(seen.tolist()) == [1, 3, 5]
-    assert len(loader) == 2

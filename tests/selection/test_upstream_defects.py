@@ -5,6 +5,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import acs_fast as acs
+from acs_fast._util.randomness import derived_seed
 from acs_fast.evaluation.accuracy import robust_accuracy
 from acs_fast.selection import Craig
 from acs_fast.training.data import Images
@@ -15,19 +16,16 @@ from tests.helpers import ConvNet, brute_force_greedy, images, make_gradients
 def build(selector="craig", n=60, **options):
     torch.manual_seed(7)
     x, y = images(n)
-    settings = {"fraction": 0.3, "epochs": 8, "period": 2, "warm_start": 0.25, "batch_size": 16, **options}
+    settings = {"fraction": 0.3, "epochs": 8, "period": 2, "warm_start": 0.25, **options}
     objective = acs.PGD(0.1, 0.05, 2, seed=1)
     return acs.AdversarialCoreset(ConvNet(), TensorDataset(x, y), objective, selector, **settings)
 
 
 def test_picks_are_of_the_samples_they_name():
     """Gradients were read through a shuffling sampler and mapped back as if in order."""
-    coreset = build(Craig("global"), warm_start=0.0)
+    coreset = build(Craig(per_class=False), warm_start=0.0)
     coreset.step(0)
-    x, y = coreset.dataset.dataset.tensors
-    same_start = acs.PGD(0.1, 0.05, 2, seed=1)
-    batches = [(x[i : i + 16], y[i : i + 16]) for i in range(0, 60, 16)]
-    dense = acs.last_layer_gradients(coreset.model, batches, same_start).dense().double()
+    dense = coreset.gradients(derived_seed("selection", 0, 0)).gradients.dense().double()
     picks, _ = brute_force_greedy(torch.cdist(dense, dense).numpy(), 18)
     overlap = len(set(picks) & set(coreset.current.indices.tolist())) / 18
     assert overlap > 0.9  # chance is 0.3; last bits may break a near tie
@@ -97,10 +95,10 @@ def test_nothing_is_filled_up_silently():
 
 def test_batch_granular_weights_do_not_cancel():
     """Equal weights within a mini-batch cancelled in a normalised loss."""
-    coreset = build(Craig("batch", batch_size=4), batch_size=4, fraction=0.5)
+    coreset = build(acs.PerBatch(Craig(), batch_size=4), fraction=0.5)
     coreset.step(2)
     losses = torch.ones(4)
-    means = [float(acs.weighted_mean(losses, coreset.weights(torch.tensor(b)))) for b in coreset.batch_sampler]
+    means = [float(acs.weighted_mean(losses, coreset.weights(torch.tensor(b)))) for b in coreset.batch_sampler(4)]
     assert len(set(means)) > 1
 
 

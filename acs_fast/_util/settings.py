@@ -1,0 +1,32 @@
+"""The parts of a run as a checkpoint sees them: what they are, and the state that they carry."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+
+def described(part: Any) -> str:
+    """What a part is, the same in every process."""
+    own = dataclasses.is_dataclass(part) or "__repr__" in {
+        name for kind in type(part).__mro__[:-1] for name in vars(kind)
+    }
+    return repr(part) if own else f"{type(part).__module__}.{type(part).__qualname__}"
+
+
+def check_same_settings(own: dict[str, Any], saved: dict[str, Any]) -> None:
+    """Raise ValueError, naming what differs, unless a state was saved under the same settings."""
+    different = [f"{k} (here {own[k]!r}, there {saved.get(k)!r})" for k in own if own[k] != saved.get(k)]
+    if different:
+        raise ValueError(f"state must be of a run with the same settings; these differ: {', '.join(different)}")
+
+
+def state_of(part: Any) -> dict[str, Any]:
+    """The part's `state_dict()`; empty where it has none."""
+    return part.state_dict() if hasattr(part, "state_dict") else {}
+
+
+def load_state(part: Any, state: dict[str, Any]) -> None:
+    """Give a part what `state_of` returned."""
+    if state and hasattr(part, "load_state_dict"):
+        part.load_state_dict(state)

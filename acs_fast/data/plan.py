@@ -1,0 +1,113 @@
+"""The samples of an epoch, their weights and their order: what all samplers of a coreset share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from acs_fast._util.randomness import derived_generator
+from acs_fast.coreset import Coreset
+
+SKIPPED_SAMPLES = 128
+
+
+class Plan:
+    """The samples of the current epoch, their weights and their order; shared by all samplers of a coreset.
+
+    Args:
+        n: N, the size of the data set.
+        seed: of the order.
+        num_replicas, rank: the processes that share an epoch, and this one.
+
+    Attributes:
+        epoch: the current epoch number; -1 before the first.
+        indices: [M] the epoch's samples.
+        weights: [N], NaN for samples outside the epoch.
+        members: [N] bool, the samples of the coreset (all, where there is none).
+        batches: fixed mini-batches, or None.
+        grouped: whether mini-batches should hold members only or none.
+    """
+
+    def __init__(self, n: int, seed: int, num_replicas: int, rank: int) -> None:
+        self.n, self.seed, self.num_replicas, self.rank = n, seed, num_replicas, rank
+        self.epoch = -1
+        self._on_device: dict[tuple[str, torch.device], Tensor] = {}
+        self.announce(n)
+
+    def announce(self, size: int) -> None:
+        """How many samples the first epoch will have, so that loaders have a length before it begins."""
+        self._set(torch.arange(size), torch.ones(size))
+
+    def begin(self, epoch: int, kind: str, coreset: Coreset | None) -> None:
+        """Go over to an epoch.
+
+        Args:
+            epoch: its number.
+            kind: see `Schedule`. A skipped epoch holds a few random samples, so that loops which visit it anyway find
+                something to average.
+            coreset: the current one, if any.
+        """
+        self.epoch = epoch
+        if kind == "skipped":
+            few = torch.randperm(self.n, generator=derived_generator("skipped", self.seed, epoch))[:SKIPPED_SAMPLES]
+            self._set(few, torch.ones(len(few)))
+        elif kind == "full" or coreset is None:
+            self._set(torch.arange(self.n), torch.ones(self.n))
+        elif kind == "selective":
+            self._set(torch.arange(self.n), torch.ones(self.n), members=coreset.indices)
+        else:
+            self._set(coreset.indices, coreset.weights / coreset.weights.mean(), batches=coreset.batches)
+
+    def on(self, name: str, device: torch.device) -> Tensor:
+        """`weights` or `members` on a device, copied there once an epoch."""
+        key = (name, device)
+        if key not in self._on_device:
+            self._on_device[key] = getattr(self, name).to(device)
+        return self._on_device[key]
+
+    def order(self, n: int) -> Tensor:
+        """This process's share of the epoch's order of n things; short shares are padded from the beginning."""
+        order = torch.randperm(n, generator=derived_generator("order", self.seed, self.epoch))
+        missing = -n % self.num_replicas
+        if missing:
+            order = torch.cat([order, order.repeat(-(-missing // n))[:missing]]) if n else order
+        return order[self.rank :: self.num_replicas]
+
+    def share(self, n: int) -> int:
+        return -(-n // self.num_replicas)
+
+    def samples(self) -> Tensor:
+        """This process's samples in the epoch's order."""
+        if self.batches is not None:
+            return torch.cat(self.fixed_batches())
+        return self.indices[self.order(len(self.indices))]
+
+    def fixed_batches(self) -> list[Tensor]:
+        """This process's share of the fixed mini-batches, in the epoch's order."""
+        batches = self.batches or []
+        return [batches[i] for i in self.order(len(batches)).tolist()]
+
+    def batched_samples(self, batch_size: int) -> Tensor:
+        """This process's samples so that consecutive mini-batches hold members only, or none, while they last.
+
+        Whole mini-batches come first, then what is left of both kinds. All processes have the same kind at a time.
+        """
+        if not self.grouped:
+            return self.samples()
+        mask = self.members[self.indices]
+        parts = [part[self.order(len(part))] for part in (self.indices[mask], self.indices[~mask])]
+        whole = torch.cat([part[: len(part) // batch_size * batch_size] for part in parts])
+        left = torch.cat([part[len(part) // batch_size * batch_size :] for part in parts])
+        batches = whole.view(-1, batch_size)
+        order = torch.randperm(len(batches), generator=derived_generator("batches", self.seed, self.epoch))
+        return torch.cat([batches[order].flatten(), left])
+
+    def _set(
+        self, indices: Tensor, weights: Tensor, members: Tensor | None = None, batches: list[Tensor] | None = None
+    ) -> None:
+        self.indices, self.batches, self.grouped = indices, batches, members is not None
+        self.weights = torch.full((self.n,), torch.nan)
+        self.weights[indices] = weights
+        self.members = torch.zeros(self.n, dtype=torch.bool)
+        self.members[indices if members is None else members] = True
+        self._on_device.clear()

@@ -1,0 +1,76 @@
+"""Coresets of whole mini-batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from acs_fast._util.checks import check_count
+from acs_fast._util.randomness import derived_generator
+from acs_fast.coreset import Coreset
+from acs_fast.gradients.factored import LastLayerGradients
+from acs_fast.selection.selector import Selector
+
+
+@dataclass(frozen=True)
+class PerBatch:
+    """Another selector over whole mini-batches, by their mean gradients; the batches then stay together.
+
+    Train with `AdversarialCoreset.batch_sampler`, which gives these mini-batches as they are.
+
+    Args:
+        selector: what chooses among the mini-batches.
+        batch_size: B, of the mini-batches that the data are split into at random.
+
+    Raises:
+        ValueError: batch_size < 1.
+    """
+
+    selector: Selector
+    batch_size: int = 128
+
+    def __post_init__(self) -> None:
+        check_count("batch_size", self.batch_size, low=1)
+
+    @property
+    def needs_gradients(self) -> bool:
+        return self.selector.needs_gradients
+
+    @property
+    def lasts(self) -> str:
+        return self.selector.lasts
+
+    def select(
+        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
+    ) -> Coreset:
+        """See `Selector.select`; the budget is rounded down to whole mini-batches, at least one."""
+        order = torch.randperm(n, generator=derived_generator("batches", seed))
+        batches = list(order.split(self.batch_size))
+        means = None if gradients is None else batch_gradients(gradients, batches)
+        chosen = self.selector.select(len(batches), max(1, budget * len(batches) // n), means, None, seed).to("cpu")
+        picked = [batches[i] for i in chosen.indices.tolist()]
+        sizes = torch.tensor([len(b) for b in picked], dtype=torch.int64)
+        indices = torch.cat(picked) if picked else order[:0]
+        weights, gains = (v.repeat_interleave(sizes) for v in (chosen.weights, chosen.gains))
+        return Coreset(indices, weights, gains, chosen.stats, picked)
+
+
+def batch_gradients(g: LastLayerGradients, batches: list[Tensor]) -> LastLayerGradients:
+    """Mean gradients of mini-batches, R_b^T H_b / B: dense vectors or factors with R B passes, whichever is smaller.
+
+    B is the size of the largest batch, so that the elements of a ragged partition still sum to the full gradient / B.
+    """
+    size = max(len(b) for b in batches)
+    c, d = g.residuals.shape[-1], g.features.shape[-1]
+    passes = size * g.residuals.shape[1]
+    if c * (d + 1) <= passes * (c + d):
+        means = [g[b].total() / size for b in batches]
+        return LastLayerGradients.from_vectors(torch.stack(means).flatten(1))
+    residuals = g.residuals.new_zeros(len(batches), passes, c)
+    features = g.features.new_zeros(len(batches), passes, d)
+    for i, b in enumerate(batches):
+        r, h = g.residuals[b].flatten(0, 1), g.features[b].flatten(0, 1)
+        residuals[i, : len(r)], features[i, : len(h)] = r / size, h
+    return LastLayerGradients(residuals, features, g.bias)
