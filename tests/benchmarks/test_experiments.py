@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from acs_fast import LastLayerGradients, gradient_error
-from acs_fast.selection import Craig
+from acs_fast.selection import Craig, PerBatch
 from benchmarks import results_file
 from benchmarks.experiments import __main__ as command
 from benchmarks.experiments import code_version, data, engine, report
@@ -199,7 +199,7 @@ def test_shuffled_rows_keep_sizes_and_weights_but_not_samples():
 
 def test_cancelled_weights_are_equal_and_their_error_is_measured():
     g, y = gradients()
-    inner = Craig("batch", 8)
+    inner = PerBatch(Craig(), 8)
     right, wrong = (s.select(60, 18, g, y, 7) for s in (inner, CancelledWeights(inner)))
     assert torch.equal(right.indices, wrong.indices)
     assert len(right.weights.unique()) > 1
