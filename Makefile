@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 GPU_PYTHON ?= python3
 OUT ?= benchmarks/results/gpu
 
-.PHONY: setup demo test lint bench experiments sanitize gpu clean
+.PHONY: setup build demo test lint bench experiments sanitize gpu clean
 
 setup: $(VENV)/.ready
 
@@ -20,10 +20,14 @@ $(VENV)/.torch:
 	$(BIN)/pip install --quiet "$(TORCH)" numpy
 	@touch $@
 
-$(VENV)/.ready: $(VENV)/.torch pyproject.toml setup.py $(wildcard csrc/*.h csrc/*/*)
-	$(BIN)/pip install --quiet --no-build-isolation --editable '.[test]'
+$(VENV)/.ready: $(VENV)/.torch pyproject.toml setup.py $(wildcard csrc/*.cpp csrc/*/*)
+	$(BIN)/pip install --quiet --editable '.[test]'
 	$(BIN)/pip install --quiet --no-deps torchattacks  # an oracle of the attacks; the torchvision that it asks for is not used
 	@touch $@
+
+# the compiled module in place, for a checkout that is not installed: make build VENV=/path/to/venv
+build:
+	$(BIN)/python setup.py --quiet build_ext --inplace
 
 demo: setup
 	$(BIN)/acs-fast train --compare --selector craig --objective pgd --steps 5 --fraction 0.3 --warm-start 0.3 --refresh attack \

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
 
 from acs_fast._util.checks import check_choice
-from acs_fast.ops import compiled, device, stages
+from acs_fast.ops import compiled, cpu, device, stages
+from acs_fast.ops.checks import checked
 from acs_fast.ops.schemas import LIBRARY, REFERENCE
 
+LOGGER = logging.getLogger("acs_fast")
 BACKENDS = ("auto", "reference", "cpu", "triton", "cuda")
 ON_GPU = {  # what each GPU backend has its own kernels for
     "triton": ("pairwise_distances", "greedy", "facility_location"),
@@ -24,26 +28,14 @@ def why_missing(backend: str) -> str | None:
     if backend in ("auto", "reference"):
         return None
     if backend == "cpu":
-        return (
-            None
-            if compiled.MODULE is not None
-            else (
-                "acs_fast was installed without its compiled module (acs_fast._C); reinstall with a C++ compiler and "
-                "ACS_FAST_BUILD=cpu"
-            )
-        )
+        return compiled.why_missing("cpu")
     if not torch.cuda.is_available():
         return f"torch {torch.__version__} finds no GPU"
     if backend == "triton" and not device.has_triton():
         return "triton is not installed; pip install triton"
     if backend == "cuda" and torch.version.hip:
         return f"torch {torch.__version__} is built for AMD GPUs and the CUDA kernels are for NVIDIA's; use triton"
-    if backend == "cuda" and not device.has_cuda_greedy():
-        return (
-            "acs_fast was installed without CUDA kernels; reinstall on a machine with a CUDA toolkit and "
-            "ACS_FAST_BUILD=cuda"
-        )
-    return None
+    return compiled.why_missing("cuda") if backend == "cuda" else None
 
 
 def chosen(op: str, backend: str, where: torch.device) -> str:
@@ -73,8 +65,16 @@ def _automatic(op: str, where: torch.device) -> str:
         if "cuda" in device.automatic(op):
             return "cuda"
         return "triton" if "triton" in device.automatic(op) else "reference"
-    key = {"cpu": "CPU"}.get(where.type, where.type.upper())
-    return where.type if torch._C._dispatch_has_kernel_for_dispatch_key(f"acs_fast::{op}", key) else "reference"
+    if where.type == "cpu" and op in cpu.IMPLEMENTATIONS:
+        if compiled.MODULE is not None:
+            return "cpu"
+        _warn_of_reference()
+    return "reference"
+
+
+@cache
+def _warn_of_reference() -> None:
+    LOGGER.warning("selection runs on the slow reference path: %s", compiled.why_missing("cpu"))
 
 
 def explain(op: str, name: str, where: torch.device, dtype: torch.dtype = torch.float32) -> str:
@@ -99,15 +99,17 @@ def run(
         paths: takes the ways that it says it went, "dense" or "matrix-free".
     """
     if backend == "reference":
-        implementation = REFERENCE[op]
+        implementation = checked(op, REFERENCE[op])
+    elif backend in device.IMPLEMENTATIONS.get(op, {}):
+        implementation = checked(op, device.IMPLEMENTATIONS[op][backend])
     else:
-        implementation = device.IMPLEMENTATIONS.get(op, {}).get(backend, getattr(torch.ops.acs_fast, op))
+        implementation = getattr(torch.ops.acs_fast, op)
     where = next(x.device.type for x in args if isinstance(x, torch.Tensor))
-    _take_seconds()
+    stages.take_seconds()
     stages.take_paths()
     with torch.autocast(where, enabled=False), _full_products(where):  # rounded distances are not the same distances
         result = implementation(*args)
-    for stage, spent in _take_seconds().items():
+    for stage, spent in stages.take_seconds().items():
         if seconds is not None:
             seconds[stage] = seconds.get(stage, 0.0) + spent
     if paths is not None:
@@ -128,13 +130,6 @@ def _full_products(where: str) -> Iterator[None]:
         yield
     finally:
         settings.fp32_precision = before
-
-
-def _take_seconds() -> dict[str, float]:
-    taken = stages.take_seconds()
-    if compiled.MODULE is not None:
-        taken.update(compiled.MODULE.take_seconds())
-    return taken
 
 
 device.register(LIBRARY)

@@ -1,4 +1,4 @@
-"""The compiled module `acs_fast._C`: loaded once; its absence is quiet, a module that cannot load is an error."""
+"""The compiled module `acs_fast._C`: loaded once, with the reason where a part of it is missing."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ import importlib
 import importlib.util
 from types import ModuleType
 
-import torch
-
 
 def load() -> ModuleType | None:
-    """Import `acs_fast._C`, which registers its operators; None when the package was installed without it.
+    """Import `acs_fast._C`; None when the package was installed without it.
 
     Raises:
-        RuntimeError: the module is there but cannot be loaded, usually because torch was changed after the build.
+        RuntimeError: the module is there but cannot be loaded.
     """
     if importlib.util.find_spec("acs_fast._C") is None:
         return None
@@ -21,17 +19,22 @@ def load() -> ModuleType | None:
         return importlib.import_module("acs_fast._C")
     except ImportError as error:
         raise RuntimeError(
-            f"acs_fast was compiled against torch {_torch_at_build()} and cannot be loaded with torch "
-            f"{torch.__version__}: reinstall it with `pip install --no-build-isolation --force-reinstall --no-deps "
-            f"acs_fast` ({error})"
+            "the compiled module of acs_fast cannot be loaded; reinstall it with `pip install --force-reinstall "
+            f"--no-deps acs_fast`, or without it by ACS_FAST_BUILD=none ({error})"
         ) from error
 
 
-def _torch_at_build() -> str:
+def why_missing(part: str) -> str | None:
+    """None when the "cpu" or "cuda" kernels were compiled, else the reason that the build has recorded."""
+    marker = {"cpu": "facility_location", "cuda": "GreedyRun"}[part]
+    if MODULE is not None and hasattr(MODULE, marker):
+        return None
     try:
-        return str(importlib.import_module("acs_fast._build").TORCH_VERSION)
+        missing: dict[str, str] = importlib.import_module("acs_fast._build").MISSING
     except (ImportError, AttributeError):
-        return "of an unknown version"
+        missing = {}
+    reason = missing.get(part, "it is a pure-Python installation (ACS_FAST_BUILD=none, or a wheel without kernels)")
+    return f"acs_fast was installed without {part.upper()} kernels: {reason}"
 
 
 MODULE = load()

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acs_fast.ops import batched_matching, compiled, distances, greedy
+from acs_fast.ops import batched_matching, compiled, cuda, distances, greedy
+from acs_fast.ops.checks import checked
 from acs_fast.ops.packed import packed_greedy, packed_layout
 from acs_fast.ops.stages import note_path, stage
 
@@ -40,9 +41,7 @@ def has_triton() -> bool:
 
 def has_cuda_greedy() -> bool:
     """Whether the compiled module brought its CUDA greedy."""
-    return compiled.MODULE is not None and torch._C._dispatch_has_kernel_for_dispatch_key(
-        "acs_fast::packed_greedy", "CUDA"
-    )
+    return compiled.why_missing("cuda") is None
 
 
 def kernels(dtype: torch.dtype, backend: str = "auto") -> Kernels:
@@ -210,10 +209,7 @@ def _solve_packed(
     flat: Tensor, layout: Tensor, budgets: Tensor, budget: int, largest: Tensor, symmetric: bool, by: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     if by == "cuda":
-        found: tuple[Tensor, Tensor, Tensor, Tensor, Tensor] = torch.ops.acs_fast.packed_greedy(
-            flat, layout, budgets, budget, largest, symmetric
-        )
-        return found
+        return cuda.packed_greedy(flat, layout, budgets, budget, largest, symmetric)
     if by == "torch":
         return packed_greedy(flat, layout, budgets, budget, largest, symmetric)
     from acs_fast.ops.triton import greedy as triton_greedy
@@ -249,9 +245,11 @@ IMPLEMENTATIONS: dict[str, dict[str, Callable[..., Any]]] = {
 
 def register(library: torch.library.Library) -> None:
     """Make these the dispatcher's choice for tensors on a GPU, where there is anything better than the reference."""
-    library.impl("gradient_matching", batched_matching.gradient_matching, "CUDA")
-    if not has_triton() and not has_cuda_greedy():
-        return
-    library.impl("pairwise_distances", pairwise_distances, "CUDA")
-    library.impl("greedy", greedy_on_matrix, "CUDA")
-    library.impl("facility_location", facility_location, "CUDA")
+    found: dict[str, Callable[..., Any]] = {"gradient_matching": batched_matching.gradient_matching}
+    if has_triton() or has_cuda_greedy():
+        found |= {"pairwise_distances": pairwise_distances, "greedy": greedy_on_matrix}
+        found["facility_location"] = facility_location
+    if has_cuda_greedy():
+        found["packed_greedy"] = cuda.packed_greedy
+    for op, implementation in found.items():
+        library.impl(op, checked(op, implementation), "CUDA")

@@ -1,6 +1,6 @@
-"""Operator schemas, the reference as their fallback implementation, and shapes for tracing.
+"""Operators of the torch dispatcher: schemas, the reference as fallback, the compiled kernels, shapes for tracing.
 
-A compiled module registers its own implementation of the same names for its device; the torch dispatcher then takes it.
+The signature of a reference is the schema of its operator.
 """
 
 from __future__ import annotations
@@ -11,25 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acs_fast.ops import distances, greedy, matching, packed
+from acs_fast.ops import compiled, cpu, distances, greedy, matching, packed
+from acs_fast.ops.checks import checked
 
 LIBRARY = torch.library.Library("acs_fast", "DEF")
-
-_FACTORS = "Tensor residuals, Tensor features, bool bias"
-_GROUPS = "Tensor members, Tensor offsets, Tensor budgets, int budget"
-
-SCHEMAS = {
-    "pairwise_distances": f"({_FACTORS}, bool squared) -> Tensor",
-    "greedy": "(Tensor distances, int budget) -> (Tensor, Tensor, Tensor)",
-    "facility_location": (
-        f"({_FACTORS}, bool squared, {_GROUPS}, int workspace_bytes) -> (Tensor, Tensor, Tensor, Tensor)"
-    ),
-    "gradient_matching": f"({_FACTORS}, {_GROUPS}, Tensor targets, float ridge) -> (Tensor, Tensor, Tensor, Tensor)",
-    "packed_greedy": (
-        "(Tensor distances, Tensor layout, Tensor budgets, int budget, Tensor largest, bool symmetric) "
-        "-> (Tensor, Tensor, Tensor, Tensor, Tensor)"
-    ),
-}
 
 REFERENCE: dict[str, Callable[..., Any]] = {
     "pairwise_distances": distances.pairwise_distances,
@@ -38,6 +23,8 @@ REFERENCE: dict[str, Callable[..., Any]] = {
     "gradient_matching": matching.gradient_matching,
     "packed_greedy": packed.packed_greedy,
 }
+
+SCHEMAS = {name: torch.library.infer_schema(function, mutates_args=()) for name, function in REFERENCE.items()}
 
 
 def _fake_pairwise_distances(residuals: Tensor, features: Tensor, bias: bool, squared: bool) -> Tensor:
@@ -113,7 +100,9 @@ _FAKE: dict[str, Callable[..., Any]] = {
     "packed_greedy": _fake_packed_greedy,
 }
 
-for _name, _schema in SCHEMAS.items():
-    LIBRARY.define(_name + _schema)
-    LIBRARY.impl(_name, REFERENCE[_name], "CompositeExplicitAutograd")
+for _name, _reference in REFERENCE.items():
+    LIBRARY.define(_name + SCHEMAS[_name])
+    LIBRARY.impl(_name, checked(_name, _reference), "CompositeExplicitAutograd")
     torch.library.register_fake(f"acs_fast::{_name}", _FAKE[_name], lib=LIBRARY)
+    if compiled.MODULE is not None and _name in cpu.IMPLEMENTATIONS:
+        LIBRARY.impl(_name, checked(_name, cpu.IMPLEMENTATIONS[_name]), "CPU")

@@ -28,6 +28,12 @@ def note_path(name: str) -> None:
     _paths().add(name)
 
 
+def note_seconds(seconds: dict[str, float]) -> None:
+    """Add seconds by stage that somebody else has counted."""
+    for name, spent in seconds.items():
+        _seconds()[name] = _seconds().get(name, 0.0) + spent
+
+
 def take_paths() -> set[str]:
     """What this thread has noted since the last call."""
     taken = set(_paths())

@@ -126,7 +126,6 @@ Seconds solve_matrix_free(Team& team, Distances<T>& distances, int64_t budget, G
   return seconds;
 }
 
-template <class T>
 struct Output {
   int64_t* indices;
   float* weights;
@@ -136,7 +135,7 @@ struct Output {
 template <class T>
 class Solver {
  public:
-  Solver(const FactorTensors& factors, bool squared, const Problems& problems, int64_t workspace_bytes, Output<T> out)
+  Solver(const FactorArrays& factors, bool squared, const Problems& problems, int64_t workspace_bytes, Output out)
       : factors_(factors), squared_(squared), problems_(problems), workspace_bytes_(workspace_bytes), out_(out) {}
 
   // Groups in falling order of size. A group whose share of what is left exceeds a thread's is given to all threads;
@@ -208,36 +207,23 @@ class Solver {
     return seconds;
   }
 
-  const FactorTensors& factors_;
+  const FactorArrays& factors_;
   const bool squared_;
   const Problems& problems_;
   const int64_t workspace_bytes_;
-  const Output<T> out_;
+  const Output out_;
 };
-
-template <class T>
-Seconds solve_all(const FactorTensors& factors, bool squared, const Problems& problems, int64_t workspace_bytes,
-                  Tensors4& out) {
-  const Output<T> pointers{std::get<0>(out).mutable_data_ptr<int64_t>(), std::get<1>(out).mutable_data_ptr<float>(),
-                           std::get<2>(out).mutable_data_ptr<double>(), std::get<3>(out).mutable_data_ptr<double>()};
-  return Solver<T>(factors, squared, problems, workspace_bytes, pointers).solve(threads());
-}
 
 }  // namespace
 
-Tensors4 facility_location_cpu(const at::Tensor& residuals, const at::Tensor& features, bool bias, bool squared,
-                               const at::Tensor& members, const at::Tensor& offsets, const at::Tensor& budgets,
-                               int64_t budget, int64_t workspace_bytes) {
-  const FactorTensors factors(residuals, features, bias);
-  check_same_device(members, "members", residuals, "residuals");
-  const Problems problems = check_problems(residuals.size(0), members, offsets, budgets, budget);
-  Tensors4 out{at::empty({budget}, at::kLong), at::empty({budget}, at::kFloat), at::empty({budget}, at::kDouble),
-               at::empty({problems.count()}, at::kDouble)};
-  const Seconds seconds = factors.is_double() ? solve_all<double>(factors, squared, problems, workspace_bytes, out)
-                                              : solve_all<float>(factors, squared, problems, workspace_bytes, out);
-  stage_seconds()["distances"] += seconds.distances;
-  stage_seconds()["greedy"] += seconds.greedy;
-  return out;
+StageSeconds facility_location(const FactorArrays& factors, bool squared, const Problems& problems,
+                               int64_t workspace_bytes, int threads, int64_t* indices, float* weights, double* gains,
+                               double* objectives) {
+  const Output out{indices, weights, gains, objectives};
+  const Seconds seconds =
+      factors.is_double ? Solver<double>(factors, squared, problems, workspace_bytes, out).solve(threads)
+                        : Solver<float>(factors, squared, problems, workspace_bytes, out).solve(threads);
+  return {{"distances", seconds.distances}, {"greedy", seconds.greedy}};
 }
 
 }  // namespace acs_fast

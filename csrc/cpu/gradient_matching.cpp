@@ -24,6 +24,12 @@ struct Seconds {
   }
 };
 
+struct Output {
+  int64_t* indices;
+  double *weights, *gains;
+  int64_t* counts;
+};
+
 // One group; every sum over samples or factors is the same chain of operations for every number of threads, and of
 // processes, each of which takes the correlations of some samples.
 template <class T>
@@ -311,26 +317,22 @@ class Matcher {
 };
 
 template <class T>
-Seconds match_all(const FactorTensors& factors, const Problems& problems, const at::Tensor& targets, double ridge,
-                  Tensors4& out) {
-  int64_t* indices = std::get<0>(out).mutable_data_ptr<int64_t>();
-  double* weights = std::get<1>(out).mutable_data_ptr<double>();
-  double* gains = std::get<2>(out).mutable_data_ptr<double>();
-  int64_t* counts = std::get<3>(out).mutable_data_ptr<int64_t>();
+Seconds match_all(const FactorArrays& factors, const Problems& problems, const double* targets, double ridge,
+                  int threads, const Output& out) {
   std::vector<int64_t> found(problems.count(), 0);
   std::vector<std::vector<double>> w(problems.count()), g(problems.count());
   std::vector<std::vector<int64_t>> ids(problems.count());
   const auto match = [&](Team& team, int64_t i) -> Seconds {
     const int64_t n = problems.size(i), k = problems.budgets[i];
     if (n == 0 || k == 0) return {};
-    const double* target = targets.const_data_ptr<double>() + i * targets.size(1) * targets.size(2);
+    const double* target = targets + i * factors.C * (factors.D + factors.bias);
     Matcher<T> matcher(team, factors.group<T>(problems.group(i), n), target, k, ridge, {0, n}, nullptr);
     matcher.run();
     ids[i].resize(k), w[i].resize(k), g[i].resize(k);
     found[i] = matcher.write(ids[i].data(), w[i].data(), g[i].data());
     return matcher.seconds();
   };
-  const int count = threads();
+  const int count = threads;
   Seconds seconds;
   if (count == 1 || problems.count() < 2 * count) {
     Team team(count);
@@ -351,10 +353,10 @@ Seconds match_all(const FactorTensors& factors, const Problems& problems, const 
     for (const Seconds& s : each) seconds.add(s, count);
   }
   for (int64_t i = 0; i < problems.count(); ++i) {
-    std::copy_n(ids[i].data(), found[i], indices + problems.starts[i]);
-    std::copy_n(w[i].data(), found[i], weights + problems.starts[i]);
-    std::copy_n(g[i].data(), found[i], gains + problems.starts[i]);
-    counts[i] = found[i];
+    std::copy_n(ids[i].data(), found[i], out.indices + problems.starts[i]);
+    std::copy_n(w[i].data(), found[i], out.weights + problems.starts[i]);
+    std::copy_n(g[i].data(), found[i], out.gains + problems.starts[i]);
+    out.counts[i] = found[i];
   }
   return seconds;
 }
@@ -375,26 +377,13 @@ template int64_t match_part(const Factors<float>&, const double*, int64_t, doubl
 template int64_t match_part(const Factors<double>&, const double*, int64_t, double, Span, const Meeting&, int, int64_t*,
                             double*, double*);
 
-Tensors4 gradient_matching_cpu(const at::Tensor& residuals, const at::Tensor& features, bool bias,
-                               const at::Tensor& members, const at::Tensor& offsets, const at::Tensor& budgets,
-                               int64_t budget, const at::Tensor& targets, double ridge) {
-  const FactorTensors factors(residuals, features, bias);
-  check_same_device(members, "members", residuals, "residuals");
-  const Problems problems = check_problems(residuals.size(0), members, offsets, budgets, budget);
-  check_same_device(targets, "targets", residuals, "residuals");
-  check_floating(targets, "targets");
-  const std::vector<int64_t> shape{problems.count(), residuals.size(2), features.size(2) + int64_t(bias)};
-  TORCH_CHECK_VALUE(targets.sizes() == at::IntArrayRef(shape), "targets must be [G, C, D (+1)], ",
-                    at::IntArrayRef(shape), "; got ", targets.sizes());
-  TORCH_CHECK_VALUE(std::isfinite(ridge) && ridge >= 0.0, "ridge must be finite and >= 0; got ", ridge);
-  const at::Tensor goals = targets.detach().to(at::kDouble).contiguous();
-  Tensors4 out{at::full({budget}, -1, at::kLong), at::zeros({budget}, at::kDouble), at::zeros({budget}, at::kDouble),
-               at::zeros({problems.count()}, at::kLong)};
-  const Seconds seconds = factors.is_double() ? match_all<double>(factors, problems, goals, ridge, out)
-                                              : match_all<float>(factors, problems, goals, ridge, out);
-  stage_seconds()["correlations"] += seconds.correlations;
-  stage_seconds()["refit"] += seconds.refit;
-  return out;
+StageSeconds gradient_matching(const FactorArrays& factors, const Problems& problems, const double* targets,
+                               double ridge, int threads, int64_t* indices, double* weights, double* gains,
+                               int64_t* counts) {
+  const Output out{indices, weights, gains, counts};
+  const Seconds seconds = factors.is_double ? match_all<double>(factors, problems, targets, ridge, threads, out)
+                                            : match_all<float>(factors, problems, targets, ridge, threads, out);
+  return {{"correlations", seconds.correlations}, {"refit", seconds.refit}};
 }
 
 }  // namespace acs_fast

@@ -1,13 +1,14 @@
 // Greedy facility location on a given matrix.
 #include "greedy.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <stdexcept>
+#include <string>
 #include <type_traits>
 
-#include "factors.h"
 #include "ops.h"
-#include "stages.h"
 
 namespace acs_fast {
 namespace {
@@ -64,44 +65,40 @@ Buffer<T> columns_of(Team& team, const T* d, int64_t n) {
   return mirrored;
 }
 
+// Says what is wrong with distances that a survey found not to be all finite and positive; else their largest.
 template <class T>
-void solve(const at::Tensor& distances, int64_t budget, Tensors3& out) {
-  const int64_t n = distances.size(0);
-  const T* d = distances.const_data_ptr<T>();
-  Team team(threads());
-  Survey<T> found = survey(team, d, n);
-  if (!found.valid()) {  // NaN, infinite, negative, or only a minus zero
-    TORCH_CHECK_VALUE(distances.isfinite().all().item<bool>(), "distances must be finite");
-    TORCH_CHECK_VALUE(distances.ge(0).all().item<bool>(), "distances must be >= 0; got ",
-                      distances.min().item<double>());
-    const T top = distances.max().item<T>() + T(0);
-    found.largest = 0;
-    std::memcpy(&found.largest, &top, sizeof top);
-  }
-  Greedy<T> greedy(n, double(found.value()));
+T largest_of_valid(const T* d, int64_t count) {
+  if (!std::all_of(d, d + count, [](T x) { return std::isfinite(x); }))
+    throw std::invalid_argument("distances must be finite");
+  const auto [low, high] = std::minmax_element(d, d + count);
+  if (*low < T(0)) throw std::invalid_argument("distances must be >= 0; got " + std::to_string(*low));
+  return *high + T(0);
+}
+
+template <class T>
+void solve(const T* d, int64_t n, int64_t budget, int threads, GreedyResult& result) {
+  Team team(threads);
+  const Survey<T> found = survey(team, d, n);
+  const T largest = found.valid() ? found.value() : largest_of_valid(d, n * n);  // only a minus zero is allowed there
+  Greedy<T> greedy(n, double(largest));
   const Buffer<T> mirrored = found.symmetric ? Buffer<T>() : columns_of(team, d, n);
   MatrixSource<T> source(d, n, found.symmetric ? d : mirrored.data(), team);
-  GreedyResult result{std::get<0>(out).mutable_data_ptr<int64_t>(), std::get<1>(out).mutable_data_ptr<double>(),
-                      std::get<2>(out).mutable_data_ptr<int64_t>(), 0.0};
   run_on_matrix(team, greedy, source, d, n, budget, result);
 }
 
 }  // namespace
 
-Tensors3 greedy_cpu(const at::Tensor& distances, int64_t budget) {
-  TORCH_CHECK_TYPE(distances.scalar_type() == at::kFloat || distances.scalar_type() == at::kDouble,
-                   "distances must be float32 or float64; got ", distances.scalar_type());
-  TORCH_CHECK_VALUE(distances.dim() == 2 && distances.size(0) == distances.size(1),
-                    "distances must be a square matrix [N, N]; got ", distances.sizes());
-  const int64_t n = distances.size(0);
-  TORCH_CHECK_VALUE(0 <= budget && budget <= n, "budget must be between 0 and N, ", n, "; got ", budget);
-  TORCH_CHECK_VALUE(n <= std::numeric_limits<int32_t>::max() - 1024, "distances must have fewer than 2^31 rows");
-  const Stopwatch start;
-  const at::Tensor d = distances.detach().contiguous();
-  Tensors3 out{at::empty({budget}, at::kLong), at::empty({budget}, at::kDouble), at::zeros({n}, at::kLong)};
-  if (n > 0) d.scalar_type() == at::kDouble ? solve<double>(d, budget, out) : solve<float>(d, budget, out);
-  stage_seconds()["greedy"] += Stopwatch(start).lap();
-  return out;
+template <class T>
+StageSeconds greedy(const T* distances, int64_t n, int64_t budget, int threads, int64_t* indices, double* gains,
+                    int64_t* assignment) {
+  Stopwatch watch;
+  std::fill_n(assignment, n, int64_t(0));
+  GreedyResult result{indices, gains, assignment, 0.0};
+  if (n > 0) solve(distances, n, budget, threads, result);
+  return {{"greedy", watch.lap()}};
 }
+
+template StageSeconds greedy(const float*, int64_t, int64_t, int, int64_t*, double*, int64_t*);
+template StageSeconds greedy(const double*, int64_t, int64_t, int, int64_t*, double*, int64_t*);
 
 }  // namespace acs_fast

@@ -1,25 +1,30 @@
-// The operators for tensors on the CPU; schemas in acs_fast/ops/schemas.py.
+// The operators on the CPU, as specified in acs_fast/ops/reference: into outputs that the caller has allocated.
 #pragma once
 
-#include <ATen/ATen.h>
+#include <cstdint>
 
-#include <tuple>
+#include "factors.h"
+#include "stages.h"
 
 namespace acs_fast {
 
-using Tensors3 = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
-using Tensors4 = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
+// distances [N, N], float or double like the factors
+StageSeconds pairwise_distances(const FactorArrays& factors, bool squared, int threads, void* distances);
 
-at::Tensor pairwise_distances_cpu(const at::Tensor& residuals, const at::Tensor& features, bool bias, bool squared);
+// distances [n, n]; indices [budget], gains [budget], assignment [n]. Throws std::invalid_argument where a distance is
+// negative or not finite.
+template <class T>
+StageSeconds greedy(const T* distances, int64_t n, int64_t budget, int threads, int64_t* indices, double* gains,
+                    int64_t* assignment);
 
-Tensors3 greedy_cpu(const at::Tensor& distances, int64_t budget);
+// k = the sum of the budgets, G = the number of groups; indices [k], weights [k], gains [k], objectives [G]
+StageSeconds facility_location(const FactorArrays& factors, bool squared, const Problems& problems,
+                               int64_t workspace_bytes, int threads, int64_t* indices, float* weights, double* gains,
+                               double* objectives);
 
-Tensors4 facility_location_cpu(const at::Tensor& residuals, const at::Tensor& features, bool bias, bool squared,
-                               const at::Tensor& members, const at::Tensor& offsets, const at::Tensor& budgets,
-                               int64_t budget, int64_t workspace_bytes);
-
-Tensors4 gradient_matching_cpu(const at::Tensor& residuals, const at::Tensor& features, bool bias,
-                               const at::Tensor& members, const at::Tensor& offsets, const at::Tensor& budgets,
-                               int64_t budget, const at::Tensor& targets, double ridge);
+// targets [G, C, D (+1)]; indices [k], weights [k], gains [k], counts [G]; a group that stops early writes no more
+StageSeconds gradient_matching(const FactorArrays& factors, const Problems& problems, const double* targets,
+                               double ridge, int threads, int64_t* indices, double* weights, double* gains,
+                               int64_t* counts);
 
 }  // namespace acs_fast

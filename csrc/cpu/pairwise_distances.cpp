@@ -1,19 +1,19 @@
-#include "factors.h"
+#include <numeric>
+#include <vector>
+
 #include "ops.h"
-#include "stages.h"
 
 namespace acs_fast {
 namespace {
 
 template <class T>
-void fill_matrix(const FactorTensors& factors, bool squared, at::Tensor& out) {
-  const int64_t n = out.size(0);
-  const at::Tensor members = at::arange(n, at::kLong);
-  Team team(threads());
-  Distances<T> distances(factors.group<T>(members.const_data_ptr<int64_t>(), n), squared);
+void fill_matrix(const FactorArrays& factors, bool squared, int threads, T* d) {
+  std::vector<int64_t> everyone(factors.N);
+  std::iota(everyone.begin(), everyone.end(), 0);
+  Team team(threads);
+  Distances<T> distances(factors.group<T>(everyone.data(), factors.N), squared);
   std::atomic<int64_t> next{0};
-  T* d = out.mutable_data_ptr<T>();
-  prefer_huge_pages(d, out.nbytes());
+  prefer_huge_pages(d, sizeof(T) * factors.N * factors.N);
   team.run([&](int rank) {
     distances.prepare(team, rank);
     distances.matrix(next, d);
@@ -22,14 +22,15 @@ void fill_matrix(const FactorTensors& factors, bool squared, at::Tensor& out) {
 
 }  // namespace
 
-at::Tensor pairwise_distances_cpu(const at::Tensor& residuals, const at::Tensor& features, bool bias, bool squared) {
-  const Stopwatch start;
-  const FactorTensors factors(residuals, features, bias);
-  const int64_t n = residuals.size(0);
-  at::Tensor out = at::empty({n, n}, factors.residuals.options().requires_grad(false));
-  if (n > 0) factors.is_double() ? fill_matrix<double>(factors, squared, out) : fill_matrix<float>(factors, squared, out);
-  stage_seconds()["distances"] += Stopwatch(start).lap();
-  return out;
+StageSeconds pairwise_distances(const FactorArrays& factors, bool squared, int threads, void* distances) {
+  Stopwatch watch;
+  if (factors.N > 0) {
+    if (factors.is_double)
+      fill_matrix(factors, squared, threads, static_cast<double*>(distances));
+    else
+      fill_matrix(factors, squared, threads, static_cast<float*>(distances));
+  }
+  return {{"distances", watch.lap()}};
 }
 
 }  // namespace acs_fast

@@ -1,4 +1,4 @@
-// Seconds by stage of the operators that this thread has run, until Python takes them.
+// Seconds by stage, the report of every operator.
 #pragma once
 
 #include <chrono>
@@ -7,10 +7,7 @@
 
 namespace acs_fast {
 
-inline std::map<std::string, double>& stage_seconds() {
-  static thread_local std::map<std::string, double> seconds;
-  return seconds;
-}
+using StageSeconds = std::map<std::string, double>;
 
 class Stopwatch {
  public:

@@ -1,143 +1,151 @@
-// The CUDA greedy as a torch operator: checks, memory, stream; the work is in greedy.cu.
-#include <ATen/cuda/CUDAContext.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
-#include <c10/cuda/CUDAException.h>
-#include <c10/cuda/CUDAGuard.h>
-#include <torch/library.h>
+// The CUDA greedy for Python: addresses on the device, the stream as an integer; the work is in greedy.cu.
+#include "bindings.h"
 
 #include <cstring>
-#include <tuple>
-#include <vector>
+#include <stdexcept>
+#include <string>
 
 #include "greedy.h"
 
-namespace acs {
+namespace acs_fast {
 namespace {
 
-using at::Tensor;
+using namespace acs;
+namespace py = pybind11;
+using Address = std::uintptr_t;
 
-struct Sizes {
-  std::vector<Group> groups;
-  int64_t members = 0, picks = 0;
+template <class T>
+T* at(Address address) {
+  return reinterpret_cast<T*>(address);
+}
+
+void check(cudaError_t error) {
+  if (error != cudaSuccess) throw std::runtime_error(std::string("CUDA: ") + cudaGetErrorString(error));
+}
+
+// The parts of one allocation, each at a multiple of 16 bytes.
+class Layout {
+ public:
+  template <class T>
+  size_t add(int64_t count) {
+    const size_t begin = bytes_;
+    bytes_ += (static_cast<size_t>(count) * sizeof(T) + 15) / 16 * 16;
+    return begin;
+  }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  size_t bytes_ = 0;
 };
 
-void check_arguments(const Tensor& distances, const Tensor& layout, const Tensor& budgets, const Tensor& largest) {
-  TORCH_CHECK_VALUE(distances.is_cuda(), "distances must be on a CUDA device; got ", distances.device());
-  TORCH_CHECK_VALUE(distances.dim() == 1 && distances.is_contiguous(), "distances must be flat and contiguous; got shape ",
-                    distances.sizes());
-  TORCH_CHECK_TYPE(distances.scalar_type() == at::kFloat || distances.scalar_type() == at::kDouble,
-                   "distances must be float32 or float64; got ", distances.scalar_type());
-  TORCH_CHECK_VALUE(layout.is_cpu() && layout.dim() == 2 && layout.size(1) == 4, "layout must be [G, 4] on the CPU; got ",
-                    layout.sizes(), " on ", layout.device());
-  TORCH_CHECK_VALUE(budgets.is_cpu() && budgets.dim() == 1 && budgets.size(0) == layout.size(0),
-                    "budgets must be [G] on the CPU, G = ", layout.size(0), "; got ", budgets.sizes(), " on ",
-                    budgets.device());
-  TORCH_CHECK_TYPE(layout.scalar_type() == at::kLong && budgets.scalar_type() == at::kLong,
-                   "layout and budgets must be int64; got ", layout.scalar_type(), " and ", budgets.scalar_type());
-  TORCH_CHECK_VALUE(largest.device() == distances.device() && largest.scalar_type() == distances.scalar_type() &&
-                        largest.numel() == layout.size(0),
-                    "largest must be [G] like the distances; got ", largest.sizes(), " ", largest.scalar_type(), " on ",
-                    largest.device());
+Device device_of(int number) {
+  check(cudaSetDevice(number));
+  int multiprocessors = 0, shared_bytes = 0;
+  check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, number));
+  check(cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, number));
+  return {multiprocessors, static_cast<size_t>(shared_bytes)};
 }
 
-Sizes read_groups(const Tensor& distances, const Tensor& layout, const Tensor& budgets, int64_t budget) {
-  const Tensor table = layout.contiguous(), shares = budgets.contiguous();
-  const int64_t* row = table.const_data_ptr<int64_t>();
-  const int64_t* share = shares.const_data_ptr<int64_t>();
-  Sizes sizes;
-  for (int64_t i = 0; i < table.size(0); ++i, row += 4) {
-    const int64_t first = row[0], n = row[1], start = row[2], stride = row[3];
-    TORCH_CHECK_VALUE(first == sizes.members && n >= 1 && n < (int64_t{1} << 31), "layout: group ", i,
-                      " must begin at member ", sizes.members, " and have 1 to 2^31 - 1 members; got ", first, " and ", n);
-    TORCH_CHECK_VALUE(stride >= n && start >= 0 && start + (n - 1) * stride + n <= distances.numel(), "layout: group ", i,
-                      " must lie within ", distances.numel(), " distances; got start ", start, ", stride ", stride);
-    TORCH_CHECK_VALUE(share[i] >= 1 && share[i] <= n, "budgets: group ", i, " of ", n, " members can take 1 to ", n,
-                      " picks; got ", share[i]);
-    sizes.groups.push_back({start, stride, first, sizes.picks, static_cast<int32_t>(n), static_cast<int32_t>(share[i])});
-    sizes.members += n;
-    sizes.picks += share[i];
+// One run of the greedy over groups [G, 4] (first member, size, first element of the matrix, row stride) and their
+// budgets [G]: how much memory it needs, and its launch. The caller holds three allocations on the device: a copy of
+// `write_table`'s bytes, zeros, and scratch.
+class GreedyRun {
+ public:
+  GreedyRun(int device, bool is_double, Address layout, Address budgets, int64_t groups)
+      : device_(device), is_double_(is_double) {
+    const int64_t *row = at<const int64_t>(layout), *share = at<const int64_t>(budgets);
+    for (int64_t i = 0; i < groups; ++i, row += 4) {
+      groups_.push_back({row[2], row[3], row[0], picks_, static_cast<int32_t>(row[1]), static_cast<int32_t>(share[i])});
+      members_ += row[1];
+      picks_ += share[i];
+    }
+    is_double ? plan<double>() : plan<float>();
+    groups_at_ = table_.add<Group>(groups);
+    roles_at_ = table_.add<BlockRole>(static_cast<int64_t>(plan_.roles.size()));
+    queue_at_ = table_.add<int32_t>(static_cast<int64_t>(plan_.queue.size()));
+    slots_at_ = zeros_.add<int64_t>(4 * plan_.slots);
+    head_at_ = zeros_.add<int32_t>(1);
+    touched_at_ = zeros_.add<int32_t>(2 * groups);
+    gain_at_ = scratch_.add<long long>(members_);
+    level_at_ = scratch_.add<double>(members_);
+    row_at_ = scratch_.add<int32_t>(members_);
+    levels_at_ = scratch_.add<long long>(2 * members_);
   }
-  TORCH_CHECK_VALUE(sizes.picks == budget, "budget must be the sum of budgets, ", sizes.picks, "; got ", budget);
-  return sizes;
-}
 
-// A vector's bytes on the device, through pinned memory, in the order of the current stream.
-template <typename V>
-Tensor upload(const std::vector<V>& values, const Tensor& like) {
-  const int64_t bytes = static_cast<int64_t>(values.size() * sizeof(V));
-  const Tensor host = at::empty({bytes}, at::TensorOptions().dtype(at::kByte).pinned_memory(true));
-  if (bytes > 0) std::memcpy(host.mutable_data_ptr(), values.data(), bytes);
-  return host.to(like.device(), /*non_blocking=*/true);
-}
+  size_t table_bytes() const { return table_.bytes(); }
+  size_t zeros_bytes() const { return zeros_.bytes(); }
+  size_t scratch_bytes() const { return scratch_.bytes(); }
 
-template <typename T>
-GreedyPlan plan_on_device(const std::vector<Group>& groups) {
-  const cudaDeviceProp* properties = at::cuda::getCurrentDeviceProperties();
-  const Device device{properties->multiProcessorCount, properties->sharedMemPerBlockOptin};
-  const size_t region = plan_greedy(groups, sizeof(T), device, 1).region_bytes;
-  int blocks = 0;
-  C10_CUDA_CHECK(greedy_blocks_per_multiprocessor<T>(region, &blocks));
-  TORCH_CHECK(blocks > 0, "the greedy kernel does not fit on ", properties->name);
-  return plan_greedy(groups, sizeof(T), device, blocks * device.multiprocessors);
-}
+  void write_table(Address host) const {
+    std::memcpy(at<char>(host) + groups_at_, groups_.data(), groups_.size() * sizeof(Group));
+    std::memcpy(at<char>(host) + roles_at_, plan_.roles.data(), plan_.roles.size() * sizeof(BlockRole));
+    std::memcpy(at<char>(host) + queue_at_, plan_.queue.data(), plan_.queue.size() * sizeof(int32_t));
+  }
 
-using Result = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor>;
+  // distances [E], largest [G]; picks [k], gains [k], weights [k] zeroed, assignment [N], objective [G] zeroed in units
+  // of unit [G]
+  void launch(Address distances, Address largest, bool symmetric, Address table, Address zeros, Address scratch,
+              Address picks, Address gains, Address weights, Address assignment, Address objective, Address unit,
+              Address stream) const {
+    const auto start = [&](auto arguments) {
+      using T = std::remove_const_t<std::remove_pointer_t<decltype(arguments.distances)>>;
+      arguments.distances = at<const T>(distances);
+      arguments.d_max = at<const T>(largest);
+      arguments.groups = at<const Group>(table + groups_at_);
+      arguments.roles = at<const BlockRole>(table + roles_at_);
+      arguments.queue = at<const int32_t>(table + queue_at_);
+      arguments.queue_length = static_cast<int32_t>(plan_.queue.size());
+      arguments.symmetric = symmetric;
+      arguments.region_bytes = plan_.region_bytes;
+      arguments.slots = at<void>(zeros + slots_at_);
+      arguments.queue_head = at<int32_t>(zeros + head_at_);
+      arguments.touched = at<int32_t>(zeros + touched_at_);
+      arguments.gain = at<long long>(scratch + gain_at_);
+      arguments.level = at<T>(scratch + level_at_);
+      arguments.touched_row = at<int32_t>(scratch + row_at_);
+      arguments.touched_levels = at<long long>(scratch + levels_at_);
+      arguments.picks = at<int64_t>(picks);
+      arguments.gains = at<double>(gains);
+      arguments.weights = at<float>(weights);
+      arguments.assignment = at<int64_t>(assignment);
+      arguments.objective = at<unsigned long long>(objective);
+      arguments.unit = at<double>(unit);
+      check(launch_greedy(arguments, static_cast<int>(plan_.roles.size()), at<CUstream_st>(stream)));
+      check(cudaGetLastError());
+    };
+    check(cudaSetDevice(device_));
+    is_double_ ? start(GreedyArguments<double>{}) : start(GreedyArguments<float>{});
+  }
 
-template <typename T>
-Result run(const Tensor& distances, const Tensor& largest, const Sizes& sizes, bool symmetric) {
-  const GreedyPlan plan = plan_on_device<T>(sizes.groups);
-  const int64_t n = sizes.members, k = sizes.picks, g = static_cast<int64_t>(sizes.groups.size());
-  const auto on_device = [&](at::ScalarType type) { return distances.options().dtype(type); };
-  const Tensor groups = upload(sizes.groups, distances), roles = upload(plan.roles, distances),
-               queue = upload(plan.queue, distances);
-  const Tensor slots = at::zeros({4 * plan.slots + 2}, on_device(at::kLong));
-  const Tensor counters = at::zeros({2 * g + 1}, on_device(at::kInt));
-  const Tensor gain = at::empty({n}, on_device(at::kLong)), level = at::empty({n}, distances.options());
-  const Tensor row = at::empty({n}, on_device(at::kInt)), levels = at::empty({2 * n}, on_device(at::kLong));
-  const Tensor picks = at::empty({k}, on_device(at::kLong)), gains = at::empty({k}, on_device(at::kDouble));
-  const Tensor weights = at::zeros({k}, on_device(at::kFloat)), assignment = at::empty({n}, on_device(at::kLong));
-  const Tensor objective = at::zeros({g}, on_device(at::kLong)), unit = at::empty({g}, on_device(at::kDouble));
-  const Tensor top = largest.contiguous();
-  GreedyArguments<T> a{};
-  a.distances = distances.const_data_ptr<T>();
-  a.d_max = top.const_data_ptr<T>();
-  a.groups = static_cast<const Group*>(groups.const_data_ptr());
-  a.roles = static_cast<const BlockRole*>(roles.const_data_ptr());
-  a.queue = static_cast<const int32_t*>(queue.const_data_ptr());
-  a.queue_length = static_cast<int32_t>(plan.queue.size());
-  a.symmetric = symmetric;
-  a.region_bytes = plan.region_bytes;
-  a.slots = slots.mutable_data_ptr();
-  a.queue_head = counters.mutable_data_ptr<int32_t>();
-  a.touched = a.queue_head + 1;
-  a.gain = reinterpret_cast<long long*>(gain.mutable_data_ptr<int64_t>());
-  a.level = level.mutable_data_ptr<T>();
-  a.touched_row = row.mutable_data_ptr<int32_t>();
-  a.touched_levels = reinterpret_cast<long long*>(levels.mutable_data_ptr<int64_t>());
-  a.picks = picks.mutable_data_ptr<int64_t>();
-  a.gains = gains.mutable_data_ptr<double>();
-  a.weights = weights.mutable_data_ptr<float>();
-  a.assignment = assignment.mutable_data_ptr<int64_t>();
-  a.objective = reinterpret_cast<unsigned long long*>(objective.mutable_data_ptr<int64_t>());
-  a.unit = unit.mutable_data_ptr<double>();
-  C10_CUDA_CHECK(launch_greedy<T>(a, static_cast<int>(plan.roles.size()), at::cuda::getCurrentCUDAStream()));
-  C10_CUDA_KERNEL_LAUNCH_CHECK();
-  return {picks, gains, weights, assignment, objective.to(at::kDouble).mul(unit)};
-}
+ private:
+  template <class T>
+  void plan() {
+    const Device device = device_of(device_);
+    int blocks = 0;
+    check(greedy_blocks_per_multiprocessor<T>(plan_greedy(groups_, sizeof(T), device, 1).region_bytes, &blocks));
+    if (blocks == 0) throw std::runtime_error("the greedy kernel does not fit on this GPU");
+    plan_ = plan_greedy(groups_, sizeof(T), device, blocks * device.multiprocessors);
+  }
 
-Result packed_greedy(const Tensor& distances, const Tensor& layout, const Tensor& budgets, int64_t budget,
-                     const Tensor& largest, bool symmetric) {
-  check_arguments(distances, layout, budgets, largest);
-  const Sizes sizes = read_groups(distances, layout, budgets, budget);
-  TORCH_CHECK_VALUE(!sizes.groups.empty(), "layout must name at least one group");
-  const c10::cuda::CUDAGuard guard(distances.device());
-  return distances.scalar_type() == at::kDouble ? run<double>(distances, largest, sizes, symmetric)
-                                                : run<float>(distances, largest, sizes, symmetric);
-}
+  const int device_;
+  const bool is_double_;
+  std::vector<Group> groups_;
+  int64_t members_ = 0, picks_ = 0;
+  GreedyPlan plan_;
+  Layout table_, zeros_, scratch_;
+  size_t groups_at_, roles_at_, queue_at_, slots_at_, head_at_, touched_at_, gain_at_, level_at_, row_at_, levels_at_;
+};
 
 }  // namespace
 
-TORCH_LIBRARY_IMPL(acs_fast, CUDA, m) { m.impl("packed_greedy", &packed_greedy); }
+void bind_cuda(py::module_& m) {
+  py::class_<GreedyRun>(m, "GreedyRun")
+      .def(py::init<int, bool, Address, Address, int64_t>())
+      .def_property_readonly("table_bytes", &GreedyRun::table_bytes)
+      .def_property_readonly("zeros_bytes", &GreedyRun::zeros_bytes)
+      .def_property_readonly("scratch_bytes", &GreedyRun::scratch_bytes)
+      .def("write_table", &GreedyRun::write_table)
+      .def("launch", &GreedyRun::launch, py::call_guard<py::gil_scoped_release>());
+}
 
-}  // namespace acs
+}  // namespace acs_fast

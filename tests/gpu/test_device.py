@@ -38,6 +38,7 @@ def test_any_workspace_gives_the_same_objective(device, workspace):
 
 def test_without_triton_torch_measures(monkeypatch, device):
     monkeypatch.setattr(ops, "has_triton", lambda: False)
+    monkeypatch.setattr(ops, "has_cuda_greedy", lambda: False)
     assert str(ops.kernels(torch.float32)) == "distances by torch, greedy by torch"
     for workspace in (1 << 30, 1_000):
         same_objective(ops.facility_location(*problem(device), workspace), device)

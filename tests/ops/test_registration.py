@@ -1,6 +1,8 @@
 """The dispatcher's view of the operators, what torch.compile makes of them, and what bad input gets."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -60,22 +62,46 @@ def test_requires_grad_is_no_obstacle(op):
 def test_build_info():
     require_backend("cpu")
     info = compiled.MODULE.build_info()
-    assert info["torch"] == torch.__version__.split("+")[0]
     assert info["simd"] in ("baseline", "avx2", "avx512")
-    assert info["threads"] == torch.get_num_threads()
     assert "fast-math" not in info["flags"]
 
 
-def test_a_module_that_cannot_load_names_both_torch_versions(monkeypatch):
+def test_nothing_compiled_links_torch():
+    require_backend("cpu")
+    if shutil.which("readelf") is None:
+        pytest.skip("readelf is not installed")
+    needed = subprocess.run(["readelf", "-d", compiled.MODULE.__file__], capture_output=True, text=True, check=True)
+    libraries = re.findall(r"NEEDED.*\[(.+)\]", needed.stdout)
+    assert libraries
+    assert not [name for name in libraries if re.match(r"lib(torch|c10|cudart|cublas|cusparse)", name)]
+
+
+def test_a_module_that_cannot_load_is_an_error(monkeypatch):
     def broken(name):
-        if name == "acs_fast._C":
-            raise ImportError("undefined symbol")
-        return SimpleNamespace(TORCH_VERSION="1.2.3")
+        raise ImportError("undefined symbol")
 
     monkeypatch.setattr(compiled.importlib.util, "find_spec", lambda name: object())
     monkeypatch.setattr(compiled.importlib, "import_module", broken)
-    with pytest.raises(RuntimeError, match=f"1.2.3 .* {torch.__version__.split('+')[0]}"):
+    with pytest.raises(RuntimeError, match=r"reinstall.*undefined symbol"):
         compiled.load()
+
+
+def test_the_reason_that_the_build_recorded_is_repeated(monkeypatch):
+    record = SimpleNamespace(MISSING={"cpu": "there is no C++ compiler"})
+    monkeypatch.setattr(compiled, "MODULE", None)
+    monkeypatch.setitem(sys.modules, "acs_fast._build", record)
+    assert "there is no C++ compiler" in backends.why_missing("cpu")
+    monkeypatch.setitem(sys.modules, "acs_fast._build", None)
+    assert "pure-Python" in backends.why_missing("cpu")
+
+
+def test_selection_without_compiled_code_warns_once(monkeypatch, caplog):
+    monkeypatch.setattr(compiled, "MODULE", None)
+    backends._warn_of_reference.cache_clear()
+    for _ in range(2):
+        assert backends.chosen("greedy", "auto", torch.device("cpu")) == "reference"
+    backends._warn_of_reference.cache_clear()
+    assert [r.message for r in caplog.records if "reference path" in r.message] == [caplog.records[0].message]
 
 
 def test_absence_of_the_module_is_quiet(monkeypatch):
@@ -141,6 +167,8 @@ BAD = [
     ("facility_location", (R, H, True, False, MEMBERS, OFFSETS, SHARES, 11, 0), ValueError, "budget"),
     ("gradient_matching", (R, H, True, *GROUPS, torch.ones(2, 4, 9), 0.0), ValueError, "targets"),
     ("gradient_matching", (R, H, True, *GROUPS, torch.ones(2, 4, 10), -1.0), ValueError, "ridge"),
+    ("packed_greedy", (torch.ones(9), torch.tensor([[0, 3, 1, 3]]), torch.tensor([2]), 2, torch.ones(1), True),
+     ValueError, "within 9"),
 ]  # fmt: skip
 
 

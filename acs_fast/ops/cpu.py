@@ -1,0 +1,116 @@
+"""The compiled operators on the CPU: outputs are allocated here; the work is done without the interpreter's lock."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from acs_fast.ops import compiled
+from acs_fast.ops.distances import to_accumulable
+from acs_fast.ops.stages import note_seconds
+
+
+def pairwise_distances(residuals: Tensor, features: Tensor, bias: bool, squared: bool) -> Tensor:
+    """As the reference."""
+    r, h = _contiguous(residuals), _contiguous(features)
+    n = len(r)
+    distances = r.new_empty(n, n)
+    _run("pairwise_distances", _factors(r, h, bias), squared, torch.get_num_threads(), distances.data_ptr())
+    return distances
+
+
+def greedy(distances: Tensor, budget: int) -> tuple[Tensor, Tensor, Tensor]:
+    """As the reference.
+
+    Raises:
+        ValueError: a distance is negative or not finite.
+    """
+    d = distances.detach().contiguous()
+    indices = torch.empty(budget, dtype=torch.int64)
+    gains = torch.empty(budget, dtype=torch.float64)
+    assignment = torch.empty(len(d), dtype=torch.int64)
+    _run(
+        "greedy", d.data_ptr(), d.dtype == torch.float64, len(d), budget, torch.get_num_threads(),
+        indices.data_ptr(), gains.data_ptr(), assignment.data_ptr(),
+    )  # fmt: skip
+    return indices, gains, assignment
+
+
+def facility_location(
+    residuals: Tensor,
+    features: Tensor,
+    bias: bool,
+    squared: bool,
+    members: Tensor,
+    offsets: Tensor,
+    budgets: Tensor,
+    budget: int,
+    workspace_bytes: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """As the reference; many small groups side by side, large ones by all threads together."""
+    r, h = _contiguous(residuals), _contiguous(features)
+    groups = members.contiguous(), offsets.contiguous(), budgets.contiguous()
+    indices = torch.empty(budget, dtype=torch.int64)
+    weights = torch.empty(budget, dtype=torch.float32)
+    gains = torch.empty(budget, dtype=torch.float64)
+    objectives = torch.empty(len(budgets), dtype=torch.float64)
+    _run(
+        "facility_location", _factors(r, h, bias), squared, _problems(*groups), workspace_bytes,
+        torch.get_num_threads(), indices.data_ptr(), weights.data_ptr(), gains.data_ptr(), objectives.data_ptr(),
+    )  # fmt: skip
+    return indices, weights, gains, objectives
+
+
+def gradient_matching(
+    residuals: Tensor,
+    features: Tensor,
+    bias: bool,
+    members: Tensor,
+    offsets: Tensor,
+    budgets: Tensor,
+    budget: int,
+    targets: Tensor,
+    ridge: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """As the reference."""
+    r, h = _contiguous(residuals), _contiguous(features)
+    groups = members.contiguous(), offsets.contiguous(), budgets.contiguous()
+    goals = targets.detach().to(torch.float64).contiguous()
+    indices = torch.full((budget,), -1)
+    weights = torch.zeros(budget, dtype=torch.float64)
+    gains = torch.zeros(budget, dtype=torch.float64)
+    counts = torch.empty(len(budgets), dtype=torch.int64)
+    _run(
+        "gradient_matching", _factors(r, h, bias), _problems(*groups), goals.data_ptr(), ridge,
+        torch.get_num_threads(), indices.data_ptr(), weights.data_ptr(), gains.data_ptr(), counts.data_ptr(),
+    )  # fmt: skip
+    return indices, weights, gains, counts
+
+
+def _run(op: str, *arguments: Any) -> None:
+    note_seconds(getattr(compiled.MODULE, op)(*arguments))
+
+
+def _contiguous(x: Tensor) -> Tensor:
+    return to_accumulable(x.detach()).contiguous()
+
+
+def _factors(r: Tensor, h: Tensor, bias: bool) -> Any:
+    assert compiled.MODULE is not None
+    return compiled.MODULE.Factors(r.data_ptr(), h.data_ptr(), r.dtype == torch.float64, *r.shape, h.shape[2], bias)
+
+
+def _problems(members: Tensor, offsets: Tensor, budgets: Tensor) -> Any:
+    assert compiled.MODULE is not None
+    return compiled.MODULE.Problems(members.data_ptr(), offsets.data_ptr(), budgets.data_ptr(), len(budgets))
+
+
+IMPLEMENTATIONS: dict[str, Callable[..., Any]] = {
+    "pairwise_distances": pairwise_distances,
+    "greedy": greedy,
+    "facility_location": facility_location,
+    "gradient_matching": gradient_matching,
+}

@@ -1,2 +1,0 @@
-#pragma once
-typedef void* cublasLtHandle_t;

@@ -1,2 +1,0 @@
-#pragma once
-typedef void* cublasHandle_t; typedef int cublasStatus_t;

@@ -1,2 +1,0 @@
-#pragma once
-typedef void* cusolverDnHandle_t; typedef int cusolverStatus_t;

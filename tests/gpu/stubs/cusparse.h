@@ -1,2 +1,0 @@
-#pragma once
-typedef void* cusparseHandle_t; typedef int cusparseStatus_t;
