@@ -36,7 +36,8 @@ def cross_entropy_on_gpu(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor
         return reference.cross_entropy_residuals(logits, labels)
     from acs_fast.residuals import kernels
 
-    return kernels.cross_entropy_residuals(logits, labels)
+    with torch.cuda.device_of(logits):  # Triton launches on the current device
+        return kernels.cross_entropy_residuals(logits, labels)
 
 
 def trades_on_gpu(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Tensor]:
@@ -45,7 +46,8 @@ def trades_on_gpu(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: floa
         return reference.trades_residuals(clean, adversarial, labels, beta)
     from acs_fast.residuals import kernels
 
-    return kernels.trades_residuals(clean, adversarial, labels, beta)
+    with torch.cuda.device_of(clean):
+        return kernels.trades_residuals(clean, adversarial, labels, beta)
 
 
 _OPERATORS: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = {

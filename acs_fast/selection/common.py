@@ -84,10 +84,13 @@ def finish(
 
 
 def total(g: LastLayerGradients, weights: Tensor | None = None, rows_at_once: int = 1 << 11) -> Tensor:
-    """`g.total(weights)` in float64, a slice of the samples at a time."""
+    """`g.total(weights)` in float64, a slice of the samples at a time, so that one sum is all that is kept."""
     ones = torch.ones(len(g), device=g.device) if weights is None else weights
-    parts = (slice(i, i + rows_at_once) for i in range(0, max(1, len(g)), rows_at_once))
-    return torch.stack([g[p].to(torch.float64).total(ones[p]) for p in parts]).sum(0)
+    found = g[:rows_at_once].to(torch.float64).total(ones[:rows_at_once])
+    for start in range(rows_at_once, len(g), rows_at_once):
+        part = slice(start, start + rows_at_once)
+        found += g[part].to(torch.float64).total(ones[part])
+    return found
 
 
 @contextmanager

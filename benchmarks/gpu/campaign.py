@@ -1,4 +1,4 @@
-"""Everything that only a GPU can show, in ten minutes: build, tests, measurements, sanitizer.
+"""Everything that only a GPU can show, in ten minutes: probe, build, measurements, tests, sanitizer.
 
 `python -m benchmarks.gpu.campaign [FOLDER]` runs the steps one after the other, each within its own time and what is
 left of the whole. A step that fails or runs out of time loses none of the others; the exit status tells that it did.
@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -47,18 +48,21 @@ def steps(folder: Path, python: str = sys.executable) -> list[Step]:
     """In the order of what a reader wants first, should the time run out."""
     jobs = os.environ.get("MAX_JOBS", str(max(1, min(8, os.cpu_count() or 1))))
     ignored = [f"--ignore={path}" for path in ON_THE_HOST]
-    at_once = ["-n", "5", "--dist", "loadfile"] if importlib.util.find_spec("xdist") else []  # most of it is compiling
+    at_once = ["-n", "5", "--dist", "worksteal"] if importlib.util.find_spec("xdist") else []  # most of it is compiling
     sanitized = [python, "-m", "benchmarks.gpu.sanitized"]
     uncached = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}  # so that a write past the end leaves its allocation
     return [
+        Step("probe", [python, "-m", "benchmarks.gpu.probe"], 60),
         Step(
             "build", [python, "setup.py", "build_ext", "--inplace"], 200, {"ACS_FAST_BUILD": "cuda", "MAX_JOBS": jobs}
         ),
+        Step("measure", [python, "-m", "benchmarks.gpu.measure", "--output", str(folder / "gpu.json")], 180),
         Step(
-            "tests", [python, "-m", "pytest", "tests/gpu", *ignored, *at_once, "--durations=5"], 200,
+            "tests",
+            [python, "-m", "pytest", "-p", "no:cacheprovider", "tests/gpu", *ignored, *at_once, "--durations=5"], 200,
             {"ACS_FAST_REQUIRE": "cuda,triton"},
         ),
-        Step("measure", [python, "-m", "benchmarks.gpu.measure", "--output", str(folder / "gpu.json")], 180),
+        Step("warm", sanitized, 60),  # compiles what the sanitizer runs: compiling under it takes minutes
         *(
             Step(tool, ["compute-sanitizer", "--tool", tool, "--error-exitcode", "1", *sanitized], 90, uncached)
             for tool in ("memcheck", "racecheck")
@@ -84,7 +88,8 @@ def run(plan: list[Step], folder: Path, whole_s: float = WHOLE_SECONDS) -> list[
 def _run_step(step: Step, log: Path, limit_s: float) -> Outcome:
     """The step's output, to its log and to ours."""
     print(f"\n== {step.name}: {' '.join(step.command)} (at most {limit_s:.0f} s)", flush=True)
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **step.environment}
+    cache = str(Path(tempfile.gettempdir()) / "acs-fast-triton")  # HOME may not be writable
+    environment = {"TRITON_CACHE_DIR": cache, **os.environ, "PYTHONUNBUFFERED": "1", **step.environment}
     start = time.monotonic()
     with log.open("wb") as file:
         try:

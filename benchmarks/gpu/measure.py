@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -153,12 +154,25 @@ def row(case: floors.Case, rates: floors.Rates, repeat: int) -> dict[str, Any]:
     return {"case": asdict(case), "floor_s": floors.floor_seconds(case, rates), **found}
 
 
+def commit() -> str:
+    """ACS_FAST_COMMIT, or what git says; a machine that was given nothing but the files has neither."""
+    named = os.environ.get("ACS_FAST_COMMIT", "")
+    if named:
+        return named
+    try:
+        asked = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=campaign.ROOT, capture_output=True, text=True
+        )
+    except OSError:
+        return "unknown"
+    return asked.stdout.strip() or "unknown"
+
+
 def machine() -> dict[str, Any]:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     triton = importlib.metadata.version("triton") if ops.has_triton() else "none"
     return {
         "device": torch.cuda.get_device_name(), "torch": torch.__version__, "triton": triton,
-        "cuda": torch.version.cuda, "python": platform.python_version(), "commit": commit or "unknown",
+        "cuda": torch.version.cuda, "python": platform.python_version(), "commit": commit(),
         "kernels": str(ops.kernels(torch.float32)),
     }  # fmt: skip
 

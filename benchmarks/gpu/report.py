@@ -25,7 +25,7 @@ def _lines(row: dict[str, Any]) -> list[str]:
     if "error" in row:
         return [f"| {name} | {row['error']} | | | | | | |"]
     bounds = {**row["floor_s"], "all": sum(row["floor_s"].values())}
-    lines = []
+    lines, plain = [], row["times"].get("plain products")
     for stage, t in row["times"].items():
         low, median = bounds.get(stage), t["median_s"]
         floor, ratio = ("", "") if low is None else (f"{1e3 * low:.2f}", f"{median / low:.1f}")
@@ -33,6 +33,9 @@ def _lines(row: dict[str, Any]) -> list[str]:
         if stage == "all":
             bar_s = row["case"]["bar_seconds"]
             bar, met = f"{1e3 * bar_s:.0f}", "yes" if median <= bar_s else "**no**"
+        if stage == "distances" and plain is not None:  # the rate: what a plain product takes over what they take
+            share = plain["median_s"] / median
+            bar, met = "60 % of plain", f"{'yes' if share >= 0.6 else '**no**'}, {100 * share:.0f} %"
         spread = f"{1e3 * t['p20_s']:.2f} to {1e3 * t['p80_s']:.2f}"
         lines.append(f"| {name} | {stage} | {floor} | {1e3 * median:.2f} | {spread} | {ratio} | {bar} | {met} |")
     return lines

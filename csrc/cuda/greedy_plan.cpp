@@ -18,9 +18,9 @@ size_t region_for(const std::vector<Group>& groups, size_t element_bytes, const 
     const size_t n = static_cast<size_t>(g.size);
     return (n + n * n) * element_bytes <= kStagedBytes;
   });
-  const size_t wanted = stage_all ? staged : replicated;
-  const size_t room = device.shared_bytes - greedy_fixed_bytes();
-  return (std::min(wanted, room) + 15) / 16 * 16;
+  const size_t wanted = ((stage_all ? staged : replicated) + 15) / 16 * 16;
+  const size_t room = (device.shared_bytes - greedy_fixed_bytes()) / 16 * 16;
+  return std::min(wanted, room);
 }
 
 }  // namespace

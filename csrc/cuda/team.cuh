@@ -67,7 +67,6 @@ struct Team {
     __syncthreads();
     if (threadIdx.x == 0) {
       board[rank].gain = mine.gain;
-      __threadfence();
       store_release(&board[rank].tag, (static_cast<unsigned long long>(round) << 32) | static_cast<unsigned>(mine.column));
     }
     Candidate best{-2, 0x7fffffff};

@@ -4,7 +4,9 @@ import json
 import sys
 import time
 
-from benchmarks.gpu import campaign, floors, report
+import pytest
+
+from benchmarks.gpu import campaign, floors, measure, report
 from benchmarks.report import replace_section
 
 
@@ -42,12 +44,32 @@ def test_status_says_that_a_step_failed(tmp_path, monkeypatch):
 
 def test_the_steps_are_in_order_and_most_of_them_fit(tmp_path):
     plan = campaign.steps(tmp_path)
-    assert [s.name for s in plan] == ["build", "tests", "measure", "memcheck", "racecheck"]
-    assert plan[0].environment["ACS_FAST_BUILD"] == "cuda"
-    assert plan[1].environment["ACS_FAST_REQUIRE"] == "cuda,triton"
+    assert [s.name for s in plan] == ["probe", "build", "measure", "tests", "warm", "memcheck", "racecheck"]
+    by_name = {s.name: s for s in plan}
+    assert by_name["build"].environment["ACS_FAST_BUILD"] == "cuda"
+    assert by_name["tests"].environment["ACS_FAST_REQUIRE"] == "cuda,triton"
+    assert by_name["memcheck"].command[-2:] == by_name["warm"].command[-2:], "what it runs was not compiled before"
     assert campaign.WHOLE_SECONDS < 600
     for path in campaign.ON_THE_HOST:
         assert (campaign.ROOT / path).exists()
+
+
+@pytest.mark.parametrize("path", ["/nonexistent", None], ids=["without git", "without .git"])
+def test_the_commit_needs_no_git(tmp_path, monkeypatch, path):
+    monkeypatch.delenv("ACS_FAST_COMMIT", raising=False)
+    if path is not None:
+        monkeypatch.setenv("PATH", path)
+    monkeypatch.setattr(campaign, "ROOT", tmp_path)
+    assert measure.commit() == "unknown"
+    monkeypatch.setenv("ACS_FAST_COMMIT", "1234abc")
+    assert measure.commit() == "1234abc"
+
+
+def test_kernels_are_cached_where_home_is_not_writable(tmp_path, monkeypatch):
+    monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
+    monkeypatch.setenv("HOME", "/nonexistent")
+    show = step("cache", "import os; os.makedirs(os.environ['TRITON_CACHE_DIR'], exist_ok=True)")
+    assert campaign.run([show], tmp_path)[0].status == "ok"
 
 
 def result():
@@ -56,8 +78,9 @@ def result():
     return {
         "device": "GPU", "torch": "2.11", "triton": "3.6", "cuda": "13.0", "commit": "abc", "kernels": "both",
         "rows": [
-            {"case": case, "times": {"all": time_s, "greedy": time_s}, "floor_s": {"greedy": 0.005},
-             "peak_bytes": 1 << 30},
+            {"case": case, "floor_s": {"greedy": 0.005}, "peak_bytes": 1 << 30,
+             "times": {"all": time_s, "greedy": time_s, "distances": time_s,
+                       "plain products": {**time_s, "median_s": 0.005}}},
             {"case": vars(floors.CASES[1]), "error": "out of memory"},
         ],
     }  # fmt: skip
@@ -69,6 +92,7 @@ def test_the_table_is_what_the_results_say(tmp_path):
     (tmp_path / "gpu-steps.json").write_text(json.dumps([{"name": "tests", "status": "failed", "seconds": 1.0}]))
     text = report.section(tmp_path)
     assert "| craig-cifar10 | all | 5.00 | 10.00 | 9.00 to 12.00 | 2.0 | 25 | yes |" in text
+    assert "| craig-cifar10 | distances |  | 10.00 | 9.00 to 12.00 |  | 60 % of plain | **no**, 50 % |" in text
     assert "| craig-imagenet | out of memory |" in text
     assert "tests failed" in text
     readme = (campaign.ROOT / "README.md").read_text()

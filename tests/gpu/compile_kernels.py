@@ -1,4 +1,7 @@
-"""Compile every Triton kernel to a cubin for sm_80 and sm_90, without a GPU; prints registers and stack as JSON.
+"""Compile every Triton kernel to a cubin, without a GPU; prints what the machine code holds as JSON.
+
+`python -m tests.gpu.compile_kernels ARCH`, with the specialisations that tests and measurements use. Another Triton
+than the installed one is taken from PYTHONPATH.
 
 A program of its own: in the interpreter's process the kernels cannot be compiled.
 """
@@ -21,7 +24,8 @@ from triton.compiler import ASTSource
 from acs_fast.ops.triton import centred, distances, greedy
 from acs_fast.residuals import kernels as residuals
 
-CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+INSTRUCTIONS = ("HGMMA", "HMMA", "LDGSTS.E.BYPASS.128", "LDGSTS.E", "LDG.E.U16", "MEMBAR.SC")
 TYPES = {
     "norms_ptr": "*fp32", "members_ptr": "*i64", "groups_ptr": "*i64", "tiles_ptr": "*i32", "data_ptr": "*fp32",
     "largest_ptr": "*i32", "close_ptr": "*i32", "labels_ptr": "*i64", "scale_ptr": "*fp64", "found_ptr": "*i32",
@@ -49,7 +53,8 @@ KERNELS: list[tuple[str, Any, str, dict[str, Any], int]] = [
     ("close pairs", distances.close_pairs_kernel, "fp32", {**STEP, "B": 64, "ROWS": distances.STRIP}, 4),
     ("close pairs, R = 2", distances.close_pairs_kernel, "fp32", {**STEP, "R": 2, "B": 32, "ROWS": distances.STRIP}, 4),
     ("means", centred.means_kernel, "fp32", {"BN": 2 * centred.ROWS, "BK": 32}, 4),
-    ("centring", centred.centre_kernel, "fp32", {"BN": centred.ROWS, "BK": 32}, 4),
+    ("gathering, centred", centred.gather_kernel, "fp32", {"BN": centred.ROWS, "BK": 32, "CENTRED": True}, 4),
+    ("gathering, bfloat16", centred.gather_kernel, "bf16", {"BN": centred.ROWS, "BK": 32, "CENTRED": False}, 4),
     ("moments", centred.moments_kernel, "fp32", {**BLOCKS, "BN": centred.ROWS, "CENTRED": True}, 4),
     ("moments, R = 2", centred.moments_kernel, "fp32", {**BLOCKS, "R": 2, "BN": centred.ROWS, "CENTRED": True}, 4),
     ("moments, bfloat16", centred.moments_kernel, "bf16", {**BLOCKS, **HALF, "BN": centred.ROWS}, 4),
@@ -72,13 +77,18 @@ ON_HOPPER.append(
 )
 
 
+ALIGNED = {"D", "QC", "PD", "PADDED"}  # multiples of 16 in all measurements
+PADDED_TILES = ("distances_kernel", "moments_kernel")  # whose C is that of the padded factors
+
+
 def compile_kernel(kernel: Any, element: str, constants: dict[str, Any], warps: int, arch: int) -> dict[str, int]:
-    """Registers and stack bytes of one cubin."""
+    """Registers, stack bytes and some instructions of one cubin."""
     names = kernel.arg_names
     signature = {
         n: "constexpr" if n in constants else TYPES.get(n, f"*{element}" if "_ptr" in n else "i32") for n in names
     }
-    aligned = [n for n in names if signature[n].startswith("*") or n == "D"]
+    widths = {*ALIGNED, "C"} if kernel.__name__ in PADDED_TILES else ALIGNED
+    aligned = [n for n in names if signature[n].startswith("*") or n in widths]
     attributes = {(names.index(n),): [["tt.divisibility", 16]] for n in aligned}
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
     options = {"num_warps": warps}
@@ -87,10 +97,16 @@ def compile_kernel(kernel: Any, element: str, constants: dict[str, Any], warps: 
         file.write(compiled.asm["cubin"])
         file.flush()
         usage = subprocess.run(
-            [str(CUOBJDUMP), "--dump-resource-usage", file.name], capture_output=True, text=True, check=True
+            [str(TOOLS / "cuobjdump"), "--dump-resource-usage", file.name], capture_output=True, text=True, check=True
+        ).stdout
+        code = subprocess.run(
+            [str(TOOLS / "nvdisasm"), "-c", file.name], capture_output=True, text=True, check=True
         ).stdout
     found = dict(re.findall(r"(REG|STACK):(\d+)", usage))
-    return {"registers": int(found["REG"]), "stack_bytes": int(found["STACK"])}
+    return {
+        "registers": int(found["REG"]), "stack_bytes": int(found["STACK"]), "shared_bytes": compiled.metadata.shared,
+        "warps": warps, **{name: code.count(name) for name in INSTRUCTIONS},
+    }  # fmt: skip
 
 
 def main() -> None:

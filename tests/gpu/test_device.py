@@ -44,6 +44,15 @@ def test_without_triton_torch_measures(monkeypatch, device):
         same_objective(ops.facility_location(*problem(device), workspace), device)
 
 
+def test_without_triton_the_compiled_greedy_stays(monkeypatch, device):
+    there = ops.has_cuda_greedy()
+    monkeypatch.setattr(ops, "has_triton", lambda: False)
+    monkeypatch.setattr(ops, "has_cuda_greedy", lambda: True)
+    assert str(ops.kernels(torch.float32)) == "distances by torch, greedy by cuda"
+    if there:
+        same_objective(ops.facility_location(*problem(device), 1 << 30), device)
+
+
 def test_what_is_there_decides(monkeypatch):
     for triton in (False, True):
         for cuda in (False, True):

@@ -29,6 +29,7 @@ CASES = {
     "a queue, matrices in shared memory": ([20] * 9, {}),
     "a queue of groups too large for shared memory": ([130] * 7, {}),
     "little shared memory": ([150, 70], {"shared_bytes": 8000}),
+    "as much shared memory as there is": ([79, 70], {"shared_bytes": 3001}),
     "not symmetric": ([70, 20], {"symmetric": False}),
 }
 
@@ -84,7 +85,8 @@ def emulate(library, flat, layout, largest, budgets, *, symmetric=True, seed=0, 
     inputs = [ctypes.c_void_p(x.data_ptr()) for x in (flat, largest, table)]
     outputs = [ctypes.c_void_p(x.data_ptr()) for x in (picks, gains, weights, assignment, objective)]
     sizes = (block["multiprocessors"], block["resident"], ctypes.c_int64(block["shared_bytes"]), ctypes.c_int64(seed))
-    assert run(*inputs, g, int(symmetric), *sizes, *outputs) >= 0, "deadlock"
+    status = run(*inputs, g, int(symmetric), *sizes, *outputs)
+    assert status >= 0, {-1: "deadlock", -2: "more shared memory than there is"}[status]
     return picks, gains, weights, assignment, objective
 
 
@@ -145,6 +147,18 @@ def test_scale_and_rounding_are_the_reference_s(library):
             assert found == scale_exponent(value, n), (value, n)
     for half in (0.5, 1.5, 2.5, 3.5):
         assert library.quantise(ctypes.c_double(half), ctypes.c_double(1.0)) == round(half)
+
+
+@pytest.mark.parametrize("limit", [65536, 101376, 166912, 232448], ids=["sm_75", "sm_86", "sm_80", "sm_90"])
+@pytest.mark.parametrize("element", [4, 8])
+def test_no_block_asks_for_more_shared_memory_than_there_is(library, element, limit):
+    library.shared_bytes.restype = ctypes.c_int64
+    for size in (1, 100, 138, 147, 156, 5000, 9535, 12000, 16384, 50000):
+        for count in (1, 200):
+            n = np.full(count, size, dtype=np.int64)
+            place = n.ctypes.data_as(ctypes.c_void_p)
+            for odd in (0, 1, 8):
+                assert library.shared_bytes(place, count, element, ctypes.c_int64(limit - odd)) <= limit - odd
 
 
 @pytest.mark.parametrize(

@@ -130,13 +130,15 @@ def test_memory_running_out_is_no_exception():
     need_triton()
     n = 30000
     g = acs.LastLayerGradients(torch.randn(n, 4, device="cuda"), torch.randn(n, 8, device="cuda"))
-    free, total = torch.cuda.mem_get_info()
-    torch.cuda.set_per_process_memory_fraction(min(1.0, (total - free + (1 << 30)) / total))
+    torch.cuda.empty_cache()  # what is cached would count as allowed
+    allowed = torch.cuda.memory_allocated() + (1 << 30)  # the matrix takes 3.4 GiB
+    torch.cuda.set_per_process_memory_fraction(allowed / torch.cuda.get_device_properties(0).total_memory)
     try:
         found = acs.facility_location(g, 20)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert len(found.indices) == 20
+    assert found.stats["path"] == "matrix-free"
 
 
 def test_matching_is_the_reference_s():

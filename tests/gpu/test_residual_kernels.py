@@ -29,6 +29,24 @@ def test_equal_to_the_reference(device, batch, classes, dtype):
             assert float((f.cpu() - e).abs().max()) <= 1e-5 * float(e.abs().max())
 
 
+def test_kernels_are_launched_on_the_logits_device(device, monkeypatch):
+    need_triton()
+    from acs_fast.residuals import registration
+
+    guarded, guard = [], torch.cuda.device_of
+
+    def recorded(x):
+        guarded.append(x)
+        return guard(x)
+
+    monkeypatch.setattr(torch.cuda, "device_of", recorded)
+    clean, adversarial = torch.randn(2, 4, 3, device=device)
+    y = torch.arange(4, device=device) % 3
+    registration.cross_entropy_on_gpu(adversarial, y)
+    registration.trades_on_gpu(clean, adversarial, y, 6.0)
+    assert [x is e for x, e in zip(guarded, (adversarial, clean), strict=True)] == [True, True]
+
+
 def test_strided_logits(device):
     need_triton()
     from acs_fast.residuals import kernels

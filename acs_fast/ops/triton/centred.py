@@ -17,33 +17,43 @@ from torch import Tensor
 from acs_fast.ops.triton.factors import load_group, row_products
 
 ROWS = 32  # members that one program takes at once
+WIDTH_ALIGNMENT = 16  # elements; what loads of 16 bytes, and copies to shared memory ahead of the products, need
 
 
 @triton.jit
-def means_kernel(x_ptr, members_ptr, groups_ptr, out_ptr, K, BN: tl.constexpr, BK: tl.constexpr):
-    """out [G, K] float32: the mean of x [N, K] over the members of each group, always summed in the same order."""
-    group = tl.program_id(0)
+def means_kernel(x_ptr, members_ptr, groups_ptr, out_ptr, K, PADDED, BN: tl.constexpr, BK: tl.constexpr):
+    """out [G, R, PADDED] float32: the mean of x [N, R, K] over the members of each group, always in the same order."""
+    group, a, passes = tl.program_id(0), tl.program_id(2), tl.num_programs(2)
     first, n, _matrix, _stride = load_group(groups_ptr, group)
     k = tl.program_id(1) * BK + tl.arange(0, BK)
     total = tl.zeros((BN, BK), dtype=tl.float32)
     for start in range(0, n, BN):
         i = start + tl.arange(0, BN).to(tl.int64)
         sample = tl.load(members_ptr + first + i, mask=i < n, other=0)
-        total += tl.load(x_ptr + sample[:, None] * K + k[None, :], mask=(i < n)[:, None] & (k < K)[None, :], other=0.0)
-    tl.store(out_ptr + group.to(tl.int64) * K + k, tl.sum(total, 0) / n.to(tl.float32), mask=k < K)
+        there = (i < n)[:, None] & (k < K)[None, :]
+        total += tl.load(x_ptr + (sample[:, None] * passes + a) * K + k[None, :], mask=there, other=0.0)
+    out = out_ptr + (group.to(tl.int64) * passes + a) * PADDED + k
+    tl.store(out, tl.sum(total, 0) / n.to(tl.float32), mask=k < PADDED)
 
 
 @triton.jit
-def centre_kernel(x_ptr, members_ptr, group_of_ptr, means_ptr, out_ptr, N, K, BN: tl.constexpr, BK: tl.constexpr):
-    """out [n, K] float32: x [N, K] of every member, less the mean of its group."""
+def gather_kernel(
+    x_ptr, members_ptr, group_of_ptr, means_ptr, out_ptr, N, K, PADDED,
+    BN: tl.constexpr, BK: tl.constexpr, CENTRED: tl.constexpr,
+):  # fmt: skip
+    """out [n, R, PADDED]: x [N, R, K] of every member, less the mean of its group when centred; zeros past K."""
     i = tl.program_id(0).to(tl.int64) * BN + tl.arange(0, BN)
     k = tl.program_id(1) * BK + tl.arange(0, BK)
+    a, passes = tl.program_id(2), tl.num_programs(2)
     there = (i < N)[:, None] & (k < K)[None, :]
     sample = tl.load(members_ptr + i, mask=i < N, other=0)
-    group = tl.load(group_of_ptr + i, mask=i < N, other=0)
-    x = tl.load(x_ptr + sample[:, None] * K + k[None, :], mask=there, other=0.0)
-    mean = tl.load(means_ptr + group[:, None] * K + k[None, :], mask=there, other=0.0)
-    tl.store(out_ptr + i[:, None] * K + k[None, :], x - mean, mask=there)
+    x = tl.load(x_ptr + (sample[:, None] * passes + a) * K + k[None, :], mask=there, other=0.0)
+    if CENTRED:
+        group = tl.load(group_of_ptr + i, mask=i < N, other=0)
+        x -= tl.load(means_ptr + (group[:, None] * passes + a) * PADDED + k[None, :], mask=there, other=0.0)
+    tl.store(
+        out_ptr + (i[:, None] * passes + a) * PADDED + k[None, :], x, mask=(i < N)[:, None] & (k < PADDED)[None, :]
+    )
 
 
 @triton.jit
@@ -80,7 +90,8 @@ class Factors:
     """What distances are measured with.
 
     r, h: [N, R, C] and [N, R, D], contiguous, as they came; members: [n].
-    q, p: [n, R, C] and [n, R, D] in the order of the members, centred by group when `centred`.
+    q, p: the same in the order of the members, centred by group when `centred`, C and D padded with zeros to multiples
+        of `WIDTH_ALIGNMENT`.
     own, means, norms: [n, 2, R, R], [G, 2, R, R] and [n] float32, as in `inner_product_tile`.
     """
 
@@ -102,18 +113,14 @@ class Factors:
         n, passes, device, moved = len(members), r.shape[1], r.device, r.dtype == torch.float32
         groups = layout.to(device, non_blocking=True)
         group_of = torch.arange(len(layout), device=device).repeat_interleave(groups[:, 1], output_size=n)
-        if moved:
-            (m, q), (k, p) = (_centred(x, members, groups, group_of) for x in (r, h))
-            means = torch.stack([_products(m), _products(k) + float(bias)], 1)
-        else:
-            q, p = r.index_select(0, members), h.index_select(0, members)
-            m, k, means = q, p, torch.zeros(0, device=device)
+        (m, q), (k, p) = (_gathered(x, members, groups, group_of, moved) for x in (r, h))
+        means = torch.stack([_products(m), _products(k) + float(bias)], 1) if moved else torch.zeros(0, device=device)
         own = torch.empty(n if moved else 0, 2, passes, passes, dtype=torch.float32, device=device)
         norms = torch.empty(n, dtype=torch.float32, device=device)
         c_block, d_block = block_sizes(r, h)
         if n:
             moments_kernel[(triton.cdiv(n, ROWS),)](
-                q, p, m, k, group_of, means, own, norms, n, r.shape[2], h.shape[2], float(bias),
+                q, p, m, k, group_of, means, own, norms, n, q.shape[2], p.shape[2], float(bias),
                 R=passes, BN=ROWS, BC=c_block, BD=d_block, CENTRED=moved,
             )  # fmt: skip
         return cls(r, h, bias, members, q, p, own, means, norms, moved)
@@ -123,22 +130,30 @@ class Factors:
         return self.q, self.p, self.own, self.means, self.norms
 
     def sizes(self) -> tuple[Any, ...]:
-        """C, D and the bias."""
+        """Widths of r and h, and the bias."""
         return self.r.shape[2], self.h.shape[2], float(self.bias)
 
+    def padded(self) -> tuple[int, int]:
+        """Widths of q and p."""
+        return self.q.shape[2], self.p.shape[2]
 
-def _centred(x: Tensor, members: Tensor, groups: Tensor, group_of: Tensor) -> tuple[Tensor, Tensor]:
-    """Means [G, R, K] of the groups, and the members' deviations from them [n, R, K]."""
+
+def _gathered(x: Tensor, members: Tensor, groups: Tensor, group_of: Tensor, centred: bool) -> tuple[Tensor, Tensor]:
+    """Means [G, R, K] of the groups of x [N, R, K], and the members less them [n, R, K], K padded; else no means."""
     passes, width = x.shape[1:]
-    length, n = passes * width, len(members)
-    means = torch.empty(len(groups), passes, width, dtype=torch.float32, device=x.device)
-    moved = torch.empty(n, passes, width, dtype=torch.float32, device=x.device)
-    block = min(32, max(16, triton.next_power_of_2(length)))
-    if n and length:
-        across = triton.cdiv(length, block)
-        means_kernel[(len(groups), across)](x, members, groups, means, length, BN=2 * ROWS, BK=block)
-        centre_kernel[(triton.cdiv(n, ROWS), across)](x, members, group_of, means, moved, n, length, BN=ROWS, BK=block)
-    return means, moved
+    n, padded = len(members), triton.cdiv(width, WIDTH_ALIGNMENT) * WIDTH_ALIGNMENT
+    means = torch.empty(len(groups) if centred else 0, passes, padded, dtype=torch.float32, device=x.device)
+    out = torch.empty(n, passes, padded, dtype=x.dtype, device=x.device)
+    block = min(32, max(16, triton.next_power_of_2(padded)))
+    if n and padded:
+        across = triton.cdiv(padded, block)
+        if centred:
+            grid = (len(groups), across, passes)
+            means_kernel[grid](x, members, groups, means, width, padded, BN=2 * ROWS, BK=block)
+        gather_kernel[(triton.cdiv(n, ROWS), across, passes)](
+            x, members, group_of, means, out, n, width, padded, BN=ROWS, BK=block, CENTRED=centred
+        )
+    return means, out
 
 
 def _products(means: Tensor) -> Tensor:

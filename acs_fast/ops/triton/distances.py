@@ -142,7 +142,7 @@ def packed_distances(
     passes, (c_block, d_block) = residuals.shape[1], block_sizes(residuals, features)
     bits = largest.view(torch.int32)
     distances_kernel[(len(tiles),)](
-        *factors.moved(), groups, tiles, data, bits, close, *factors.sizes(),
+        *factors.moved(), groups, tiles, data, bits, close, *factors.padded(), float(bias),
         close_threshold("ieee" if half and precision != "bf16" else precision),
         R=passes, B=tile, BC=c_block, BD=d_block, SQUARED=squared, CENTRED=factors.centred, PRECISION=precision,
         num_warps=warps_for(residuals.dtype),

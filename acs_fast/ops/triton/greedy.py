@@ -33,14 +33,14 @@ def quantised(d, scale):
 @triton.jit
 def measured_tile(
     q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, r_ptr, h_ptr, members_ptr, group, first, n, i, j, C, D, bias,
-    threshold,
+    QC, PD, threshold,
     R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
     CENTRED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """[BM, BN] distances from the factors between members i and j of a group; close pairs from their difference."""
     member_i, member_j = first + tl.minimum(i, n - 1), first + tl.minimum(j, n - 1)
     inner = inner_product_tile(
-        q_ptr, p_ptr, own_ptr, means_ptr, group, member_i, member_j, C, D, bias, R, BM, BN, BC, BD, CENTRED, PRECISION
+        q_ptr, p_ptr, own_ptr, means_ptr, group, member_i, member_j, QC, PD, bias, R, BM, BN, BC, BD, CENTRED, PRECISION
     )
     scale = tl.load(norms_ptr + member_i)[:, None] + tl.load(norms_ptr + member_j)[None, :]
     d = tl.maximum(scale - 2.0 * inner, 0.0)
@@ -60,7 +60,7 @@ def measured_tile(
 @triton.jit
 def largest_kernel(
     q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, r_ptr, h_ptr, members_ptr, groups_ptr, largest_ptr, C, D, bias,
-    threshold,
+    QC, PD, threshold,
     R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
     CENTRED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -75,7 +75,7 @@ def largest_kernel(
         i = start + tl.arange(0, BM).to(tl.int64)
         d = measured_tile(
             q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, r_ptr, h_ptr, members_ptr, group, first, n, i, j, C, D, bias,
-            threshold, R, BM, BN, BC, BD, SQUARED, CENTRED, PRECISION,
+            QC, PD, threshold, R, BM, BN, BC, BD, SQUARED, CENTRED, PRECISION,
         )  # fmt: skip
         inside = (i < n)[:, None] & (j < n)[None, :]
         largest = tl.maximum(largest, tl.max(tl.max(tl.where(inside, d, 0.0), 1), 0))
@@ -86,7 +86,7 @@ def largest_kernel(
 def gains_kernel(
     data_ptr, q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, r_ptr, h_ptr, members_ptr, groups_ptr, scale_ptr, found_ptr,
     row_ptr, before_ptr, after_ptr, gain_ptr, best_ptr, picks_ptr, first_pick_ptr, budgets_ptr, step, tiles, C, D, bias,
-    threshold,
+    QC, PD, threshold,
     R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
     CENTRED: tl.constexpr, PRECISION: tl.constexpr, DENSE: tl.constexpr,
 ):  # fmt: skip
@@ -112,7 +112,7 @@ def gains_kernel(
         else:
             d = measured_tile(
                 q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, r_ptr, h_ptr, members_ptr, group, first, n, i, j, C, D,
-                bias, threshold, R, BM, BN, BC, BD, SQUARED, CENTRED, PRECISION,
+                bias, QC, PD, threshold, R, BM, BN, BC, BD, SQUARED, CENTRED, PRECISION,
             )  # fmt: skip
         q = quantised(d, scale)
         zero = tl.zeros_like(q)
@@ -220,6 +220,10 @@ class Source:
         """C, D and the bias."""
         return (0, 0, 0.0) if self.factors is None else self.factors.sizes()
 
+    def padded(self) -> tuple[int, int]:
+        """Widths of the moved factors."""
+        return (0, 0) if self.factors is None else self.factors.padded()
+
     def threshold(self) -> float:
         half = self.factors is not None and not self.factors.centred
         return close_threshold("ieee" if half else self.precision)
@@ -268,10 +272,11 @@ def greedy(
     first_pick = spent.cumsum(0) - spent
     tiles = triton.cdiv(int(sizes.max()), COLUMNS)
     grid = (len(layout), tiles)
-    measuring, numbers, threshold, tile = source.measuring(), source.numbers(), source.threshold(), source.tile()
+    measuring, numbers, tile = source.measuring(), source.numbers(), source.tile()
+    widths = (*source.padded(), source.threshold())
     if matrices is None:
         largest = torch.zeros(len(layout), dtype=torch.float32, device=device)
-        largest_kernel[grid](*measuring, groups, largest.view(torch.int32), *numbers, threshold, **tile)
+        largest_kernel[grid](*measuring, groups, largest.view(torch.int32), *numbers, *widths, **tile)
     else:
         largest = matrices.largest
     scale = scale_factors(largest, sizes)
@@ -295,7 +300,7 @@ def greedy(
             )  # fmt: skip
         gains_kernel[grid](
             source.data, *measuring, groups, scale, found, *listed, gain, best, picks, first_pick, spent, step, tiles,
-            *numbers, threshold, **tile, DENSE=dense,
+            *numbers, *widths, **tile, DENSE=dense,
         )  # fmt: skip
     group_of = torch.arange(len(layout), device=device).repeat_interleave(each, output_size=n)
     objective = torch.zeros(len(layout), dtype=torch.int64, device=device).index_add_(0, group_of, level)

@@ -76,6 +76,10 @@ inline unsigned long long& seed() {
   static unsigned long long value = 0;
   return value;
 }
+inline size_t& shared_limit() {
+  static size_t bytes = 0;
+  return bytes;
+}
 inline Fibre& current() { return machine()->fibres[machine()->running]; }
 
 inline void to_scheduler() {
@@ -198,8 +202,8 @@ using std::isfinite;
 inline int min(int a, int b) { return a < b ? a : b; }
 
 template <typename P>
-cudaError_t cudaFuncSetAttribute(void (*)(P), cudaFuncAttribute, int) {
-  return cudaSuccess;
+cudaError_t cudaFuncSetAttribute(void (*)(P), cudaFuncAttribute, int bytes) {
+  return static_cast<size_t>(bytes) <= emulator::shared_limit() ? cudaSuccess : cudaErrorInvalidValue;
 }
 template <typename P>
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void (*)(P), int, size_t) {

@@ -39,8 +39,9 @@ int emulate(const T* distances, const T* d_max, const int64_t* table, int groups
       static_cast<int32_t>(plan.queue.size()), symmetric != 0, plan.region_bytes, slots.data(), &head, touched.data(),
       gain.data(), level.data(), row.data(), levels.data(), picks, gains, weights, assignment, sums.data(), unit.data()};
   emulator::seed() = static_cast<unsigned long long>(seed);
+  emulator::shared_limit() = device.shared_bytes;
   try {
-    acs::launch_greedy<T>(a, static_cast<int>(plan.roles.size()), nullptr);
+    if (acs::launch_greedy<T>(a, static_cast<int>(plan.roles.size()), nullptr) != cudaSuccess) return -2;
   } catch (const std::exception&) {
     return -1;
   }
@@ -61,6 +62,13 @@ int emulate_greedy_double(const double* d, const double* m, const int64_t* t, in
 }
 int scale_exponent(double d_max, long long n) { return acs::scale_exponent(d_max, n); }
 long long quantise(double distance, double scale) { return acs::quantise(distance, scale); }
+// Shared memory that a block asks for, of what the device has.
+int64_t shared_bytes(const int64_t* sizes, int groups, int element, int64_t limit) {
+  std::vector<acs::Group> all;
+  for (int i = 0; i < groups; ++i) all.push_back({0, 0, 0, 0, static_cast<int32_t>(sizes[i]), 1});
+  const acs::Device device{132, static_cast<size_t>(limit)};
+  return acs::greedy_fixed_bytes() + acs::plan_greedy(all, element, device, 1).region_bytes;
+}
 // [multiprocessors' blocks] group, rank and size of every block of a plan
 int plan(const int64_t* sizes, int groups, int element, int multiprocessors, int resident, int64_t shared_bytes,
          int32_t* roles, int32_t* queued) {
