@@ -69,7 +69,7 @@ class GreedyRun {
     gain_at_ = scratch_.add<long long>(members_);
     level_at_ = scratch_.add<double>(members_);
     row_at_ = scratch_.add<int32_t>(members_);
-    levels_at_ = scratch_.add<long long>(2 * members_);
+    levels_at_ = scratch_.add<double>(2 * members_);
   }
 
   size_t table_bytes() const { return table_.bytes(); }
@@ -103,14 +103,14 @@ class GreedyRun {
       arguments.gain = at<long long>(scratch + gain_at_);
       arguments.level = at<T>(scratch + level_at_);
       arguments.touched_row = at<int32_t>(scratch + row_at_);
-      arguments.touched_levels = at<long long>(scratch + levels_at_);
+      arguments.touched_levels = at<void>(scratch + levels_at_);
       arguments.picks = at<int64_t>(picks);
       arguments.gains = at<double>(gains);
       arguments.weights = at<float>(weights);
       arguments.assignment = at<int64_t>(assignment);
       arguments.objective = at<unsigned long long>(objective);
       arguments.unit = at<double>(unit);
-      check(launch_greedy(arguments, static_cast<int>(plan_.roles.size()), at<CUstream_st>(stream)));
+      check(launch_greedy(arguments, plan_, at<CUstream_st>(stream)));
       check(cudaGetLastError());
     };
     check(cudaSetDevice(device_));
@@ -122,7 +122,7 @@ class GreedyRun {
   void plan() {
     const Device device = device_of(device_);
     int blocks = 0;
-    check(greedy_blocks_per_multiprocessor<T>(plan_greedy(groups_, sizeof(T), device, 1).region_bytes, &blocks));
+    check(greedy_blocks_per_multiprocessor<T>(plan_greedy(groups_, sizeof(T), device, 1), &blocks));
     if (blocks == 0) throw std::runtime_error("the greedy kernel does not fit on this GPU");
     plan_ = plan_greedy(groups_, sizeof(T), device, blocks * device.multiprocessors);
   }

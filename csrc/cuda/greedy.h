@@ -10,16 +10,22 @@
 namespace acs {
 
 // The host emulation compiles the same kernels with smaller numbers, so that small cases reach every path.
-#ifndef ACS_GREEDY_THREADS
-#define ACS_GREEDY_THREADS 512
+#ifndef ACS_GREEDY_THREADS_OF_LARGE
+#define ACS_GREEDY_THREADS_OF_LARGE 512
+#define ACS_GREEDY_THREADS_OF_SMALL 256
+#define ACS_GREEDY_SMALL_ROWS 2048
 #define ACS_GREEDY_ROWS_AT_ONCE 1024
 #define ACS_GREEDY_REPLICATED_ROWS 16384
 #define ACS_GREEDY_COLUMNS_PER_BLOCK 64
 #define ACS_GREEDY_STAGED_BYTES (96 << 10)
 #endif
 
-constexpr int kThreads = ACS_GREEDY_THREADS;
+constexpr int kThreadsOfLarge = ACS_GREEDY_THREADS_OF_LARGE;
+constexpr int kThreadsOfSmall = ACS_GREEDY_THREADS_OF_SMALL;
+constexpr int kSmallRows = ACS_GREEDY_SMALL_ROWS;  // where no group has more, blocks have the smaller size
 constexpr int kRowsAtOnce = ACS_GREEDY_ROWS_AT_ONCE;  // touched rows that one pass over a block's columns takes
+template <typename T>
+constexpr int kBlocksOfSmall = sizeof(T) == 4 ? 3 : 2;  // on a multiprocessor, which one small group leaves idle
 constexpr int kReplicatedRows = ACS_GREEDY_REPLICATED_ROWS;  // up to here every block of a team follows all rows itself
 constexpr int kColumnsPerBlock = ACS_GREEDY_COLUMNS_PER_BLOCK;  // a team leaves each of its blocks at least this many
 constexpr size_t kStagedBytes = ACS_GREEDY_STAGED_BYTES;        // a matrix up to this size moves into shared memory
@@ -44,8 +50,19 @@ struct GreedyPlan {
   std::vector<BlockRole> roles;  // one per block
   std::vector<int32_t> queue;    // groups that single blocks solve, the largest first
   int32_t slots = 0;
-  size_t region_bytes = 0;  // shared memory for levels and a staged matrix
+  int threads = kThreadsOfLarge;  // of every block
+  size_t region_bytes = 0;        // shared memory for what `Region` has
 };
+
+// Where levels, gains and a staged matrix of a block end in its shared memory, in bytes.
+struct Region {
+  size_t levels, gains, matrix;
+};
+
+__host__ __device__ inline Region region_of(size_t rows, size_t columns, size_t element_bytes) {
+  const size_t levels = (rows * element_bytes + 15) / 16 * 16, gains = levels + (columns * 8 + 15) / 16 * 16;
+  return {levels, gains, gains + rows * rows * element_bytes};
+}
 
 template <typename T>
 struct GreedyArguments {
@@ -65,7 +82,7 @@ struct GreedyArguments {
   long long* gain;
   T* level;
   int32_t* touched_row;
-  long long* touched_levels;
+  void* touched_levels;  // of the distances' type
   // results: [k], [k], [k] zeroed, [N], [G] zeroed, [G]
   int64_t* picks;
   double* gains;
@@ -83,13 +100,13 @@ struct Device {
 GreedyPlan plan_greedy(const std::vector<Group>& groups, size_t element_bytes, const Device& device, int resident_blocks);
 
 // Shared memory of one block, besides the region.
-size_t greedy_fixed_bytes();
+size_t greedy_fixed_bytes(int threads, size_t element_bytes);
 
-// How many blocks with this region one multiprocessor holds.
+// How many blocks of this plan's size and region one multiprocessor holds.
 template <typename T>
-cudaError_t greedy_blocks_per_multiprocessor(size_t region_bytes, int* blocks);
+cudaError_t greedy_blocks_per_multiprocessor(const GreedyPlan& plan, int* blocks);
 
 template <typename T>
-cudaError_t launch_greedy(const GreedyArguments<T>& arguments, int blocks, cudaStream_t stream);
+cudaError_t launch_greedy(const GreedyArguments<T>& arguments, const GreedyPlan& plan, cudaStream_t stream);
 
 }  // namespace acs

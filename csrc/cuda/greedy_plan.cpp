@@ -7,35 +7,32 @@
 namespace acs {
 namespace {
 
-size_t region_for(const std::vector<Group>& groups, size_t element_bytes, const Device& device) {
-  size_t replicated = 0, staged = 0;
+size_t region_for(const std::vector<Group>& groups, size_t element_bytes, int threads, const Device& device) {
+  size_t wanted = 0, staged = 0;
   for (const Group& g : groups) {
-    const size_t n = static_cast<size_t>(g.size);
-    if (n <= static_cast<size_t>(kReplicatedRows)) replicated = std::max(replicated, n * element_bytes);
-    if ((n + n * n) * element_bytes <= kStagedBytes) staged = std::max(staged, (n + n * n) * element_bytes);
+    const Region region = region_of(g.size, g.size, element_bytes);
+    if (g.size <= kReplicatedRows) wanted = std::max(wanted, region.gains);
+    staged = std::max(staged, region.matrix);
   }
-  const bool stage_all = staged > 0 && std::all_of(groups.begin(), groups.end(), [&](const Group& g) {
-    const size_t n = static_cast<size_t>(g.size);
-    return (n + n * n) * element_bytes <= kStagedBytes;
-  });
-  const size_t wanted = ((stage_all ? staged : replicated) + 15) / 16 * 16;
-  const size_t room = (device.shared_bytes - greedy_fixed_bytes()) / 16 * 16;
+  if (staged <= kStagedBytes) wanted = (staged + 15) / 16 * 16;  // all of them
+  const size_t room = (device.shared_bytes - greedy_fixed_bytes(threads, element_bytes)) / 16 * 16;
   return std::min(wanted, room);
 }
 
 }  // namespace
 
-// `resident_blocks`: all that the device holds at once with the region that `plan_greedy` returns for any value of it.
+// `resident_blocks`: all that the device holds at once; `threads` and `region_bytes` are the same for any value of it.
 GreedyPlan plan_greedy(const std::vector<Group>& groups, size_t element_bytes, const Device& device,
                        int resident_blocks) {
   GreedyPlan plan;
-  plan.region_bytes = region_for(groups, element_bytes, device);
   double work = 0.0;
   int largest = 0;
   for (const Group& g : groups) {
     work += static_cast<double>(g.size) * g.size;
     largest = std::max<int>(largest, g.size);
   }
+  plan.threads = largest <= kSmallRows ? kThreadsOfSmall : kThreadsOfLarge;
+  plan.region_bytes = region_for(groups, element_bytes, plan.threads, device);
   // a block that follows all rows by itself reads whole columns: more than one on a multiprocessor only share its caches
   const int for_teams = largest <= kReplicatedRows ? std::min(resident_blocks, device.multiprocessors) : resident_blocks;
   for (int32_t i = 0; i < static_cast<int32_t>(groups.size()); ++i) {

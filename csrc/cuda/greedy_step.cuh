@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 
 #ifdef __CUDACC__
 #define ACS_BOTH __host__ __device__ __forceinline__
@@ -44,11 +45,17 @@ ACS_BOTH long long quantise(double distance, double scale) {
 #endif
 }
 
-// How much a row at quantised distance q gives more to a candidate when its level falls from `before` to `after`.
-ACS_BOTH long long change_of_gain(long long q, long long before, long long after) {
-  const long long old_part = before > q ? before - q : 0;
-  const long long new_part = after > q ? after - q : 0;
-  return new_part - old_part;
+// Bits of a float64 that count in ones: differences of them are differences of quantised distances below 2^51.
+ACS_BOTH long long rounded_bits(double distance, double scale) {
+  constexpr double kOnes = 6755399441055744.0;  // 1.5 * 2^52
+#ifdef __CUDA_ARCH__
+  return __double_as_longlong(__fma_rn(distance, scale, kOnes));
+#else
+  const double sum = distance * scale + kOnes;
+  long long bits;
+  std::memcpy(&bits, &sum, sizeof(bits));
+  return bits;
+#endif
 }
 
 ACS_BOTH Candidate better(Candidate a, Candidate b) {

@@ -1,4 +1,4 @@
-"""Everything that a GPU would run compiles for sm_80 and sm_90 on a machine that has none."""
+"""Everything that a GPU would run compiles on a machine that has none, to the machine code that was meant."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from tests.gpu.requirements import ROOT, need_tool, need_triton
 
+TOOLCHAINS = ["", *filter(None, os.environ.get("ACS_FAST_TRITONS", "").split(os.pathsep))]  # folders of other Tritons
 SOURCES = sorted((ROOT / "csrc/cuda").glob("*.cu"))
 
 
@@ -48,16 +49,38 @@ def test_binding_is_valid_cpp():
     subprocess.run([compiler, *flags, str(ROOT / "csrc/cuda/bindings.cpp")], check=True)
 
 
-@pytest.mark.parametrize("arch", [80, 90])
-def test_triton_to_cubins(arch):
-    need_triton()
-    environment = {**os.environ, "TRITON_INTERPRET": "0"}
+def cubins(arch: int, toolchain: str) -> dict[str, dict[str, int]]:
+    """What the machine code of every kernel holds, as `compile_kernels` prints it."""
+    path = os.pathsep.join(filter(None, (toolchain, os.environ.get("PYTHONPATH", ""))))
+    environment = {**os.environ, "TRITON_INTERPRET": "0", "PYTHONPATH": path}
     program = [sys.executable, "-W", "ignore", "-m", "tests.gpu.compile_kernels", str(arch)]
     found = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
-    usage = json.loads(found.stdout)
-    spilling = {name: u for name, u in usage.items() if u["stack_bytes"] > 16}
-    assert not spilling
+    usage: dict[str, dict[str, int]] = json.loads(found.stdout)
+    return usage
+
+
+@pytest.mark.parametrize("toolchain", TOOLCHAINS, ids=lambda path: path or "the installed Triton")
+@pytest.mark.parametrize("arch", [80, 90, 100])
+def test_triton_to_cubins(arch, toolchain):
+    need_triton()
+    usage = cubins(arch, toolchain)
+    assert not {name: u for name, u in usage.items() if u["stack_bytes"] > 16}, "spilled registers"
+    products = {name: u for name, u in usage.items() if name.startswith("distances")}
+    assert not {name: u for name, u in products.items() if u["LDG.E.U16"]}, "loads of two bytes in a loop of products"
+    assert not {name: u for name, u in products.items() if not u["LDGSTS.E.BYPASS.128"]}, "loads that do not run ahead"
+    if arch == 90:
+        assert all(u["HGMMA"] for name, u in products.items() if "R = 2" not in name and "ieee" not in name)
+        wide = [u for name, u in products.items() if "bfloat16, " in name and "classes" in name]
+        assert wide
+        assert not [u for u in wide if u["LDGSTS.E"] > u["LDGSTS.E.BYPASS.128"]]
+    assert all(resident_blocks(u) >= 1 for u in usage.values())
+
+
+def resident_blocks(usage: dict[str, int]) -> int:
+    """How many blocks of a kernel one multiprocessor of an H100 holds."""
+    registers = 65536 // (32 * usage["warps"] * ((usage["registers"] + 7) // 8 * 8))
+    return min(registers, (228 << 10) // (usage["shared_bytes"] + 1024), 64 // usage["warps"])
 
 
 def test_every_triton_kernel_is_compiled():

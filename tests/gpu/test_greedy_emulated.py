@@ -18,7 +18,10 @@ from acs_fast.ops.packed import packed_greedy
 from tests.gpu.requirements import ROOT, need_tool
 
 EMULATOR = Path(__file__).parent / "emulator"
-SMALL = {"THREADS": 64, "ROWS_AT_ONCE": 16, "REPLICATED_ROWS": 80, "COLUMNS_PER_BLOCK": 8, "STAGED_BYTES": 2000}
+SMALL = {
+    "THREADS_OF_LARGE": 64, "THREADS_OF_SMALL": 32, "SMALL_ROWS": 60, "ROWS_AT_ONCE": 16, "REPLICATED_ROWS": 80,
+    "COLUMNS_PER_BLOCK": 8, "STAGED_BYTES": 2500,
+}  # fmt: skip
 BLOCK = {"multiprocessors": 4, "resident": 6, "shared_bytes": 1 << 16}
 CASES = {
     "one sample": ([1], {}),
@@ -118,11 +121,12 @@ def test_the_order_of_threads_does_not_matter(library):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("    team.exchange(Candidate{0, 0}, s.best[1]);", "    __syncthreads();"),
-        ("    if (threadIdx.x == 0) s.found = 0;\n    __syncthreads();", "    if (threadIdx.x == 0) s.found = 0;"),
+        ("    team.meet(Candidate{0, 0}, s.best[1]);", "    __syncthreads();"),
+        ("      clear_entries(p, s, 0, listed);\n      if", "      if"),
+        ("      if (threadIdx.x == 0) s.found = 0;\n", ""),
         ("if (found <= kRowsAtOnce) return best;", "return best;"),
     ],
-    ids=["teams that do not meet", "a list used before it is emptied", "a list that overflows"],
+    ids=["teams that do not meet", "a list that is not padded", "a list that is not emptied", "a list that overflows"],
 )
 def test_the_emulation_notices_a_broken_kernel(tmp_path, old, new):
     broken = compiled(tmp_path, old=old, new=new)

@@ -20,12 +20,17 @@ DEFAULT_PRECISION = "ieee" if torch.version.hip else "tf32x3"  # equally accurat
 
 
 @triton.jit
-def store_symmetric(out_ptr, d, i, j, n, stride, BM: tl.constexpr, BN: tl.constexpr):
-    """Write the entries of d [BM, BN] above the diagonal, and their mirror image."""
+def store_symmetric(out_ptr, d, top, left, n, stride, B: tl.constexpr):
+    """Write the entries of d [B, B] above the diagonal, and their mirror image; d begins at row top and column left.
+
+    Within a tile the places are 32-bit: 64-bit ones of all entries spill registers.
+    """
+    at, step = tl.arange(0, B), stride.to(tl.int32)
+    i, j = top.to(tl.int32) + at, left.to(tl.int32) + at
     above = (i[:, None] < j[None, :]) & (j[None, :] < n)
-    tl.store(out_ptr + i[:, None] * stride + j[None, :], d, mask=above)
+    tl.store(out_ptr + (top * stride + left) + (at[:, None] * step + at[None, :]), d, mask=above)
     mirrored = (i[None, :] < j[:, None]) & (j[:, None] < n)
-    tl.store(out_ptr + j[:, None] * stride + i[None, :], tl.trans(d), mask=mirrored)
+    tl.store(out_ptr + (left * stride + top) + (at[:, None] * step + at[None, :]), tl.trans(d), mask=mirrored)
 
 
 @triton.jit
@@ -43,8 +48,8 @@ def distances_kernel(
     tile = tl.program_id(0)
     group = tl.load(tiles_ptr + tile * 3)
     first, n, matrix, stride = load_group(groups_ptr, group)
-    i = tl.load(tiles_ptr + tile * 3 + 1).to(tl.int64) * B + tl.arange(0, B)
-    j = tl.load(tiles_ptr + tile * 3 + 2).to(tl.int64) * B + tl.arange(0, B)
+    top, left = tl.load(tiles_ptr + tile * 3 + 1).to(tl.int64) * B, tl.load(tiles_ptr + tile * 3 + 2).to(tl.int64) * B
+    i, j = top + tl.arange(0, B), left + tl.arange(0, B)
     member_i = first + tl.minimum(i, n - 1)
     member_j = first + tl.minimum(j, n - 1)
     inner = inner_product_tile(
@@ -59,7 +64,7 @@ def distances_kernel(
     tl.atomic_max(largest_ptr + group, largest.to(tl.int32, bitcast=True))  # floats >= 0 are ordered as their bits
     tl.store(close_ptr + tile, tl.max(tl.max(close.to(tl.int32), 1), 0))
     d = tl.where(close, -1.0, d)
-    store_symmetric(out_ptr + matrix, d, i, j, n, stride, B, B)
+    store_symmetric(out_ptr + matrix, d, top, left, n, stride, B)
     tl.store(out_ptr + matrix + i * stride + i, tl.zeros((B,), dtype=tl.float32), mask=(i == j) & (i < n))
 
 

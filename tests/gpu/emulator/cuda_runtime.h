@@ -153,6 +153,16 @@ inline void run(unsigned blocks, unsigned threads, size_t shared_bytes, std::fun
   machine() = nullptr;
 }
 
+template <typename Slot>
+Slot load_relaxed(const Slot* address) {
+  yield();
+  return *address;
+}
+template <typename Slot>
+void store_relaxed(Slot* address, Slot value) {
+  yield();
+  *address = value;
+}
 inline unsigned long long load_acquire(const unsigned long long* address) {
   yield();
   return *address;
@@ -172,7 +182,6 @@ struct Index {
 #define blockIdx (emulator::Index{emulator::current().block->index})
 
 inline void __syncthreads() { emulator::wait(emulator::current().block->barrier); }
-inline void __threadfence() {}
 
 template <typename T>
 T __shfl_xor_sync(unsigned, T value, int lanes) {

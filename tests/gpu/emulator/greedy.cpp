@@ -34,14 +34,14 @@ int emulate(const T* distances, const T* d_max, const int64_t* table, int groups
   auto gain = poisoned<long long>(n);
   auto level = poisoned<T>(n);
   auto row = poisoned<int32_t>(n);
-  auto levels = poisoned<long long>(2 * n);
+  auto levels = poisoned<T>(2 * n);
   const acs::GreedyArguments<T> a{distances, d_max, all.data(), plan.roles.data(), plan.queue.data(),
       static_cast<int32_t>(plan.queue.size()), symmetric != 0, plan.region_bytes, slots.data(), &head, touched.data(),
       gain.data(), level.data(), row.data(), levels.data(), picks, gains, weights, assignment, sums.data(), unit.data()};
   emulator::seed() = static_cast<unsigned long long>(seed);
   emulator::shared_limit() = device.shared_bytes;
   try {
-    if (acs::launch_greedy<T>(a, static_cast<int>(plan.roles.size()), nullptr) != cudaSuccess) return -2;
+    if (acs::launch_greedy<T>(a, plan, nullptr) != cudaSuccess) return -2;
   } catch (const std::exception&) {
     return -1;
   }
@@ -67,7 +67,8 @@ int64_t shared_bytes(const int64_t* sizes, int groups, int element, int64_t limi
   std::vector<acs::Group> all;
   for (int i = 0; i < groups; ++i) all.push_back({0, 0, 0, 0, static_cast<int32_t>(sizes[i]), 1});
   const acs::Device device{132, static_cast<size_t>(limit)};
-  return acs::greedy_fixed_bytes() + acs::plan_greedy(all, element, device, 1).region_bytes;
+  const acs::GreedyPlan plan = acs::plan_greedy(all, element, device, 1);
+  return acs::greedy_fixed_bytes(plan.threads, element) + plan.region_bytes;
 }
 // [multiprocessors' blocks] group, rank and size of every block of a plan
 int plan(const int64_t* sizes, int groups, int element, int multiprocessors, int resident, int64_t shared_bytes,
