@@ -7,7 +7,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results_file import Row, Run
+from acs_fast.benchmark import Row, Run
 
 Points = dict[str, list[tuple[int, Row]]]  # by opponent, ascending
 
@@ -25,7 +25,7 @@ OURS = {"ours-cpu": "#c1121f", "ours-cuda": "#c1121f", "ours-triton": "#e85d04",
 OTHERS = ("#1d3557", "#2a9d8f", "#8d99ae", "#7b2cbf", "#6c584c")
 
 
-def draw(runs: list[Run], folder: Path, device: str) -> list[Path]:
+def draw(runs: list[Run], folder: Path) -> list[Path]:
     """One PNG for each series that has two points or more."""
     import matplotlib
 
@@ -34,7 +34,7 @@ def draw(runs: list[Run], folder: Path, device: str) -> list[Path]:
     for series in PANELS:
         points, case, run = collect(runs, series)
         if run is not None and max((len(p) for p in points.values()), default=0) > 1:
-            path = folder / f"{series}-{device}.png"
+            path = folder / f"{series}-{run.device}.png"
             _figure(series, points, case, run, path)
             images.append(path)
     return images

@@ -36,7 +36,12 @@ def test_importing_is_cheap_and_silent():
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings(name):
-    module = importlib.import_module(name)
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("acs_fast"):
+            raise
+        pytest.skip(f"{error.name} is not installed")
     import torch
     from torch import nn
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from acs_fast.benchmark.opponents import Opponent
-from acs_fast.benchmark.rows import Row
 
 
 class Work(Protocol):
@@ -46,7 +45,3 @@ class Case:
     def prepare(self, opponent: Opponent, device: str) -> Work:
         """Build the input for an opponent, in the process that will run it."""
         raise NotImplementedError(f"{type(self).__name__} must define prepare(opponent, device)")
-
-    def difference(self, row: Row, reference: Row) -> str:
-        """How an answer of ours differs from the reference path's; "" where it does not."""
-        raise NotImplementedError(f"{type(self).__name__} must define difference(row, reference)")

@@ -30,7 +30,7 @@ class Opponent:
     title: str
     kind: str
     module: str
-    options: dict[str, str] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     devices: tuple[str, ...] = ("cpu", "cuda")

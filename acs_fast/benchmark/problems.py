@@ -12,7 +12,6 @@ from torch import Tensor
 from acs_fast.benchmark.case import Case
 from acs_fast.benchmark.data import gradients
 from acs_fast.benchmark.opponents import Opponent
-from acs_fast.benchmark.rows import Row
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.selection.groups import Groups, partition
 
@@ -54,24 +53,6 @@ class OpCase(Case):
 
     def prepare(self, opponent: Opponent, device: str) -> Solving:
         return Solving(self, build(self, device), opponent.solver(self.task))
-
-    def difference(self, row: Row, reference: Row) -> str:
-        for name, value in reference.quality.items():
-            own = row.quality.get(name, float("nan"))
-            if not abs(own - value) <= ALLOWED[name](value):
-                return f"{name.replace('_', ' ')} {own:.8g} where the reference path has {value:.8g}"
-        return ""
-
-
-ALLOWED = {  # by how much a quality may differ from that of the reference path
-    "picks": lambda _: 0.0,
-    "repeated": lambda _: 0.0,
-    "negative": lambda _: 0.0,
-    "checksum": lambda _: 0.0,
-    "objective": lambda value: 1e-3 * value,  # distances are rounded differently, so that near ties may go another way
-    "gradient_error": lambda value: 0.05 * value + 1e-4,
-    "max_error": lambda value: 2.0 * value + 1e-5,
-}
 
 
 @dataclass(frozen=True)

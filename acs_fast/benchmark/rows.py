@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 FORMAT = 1
+ALLOWED: dict[str, Callable[[float], float]] = {  # by how much the worth of an answer may differ from a reference's
+    "picks": lambda _: 0.0,
+    "repeated": lambda _: 0.0,
+    "negative": lambda _: 0.0,
+    "checksum": lambda _: 0.0,
+    "objective": lambda value: 1e-3 * value,  # distances are rounded differently, so that near ties may go another way
+    "gradient_error": lambda value: 0.05 * value + 1e-4,
+    "max_error": lambda value: 2.0 * value + 1e-5,
+    "gain": lambda value: 0.05 * value,
+}
+LOWER_IS_BETTER = {"objective": True, "gradient_error": True, "max_error": True, "negative": True, "gain": False}
 
 
 @dataclass
@@ -53,6 +64,25 @@ class Row:
     def ratios(self, other: Row) -> list[float]:
         """Seconds of the other over ours, for every pair of runs."""
         return [theirs / own for theirs in other.seconds for own in self.seconds]
+
+
+def difference(row: Row, reference: Row) -> str:
+    """How an answer of ours differs from that of the reference path; "" where it does not."""
+    for name, value in reference.quality.items():
+        own = row.quality.get(name, float("nan"))
+        if not abs(own - value) <= ALLOWED[name](value):
+            return f"{name.replace('_', ' ')} {own:.6g} where {reference.title} has {value:.6g}"
+    return ""
+
+
+def as_good(row: Row, other: Row) -> bool:
+    """Whether the answer of a row is worth at least what that of another is; without that no speed-up is told."""
+    for name, lower in LOWER_IS_BETTER.items():
+        if name in row.quality and name in other.quality:
+            own, value = row.quality[name], other.quality[name]
+            if not (own - value if lower else value - own) <= ALLOWED[name](value):
+                return False
+    return True
 
 
 def percentile(values: Sequence[float], percent: int) -> float:

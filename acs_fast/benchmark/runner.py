@@ -15,7 +15,7 @@ from typing import Any
 from acs_fast.benchmark import machine, worker
 from acs_fast.benchmark.case import Case
 from acs_fast.benchmark.opponents import Opponent
-from acs_fast.benchmark.rows import Row, Run
+from acs_fast.benchmark.rows import Row, Run, difference
 
 START_LIMIT_S = 120.0  # for a worker to build its input, and to warm up
 REFERENCE = "ours-reference"
@@ -105,7 +105,7 @@ def _measure_case(context: Any, case: Case, opponents: Mapping[str, Opponent], r
     ready = [c for c in racing if c.ask(None, START_LIMIT_S) and _first(c, case)]
     reference = next((c.row for c in ready if c.row.opponent == REFERENCE), None)
     for contender in ready:
-        if reference and contender.row.kind == "ours" and (why := case.difference(contender.row, reference)):
+        if reference and contender.row.kind == "ours" and (why := difference(contender.row, reference)):
             contender.end("differs", why)
     yield from (c.row for c in racing if c.row.status != "waiting")
     ready = [c for c in ready if c.row.status == "waiting"]

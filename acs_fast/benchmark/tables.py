@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from acs_fast.benchmark.rows import Row, Run, percentile
+from acs_fast.benchmark.rows import Row, Run, as_good, percentile
 from acs_fast.benchmark.runner import REFERENCE
 
 COLUMNS = ("", "median", "p20 to p80", "speed-up", "p20 to p80", "peak")
@@ -31,7 +31,7 @@ def _aligned(line: tuple[str, ...], widths: list[int]) -> str:
 
 def _cells(row: Row, reference: Row | None) -> tuple[str, ...]:
     speedup, spread = "", ""
-    if reference is not None and row is not reference and row.kind == "ours":
+    if reference is not None and row is not reference and as_good(row, reference):
         ratios = row.ratios(reference)
         speedup = f"{reference.median / row.median:.3g}x"
         spread = f"{percentile(ratios, 20):.3g} to {percentile(ratios, 80):.3g}"

@@ -7,10 +7,11 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from acs_fast.benchmark import OPPONENTS, execute, machine, runner, suite, tables
+from acs_fast.benchmark import OPPONENTS, Run, execute, runner, suite, tables
 from acs_fast.cli.devices import device_of
 from acs_fast.ops import backends
 
+BUSY = 0.3  # load per core that other programs may be
 DEFAULT, FILE = suite.Shape(), "acs-fast-bench.json"
 
 
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         print("acs-fast bench: no figures, since results differ; please report it", file=sys.stderr)
         return 1
     found.write(args.output)
-    print(f"{tables.table(found)}\n\n{about(device)}\nResults: {args.output}")
+    print(f"{tables.table(found)}\n\n{about(found)}\nResults: {args.output}")
     return 0
 
 
@@ -57,15 +58,19 @@ def shape_of(args: argparse.Namespace) -> suite.Shape:
     return replace(start, **{name: value for name, value in own.items() if value is not None})
 
 
-def about(device: str) -> str:
-    """Machine, versions, and which backends are missing."""
-    facts, versions = machine.machine(), machine.versions()
-    place = facts["gpu"]["name"] if device.startswith("cuda") else f"{facts['cpu']} ({facts['simd']})"
+def about(done: Run) -> str:
+    """Machine, versions, which backends are missing, and what the columns mean."""
+    facts, versions = done.machine, done.versions
+    on_gpu = done.device.startswith("cuda")
+    place = facts["gpu"]["name"] if on_gpu else f"{facts['cpu']} ({facts['simd']})"
     lines = [
         f"acs_fast {versions['acs_fast']}, torch {versions['torch']}, Python {versions['python']}, {place}, "
-        f"{facts['cores']} cores. Answers of all backends were compared with the reference path's before timing.",
-        "Speed-up: seconds of the reference path over those of the row; its spread is that of all pairs of runs.",
+        f"{facts['cores']} cores.",
+        "Before timing, all backends gave the reference path's answers. Speed-up: seconds of the reference path over",
+        "those of the row, where its answer is as good; its spread is that of all pairs of runs.",
     ]
-    names = ("triton", "cuda") if device.startswith("cuda") else ("cpu",)
+    if (facts["load_at_start"] or 0.0) > BUSY * facts["cores"]:
+        lines.append(f"The machine was busy when this began (load {facts['load_at_start']}): measure again.")
+    names = ("triton", "cuda") if on_gpu else ("cpu",)
     lines += [f"Backend {name} is missing: {why}" for name in names if (why := backends.why_missing(name))]
     return "\n".join(lines)

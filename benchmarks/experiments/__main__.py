@@ -9,9 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+from acs_fast.benchmark import machine
 from acs_fast.training.files import DataError
-from benchmarks import machine
-from benchmarks.experiments import data, report, results
+from benchmarks import RESULTS, ROOT
+from benchmarks.experiments import data, report
 from benchmarks.experiments.code_version import code_version
 from benchmarks.experiments.execute import Settings, execute
 from benchmarks.experiments.pool import Pool
@@ -28,18 +29,15 @@ def main(arguments: list[str] | None = None) -> int:
     add("--jobs", type=int, default=machine.cores(), help="runs at a time, one thread each (default: cores)")
     add("--minutes", type=float, default=float("inf"), help="start no run after so many minutes")
     add("--data", help=f"folder of Fashion-MNIST, or digits (default: {data.VARIABLE}, or {data.SYSTEM})")
-    add("--scratch", type=Path, default=machine.ROOT / "runs" / "experiments", help="keeps finished runs")
-    add("--output", type=Path, default=results.FOLDER, help="folder of results files and plots")
-    add("--readme", type=Path, default=report.markers.README)
+    add("--scratch", type=Path, default=ROOT / "runs" / "experiments", help="keeps finished runs")
+    add("--output", type=Path, default=RESULTS / "experiments", help="folder of results files and plots")
     add("--fresh", action="store_true", help="forget the runs in the scratch folder")
     args = parser.parse_args(arguments)
     if "list" in args.what:
         return _list()
     names = list(EXPERIMENTS) if "all" in args.what else [w for w in args.what if w in EXPERIMENTS]
     code = _run(args, names) if names else 0
-    if "report" in args.what or (names and not code):
-        code = code or int(report.publish(args.output, args.readme) == 0)
-    return code
+    return code or int("report" in args.what and not report.sections(args.output, args.output))
 
 
 def _run(args: argparse.Namespace, names: list[str]) -> int:

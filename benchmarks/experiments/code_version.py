@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from acs_fast.ops import compiled
-from benchmarks.machine import ROOT
+from benchmarks import ROOT
 
 NO_PART = ("acs_fast/cli/", "acs_fast/training/report.py", "acs_fast/training/comparison.py")
 OWN = tuple(f"benchmarks/experiments/{name}.py" for name in ("trial", "faults"))  # what a run executes

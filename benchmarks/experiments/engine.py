@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import results_file
+from acs_fast.benchmark import read
+from benchmarks import RESULTS
 
-FOLDER = results_file.FOLDER / "engine"
+FOLDER = RESULTS / "step"
 CASE, OURS, PUBLISHED = "engine-pgd", "ours-channels-last", "published"
 SAME = "Speed-ups are over full training in the same engine"
 
@@ -25,7 +26,7 @@ def sentence(folder: Path = FOLDER) -> str:
 
 def ratio(folder: Path) -> tuple[float, str] | None:
     """Seconds of the published step over ours, and for what network; None where it was not measured."""
-    runs = [results_file.read(path) for path in sorted(folder.glob("*.json"))] if folder.is_dir() else []
+    runs = [read(path) for path in sorted(folder.glob("*.json"))] if folder.is_dir() else []
     for run in sorted((r for r in runs if not r.quick), key=lambda r: r.date, reverse=True):
         rows = {row.opponent: row for row in run.of_case(CASE) if row.ok}
         size = next((str(case["size"]) for case in run.cases if case["name"] == CASE), "")

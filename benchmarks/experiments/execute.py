@@ -9,8 +9,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from acs_fast.benchmark import machine
 from acs_fast.training import checkpoint
-from benchmarks import machine
+from benchmarks import ROOT
 from benchmarks.experiments.plan import Experiment, Job, Plan, cost
 from benchmarks.experiments.pool import Pool, Task
 from benchmarks.experiments.results import Record, Results
@@ -93,7 +94,7 @@ def _begin(experiment: Experiment, seeds: int, settings: Settings) -> Results:
         experiment=e.name, title=e.title, question=e.question, data=settings.data,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"), seeds=seeds, minutes=e.minutes,
         base=dict(e.base), candidate=e.candidate, controls=list(e.controls), full=e.full, machine=machine.machine(),
-        versions=machine.versions(), commit=machine.commit(), code=settings.code, processes=settings.jobs,
+        versions=machine.versions(), commit=machine.commit(ROOT), code=settings.code, processes=settings.jobs,
     )  # fmt: skip
 
 

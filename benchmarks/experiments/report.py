@@ -1,15 +1,10 @@
-"""Tables and plots of the experiments, from their results files into the README between its markers.
-
-`python -m benchmarks.experiments report`; nothing in them is typed by hand. A section stands between
-`<!-- experiments:NAME -->` and `<!-- /experiments:NAME -->`, with the name of the results file (E1, E1-digits).
-"""
+"""Tables and plots of the experiments, from their results files."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from benchmarks import report as markers
+from benchmarks import markdown
 from benchmarks.experiments import engine, plots
 from benchmarks.experiments.results import (
     Interval,
@@ -33,38 +28,27 @@ HEADER = (
 WORDS = {True: "**pass**", False: "**fail**", None: "not judged"}
 
 
-def publish(folder: Path, readme: Path) -> int:
-    """Every results file of the folder, with its plots; the number of sections written."""
-    paths = sorted(folder.glob("E*.json"))
-    for path in paths:
+def sections(folder: Path, base: Path) -> list[str]:
+    """One for every results file of the folder, with its plots."""
+    parts = []
+    for path in sorted(folder.glob("E*.json")):
         results = read(path)
         images = plots.draw(results, path.stem, folder)
-        base = readme.resolve().parent
-        pictures = [f"![{image.stem}]({markers.relative(image, base)})" for image in images]
-        markers.publish(readme, path.stem, section(results, pictures), kind="experiments")
-        if results.experiment == "E1":
-            _figure(results, path.stem, folder, readme)
-    if not paths:
-        print(f"no results files in {folder}: run `python -m benchmarks.experiments all` first", file=sys.stderr)
-    return len(paths)
-
-
-def _figure(results: Results, stem: str, folder: Path, readme: Path) -> None:
-    """E4 has no runs of its own: robust error against speed-up, with every control of E1."""
-    image = plots.error_against_speedup(results, folder / f"{stem.replace('E1', 'E4')}.png")
-    if image is not None:
-        text = f"![robust error against speed-up]({markers.relative(image, readme.resolve().parent)})"
-        markers.publish(readme, image.stem, f"{text}\n\nDrawn from the runs of {stem}.", kind="experiments")
+        if results.experiment == "E1":  # E4 has no runs of its own
+            figure = plots.error_against_speedup(results, folder / f"{path.stem.replace('E1', 'E4')}.png")
+            images += [figure] if figure else []
+        parts.append(section(results, [markdown.image(image, base) for image in images]))
+    return parts
 
 
 def section(results: Results, pictures: list[str]) -> str:
     """What stands between the markers: question, bars and pictures, and the table folded in below."""
     whole = "\n\n".join([table(results), *notes(results)])
     parts = [
-        f"**{results.experiment}: {results.title}.** {results.question}",
+        f"## {results.experiment}: {results.title}\n\n{results.question}",
         bars(results),
         *pictures,
-        markers.folded("Every method with intervals, and how it was measured", whole),
+        markdown.folded("Every method with intervals, and how it was measured", whole),
     ]
     return "\n\n".join(part for part in parts if part)
 

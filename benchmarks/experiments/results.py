@@ -8,11 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks import results_file
 from benchmarks.experiments.plan import cost
 from benchmarks.experiments.statistics import Interval, interval
 
-FOLDER = results_file.FOLDER / "experiments"
 FORMAT = 1
 
 

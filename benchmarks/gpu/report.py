@@ -1,6 +1,6 @@
-"""The GPU's results as a table, into the README between its markers: `python -m benchmarks.gpu.report [FOLDER]`.
+"""The GPU's results as a table: `python -m benchmarks.gpu.report [FOLDER]` prints it.
 
-FOLDER is where `make gpu` has written; without results in it nothing changes.
+FOLDER is where `make gpu` has written.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def _lines(row: dict[str, Any]) -> list[str]:
     return lines
 
 
-def section(folder: Path) -> str | None:
-    """What stands between the markers; None without results."""
+def section(folder: Path) -> str:
+    """Table and origin; "" without results."""
     path = folder / "gpu.json"
     if not path.exists():
-        return None
+        return ""
     result = json.loads(path.read_text())
     steps = folder / "gpu-steps.json"
     ended = json.loads(steps.read_text()) if steps.exists() else []
@@ -56,18 +56,16 @@ def section(folder: Path) -> str | None:
         f"{result['cuda']}, at commit {result['commit']}: {result['kernels']}. Floors from rates measured in the same "
         f"run. Peak memory in GiB: {peaks or 'not measured'}. The other steps of `make gpu`: {state or 'not run'}."
     )
-    return f"{table(result)}\n\n{footer}"
+    return f"## The GPU's bars\n\n{table(result)}\n\n{footer}"
 
 
 def main() -> int:
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else campaign.FOLDER
     text = section(folder)
-    if text is None:
+    if not text:
         print(f"no gpu.json in {folder}: run `make gpu` on a machine with a GPU first", file=sys.stderr)
         return 1
-    from benchmarks.report import README, publish  # more than a bare machine has is needed for the other tables
-
-    publish(README, "gpu", text)
+    print(text)
     return 0
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from orthogonal_matching_pursuit_gpu import run_omp
 
-from benchmarks.peers.dense import dense
-from benchmarks.problem import Problem, Selection
+from acs_fast.benchmark.peers.dense import dense
+from acs_fast.benchmark.problems import Problem, Selection
 
 
 def matching(problem: Problem) -> Selection:

@@ -11,20 +11,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchmarks.peers import lazy
-from benchmarks.peers.dense import dense
-from benchmarks.problem import Problem, Selection
+from acs_fast.benchmark.peers.dense import dense, on_matrix
+from acs_fast.benchmark.problems import Problem, Selection
 
 BLOCK = 128  # the mini-batch size, between which the original takes distances
 TOLERANCE = 1e-4  # of the residual, relative to the target
 
 
 def craig(problem: Problem) -> Selection:
-    from benchmarks.peers.apricot_lazy import solve
+    from acs_fast.benchmark.peers.apricot import solve
 
     parts = []
     for members, budget in zip(problem.groups, problem.budgets, strict=True):
-        part = lazy.on_matrix(expanded_distances(dense(problem.g[members])), budget, solve)
+        part = on_matrix(expanded_distances(dense(problem.g[members])), budget, solve)
         parts.append((members.cpu()[part.indices], part.weights))
     return Selection(*(torch.cat(x) for x in zip(*parts, strict=True)))
 

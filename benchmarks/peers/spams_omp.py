@@ -6,8 +6,8 @@ import numpy as np
 import spams
 import torch
 
-from benchmarks.peers.dense import dense
-from benchmarks.problem import Problem, Selection
+from acs_fast.benchmark.peers.dense import dense
+from acs_fast.benchmark.problems import Problem, Selection
 
 
 def matching(problem: Problem) -> Selection:

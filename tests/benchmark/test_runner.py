@@ -51,7 +51,7 @@ def test_an_answer_of_ours_that_differs_is_not_timed():
     run = measure(replace(TINY, opponents=("ours-reference", "wrong")), **WRONG)
     rows = {row.opponent: row for row in run.rows}
     assert rows["wrong"].status == "differs"
-    assert "where the reference path has" in rows["wrong"].reason
+    assert "where acs_fast, reference (PyTorch) has" in rows["wrong"].reason
     assert not rows["wrong"].seconds
     assert rows["ours-reference"].ok
 

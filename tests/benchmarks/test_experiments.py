@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from acs_fast import LastLayerGradients, gradient_error
+from acs_fast.benchmark import Row, Run
 from acs_fast.selection import Craig, PerBatch
-from benchmarks import results_file
 from benchmarks.experiments import __main__ as command
 from benchmarks.experiments import code_version, data, engine, report
 from benchmarks.experiments import results as files
@@ -61,13 +61,12 @@ def made(**groups):
 
 
 def run(folder, *more):
-    paths = ["--output", folder / "results", "--scratch", folder / "scratch", "--readme", folder / "README.md"]
+    paths = ["--output", folder / "results", "--scratch", folder / "scratch"]
     return command.main(["E1", "--data", "digits", "--jobs", "1", "--seeds", "1", *map(str, paths), *more])
 
 
 def test_experiment_from_end_to_end_and_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(command.EXPERIMENTS, "E1", TINY)
-    (tmp_path / "README.md").write_text("<!-- experiments:E1-digits -->\n<!-- /experiments:E1-digits -->\n")
     assert run(tmp_path) == 0
     path = tmp_path / "results" / "E1-digits.json"
     found = files.read(path)
@@ -84,7 +83,8 @@ def test_experiment_from_end_to_end_and_again(tmp_path, monkeypatch, capsys):
     spent = {label: files.seconds(by_label[label].result) for label in ("full", "CRAIG")}
     wanted = max(1, round(6 * spent["CRAIG"] / spent["full"]))
     assert by_label["short"].result["config"]["epochs"] == wanted
-    text = (tmp_path / "README.md").read_text()
+    (text,) = report.sections(path.parent, tmp_path)
+    assert "(results/E1-digits.png)" in text
     assert "\n| CRAIG" in text
     assert "none (half): selector must be one of" in text
     assert (tmp_path / "results" / "E1-digits.png").read_bytes()[:4] == b"\x89PNG"
@@ -107,7 +107,7 @@ def test_no_run_starts_after_the_deadline(tmp_path, monkeypatch, capsys):
     content = json.loads((tmp_path / "results" / "E1-digits.json").read_text())
     assert not content["complete"]
     assert all(r["result"] is None for r in content["runs"])
-    assert "No run has finished yet" in capsys.readouterr().out
+    assert "No run has finished yet" in report.sections(tmp_path / "results", tmp_path)[0]
 
 
 def test_bad_options_are_named(tmp_path, monkeypatch, capsys):
@@ -265,8 +265,8 @@ def test_code_version_ignores_prose_only(tmp_path):
 def test_engine_ratio_comes_from_its_results_file(tmp_path):
     assert "was not timed" in engine.sentence(tmp_path / "nothing")
     case = {"name": "engine-pgd", "size": "ResNet-18"}
-    run = results_file.Run("cpu", "2026-01-02", False, 1, {}, {}, {}, [case])
+    run = Run("cpu", "2026-01-02", False, 1, {}, {}, {}, [case])
     for name, seconds in (("published", [2.0, 3.0, 4.0]), ("ours-channels-last", [1.5, 1.5, 9.0])):
-        run.rows.append(results_file.Row("engine-pgd", name, name, "ours", "ok", seconds=seconds))
+        run.rows.append(Row("engine-pgd", name, name, "ours", "ok", seconds=seconds))
     run.write(tmp_path / "one.json")
     assert "takes 2.00 times as long as one of this engine (ResNet-18," in engine.sentence(tmp_path)
