@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 
 # `make gpu`, on a machine with a GPU, torch, Triton, pytest and nvcc, offline: build, tests, measurements, sanitizer, in
-# less than ten minutes; results go to OUT, and `python -m benchmarks.gpu.report [OUT]` puts them into the README
+# less than ten minutes; results go to OUT, and `python -m benchmarks.report` puts those in benchmarks/results into docs/benchmarks.md
 GPU_PYTHON ?= python3
 OUT ?= benchmarks/results/gpu
 

@@ -203,7 +203,7 @@ def test_cancelled_weights_are_equal_and_their_error_is_measured():
     right, wrong = (s.select(60, 18, g, y, 7) for s in (inner, CancelledWeights(inner)))
     assert torch.equal(right.indices, wrong.indices)
     assert len(right.weights.unique()) > 1
-    assert wrong.weights.unique().tolist() == pytest.approx([60 / len(wrong.coreset)])
+    assert wrong.weights.unique().tolist() == pytest.approx([60 / len(wrong)])
     error = gradient_error(g, wrong.indices, wrong.weights)
     assert wrong.stats["relative_gradient_error"] == pytest.approx(error)
 
