@@ -2,6 +2,7 @@
 
 from acs_fast.adversarial_coreset import AdversarialCoreset
 from acs_fast.coreset import Coreset
+from acs_fast.evaluation import evaluate
 from acs_fast.gradients import AttackPass, LastLayerGradients, TrainingPasses, last_layer_gradients
 from acs_fast.objectives import (
     ATTA,
@@ -36,6 +37,7 @@ from acs_fast.selection import (
     gradient_matching,
     pairwise_distances,
 )
+from acs_fast.training import load
 from acs_fast.weighting import weighted_mean
 
 __all__ = [
@@ -68,10 +70,12 @@ __all__ = [
     "TrainingPasses",
     "Vanilla",
     "WithAttack",
+    "evaluate",
     "facility_location",
     "gradient_error",
     "gradient_matching",
     "last_layer_gradients",
+    "load",
     "pairwise_distances",
     "perturb_allocated",
     "weighted_mean",

@@ -7,7 +7,11 @@ import sys
 from collections.abc import Sequence
 
 import acs_fast
-from acs_fast.cli import bench, doctor, evaluate, train
+from acs_fast.cli import bench, doctor, evaluate, export, select, train
+
+COMMANDS = {
+    "train": train, "evaluate": evaluate, "export": export, "select": select, "bench": bench, "doctor": doctor,
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -15,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="acs-fast", description=acs_fast.__doc__)
     parser.add_argument("--version", action="version", version=acs_fast.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, module in {"train": train, "evaluate": evaluate, "bench": bench, "doctor": doctor}.items():
+    for name, module in COMMANDS.items():
         sub = commands.add_parser(name, help=(module.__doc__ or "").strip().splitlines()[0], description=module.__doc__)
         module.add_arguments(sub)
         sub.set_defaults(run=module.run)

@@ -3,77 +3,112 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from acs_fast._util.progress import progress
+from acs_fast._util.randomness import derived_seed
+from acs_fast.data import unpack
 from acs_fast.objectives import PGD
-from acs_fast.objectives.model_state import untouched
-from acs_fast.training.data import Images
 
-BATCH = 512
 ABOVE_CHANCE = 0.05  # by how much accuracy under PGD has to exceed guessing before its loss means anything
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Inside, the model is in eval mode and its weights take no gradients; afterwards it is as it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    wanted = [(p, p.requires_grad) for p in model.parameters()]
+    try:
+        model.eval().requires_grad_(False)
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for p, required in wanted:
+            p.requires_grad_(required)
 
 
 @torch.no_grad()
 def correct(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """[B] bool: is the prediction right? The model must be in eval mode."""
-    hits: Tensor = model(x).argmax(1) == y
+    out: Any = model(x)
+    hits: Tensor = getattr(out, "logits", out).argmax(1) == y
     return hits
 
 
-def accuracy(model: nn.Module, images: Images, device: torch.device) -> float:
-    """Share of images classified correctly, in [0, 1]."""
-    hits = 0
-    with untouched(model):
-        for x, y in _batches(images, device):
-            hits += int(correct(model, x, y).sum())
-    return hits / len(images)
-
-
-def robust_accuracy(
-    model: nn.Module,
-    images: Images,
-    attack: PGD,
-    device: torch.device,
-    restarts: int = 1,
-    show_progress: bool = False,
-) -> float:
-    """Share of images that stay correct as they are and under every restart of an attack, in [0, 1]."""
-    return float(standing(model, images, attack, device, restarts, show_progress).sum()) / len(images)
-
-
 def standing(
-    model: nn.Module,
-    images: Images,
-    attack: PGD,
-    device: torch.device,
-    restarts: int = 1,
-    show_progress: bool = False,
-    among: Tensor | None = None,
+    model: nn.Module, x: Tensor, y: Tensor, attack: PGD | None, restarts: int = 1, among: Tensor | None = None
 ) -> Tensor:
-    """[N] bool on the CPU: which images stay correct as they are and under every restart of an attack?
+    """[B] bool: which images stay correct as they are and under every restart of an attack?
 
     Each restart attacks only the images that are still standing, from another random point of the ball.
 
     Args:
-        among: [N] bool, which images to look at (by default all); the others do not stand and are not attacked.
+        model: in eval mode.
+        attack: None for the images as they are.
+        among: [B] bool, which images to look at (by default all); the others do not stand and are not attacked.
     """
-    chosen = torch.arange(len(images)) if among is None else among.nonzero().flatten()
-    result = torch.zeros(len(images), dtype=torch.bool)
-    with untouched(model):
-        batches = _batches(images[chosen], device) if len(chosen) else []
-        alive = [correct(model, x, y) for x, y in batches]
-        rounds = list(itertools.product(range(len(batches)), range(restarts)))
-        for b, _ in progress(rounds, f"PGD-{attack.attack.steps}, eps {attack.attack.eps:.4g}", enabled=show_progress):
-            i = alive[b].nonzero().flatten()
-            if len(i):
-                x, y = batches[b]
-                alive[b][i] = correct(model, attack.perturb(model, x[i], y[i]), y[i])
-    if batches:
-        result[chosen] = torch.cat(alive).cpu()
-    return result
+    alive = correct(model, x, y)
+    if among is not None:
+        alive &= among
+    for _ in range(restarts if attack is not None else 0):
+        i = alive.nonzero().flatten()
+        if not len(i):
+            break
+        alive[i] = correct(model, attack.perturb(model, x[i], y[i]), y[i])  # type: ignore[union-attr]
+    return alive
+
+
+def count_standing(
+    model: nn.Module,
+    loader: Iterable[Any],
+    attack: PGD | None,
+    device: torch.device,
+    *,
+    restarts: int = 1,
+    seed: int = 0,
+    numbers: Iterable[int] | None = None,
+    show_progress: bool = False,
+) -> Tensor:
+    """How many images stay correct under an attack, and how many there are: [2] on the CPU.
+
+    Args:
+        loader: batches (x, y) or dicts.
+        attack: None for the images as they are.
+        seed: of the attack; each batch has a seed of its own, derived from its number.
+        numbers: of the batches, where they are not 0, 1, 2, ...
+    """
+    counts, label = torch.zeros(2), "clean" if attack is None else f"PGD-{attack.attack.steps}"
+    with evaluating(model):
+        numbered = zip(itertools.count() if numbers is None else numbers, loader, strict=False)
+        for number, batch in progress(numbered, label, enabled=show_progress):
+            x, y = (t.to(device) for t in unpack(batch))
+            if attack is None:
+                alive = correct(model, x, y)
+            else:
+                with attack.seeded(derived_seed("batch", seed, number)):
+                    alive = standing(model, x, y, attack, restarts)
+            counts += torch.tensor([float(alive.sum()), len(y)])
+    return counts
+
+
+def accuracy(model: nn.Module, loader: Iterable[Any], device: torch.device) -> float:
+    """Share of images classified correctly, in [0, 1]."""
+    hits, every = count_standing(model, loader, None, device).tolist()
+    return float(hits / every)
+
+
+def robust_accuracy(
+    model: nn.Module, loader: Iterable[Any], attack: PGD, device: torch.device, restarts: int = 1, seed: int = 0
+) -> float:
+    """Share of images that stay correct as they are and under every restart of an attack, in [0, 1]."""
+    hits, every = count_standing(model, loader, attack, device, restarts=restarts, seed=seed).tolist()
+    return float(hits / every)
 
 
 def overfits_catastrophically(fgsm: float, robust: float, best_robust: float, chance: float) -> bool:
@@ -92,8 +127,3 @@ def overfits_catastrophically(fgsm: float, robust: float, best_robust: float, ch
     """
     half = best_robust / 2.0
     return best_robust > chance + ABOVE_CHANCE and robust < half and fgsm - robust > half
-
-
-def _batches(images: Images, device: torch.device) -> list[tuple[Tensor, Tensor]]:
-    pairs = zip(images.x.split(BATCH), images.y.split(BATCH), strict=True)
-    return [(x.to(device), y.to(device)) for x, y in pairs]

@@ -1,4 +1,4 @@
-"""AutoAttack (standard): APGD-CE, targeted APGD-DLR, targeted FAB and Square, by the package pyautoattack."""
+"""AutoAttack: APGD-CE, targeted APGD-DLR, targeted FAB and Square, by the package pyautoattack."""
 
 from __future__ import annotations
 
@@ -7,38 +7,25 @@ import importlib.metadata
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from acs_fast._util.progress import progress
 from acs_fast._util.randomness import preserved_random_state
 from acs_fast.evaluation.accuracy import correct
-from acs_fast.objectives.model_state import untouched
-from acs_fast.training.data import Images
 
-LEAST_CLASSES = 10  # the targeted attacks of the standard version aim at nine other classes
+LEAST_CLASSES = 4  # the targeted loss compares the four highest logits
+TARGETS = 9  # other classes that the targeted attacks of the standard version aim at
 NORMS = {"linf": "Linf", "l2": "L2"}
-BATCH = {"cpu": 32, "cuda": 500}  # small enough for a bar that moves
+BATCH = {"cpu": 32, "cuda": 500}
 MAX_WARNINGS = 10
-
-
-@dataclass(frozen=True)
-class AutoAttackResult:
-    """standing [N] bool; robust accuracy in [0, 1] after each attack in turn; what the attacks warned of."""
-
-    standing: Tensor
-    after: dict[str, float]
-    warnings: list[str]
-    version: str
 
 
 def why_not(classes: int, eps: float) -> str | None:
     """Why AutoAttack cannot run here; None when it can."""
     if classes < LEAST_CLASSES:
-        return f"the standard version needs at least {LEAST_CLASSES} classes; the model has {classes}"
+        return f"it needs at least {LEAST_CLASSES} classes; the model has {classes}"
     if eps == 0.0:
         return "eps is 0, so that there is nothing to perturb"
     try:
@@ -48,49 +35,56 @@ def why_not(classes: int, eps: float) -> str | None:
     return None
 
 
-def run(
-    model: nn.Module,
-    images: Images,
-    eps: float,
-    norm: str,
-    device: torch.device,
-    seed: int,
-    show_progress: bool = False,
-) -> AutoAttackResult:
-    """Attack with each of the four in turn what the ones before left standing.
-
-    Leaves the model and the global random state as they were.
+class AutoAttack:
+    """The four attacks, each on what the ones before left standing.
 
     Args:
-        images: x [N, channels, height, width] in [0, 1], y [N].
+        model: in eval mode.
+        classes: with fewer than ten the targeted attacks aim at all other classes, which are then fewer than the
+            standard nine.
         eps: radius in pixels of [0, 1], > 0.
         norm: "linf" or "l2".
+        device: of model and images.
+        seed: of the attacks.
+
+    Attributes:
+        names: of the attacks, in order.
+        targets: how many other classes the targeted attacks aim at.
+        warnings: what the package warned of so far.
 
     Source: Croce, Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
     attacks", ICML 2020.
     """
-    package: Any = importlib.import_module("pyautoattack")
-    with untouched(model), preserved_random_state(), _warnings_of("auto-attack") as warnings:
-        ensemble = package.AutoAttack(
+
+    def __init__(self, model: nn.Module, classes: int, eps: float, norm: str, device: torch.device, seed: int) -> None:
+        package: Any = importlib.import_module("pyautoattack")
+        self._ensemble = package.AutoAttack(
             model, norm=NORMS[norm], eps=eps, seed=seed, version="standard", device=str(device)
         )
-        alive = _still_correct(model, images, device)
-        after = {}
-        for name in list(ensemble.attacks_to_run):
-            ensemble.attacks_to_run = [name]
-            parts = alive.nonzero().flatten().split(BATCH.get(device.type, BATCH["cuda"])) if alive.any() else ()
-            for i in progress(parts, f"AutoAttack: {name}", enabled=show_progress):
-                x, y = images.x[i].to(device), images.y[i].to(device)
-                x_adv, _ = ensemble.run_standard_evaluation(x, y, batch_size=len(i))
-                alive[i] = correct(model, x_adv, y).cpu()
-            after[name] = float(alive.sum()) / len(images)
-    unique = list(dict.fromkeys(warnings))[:MAX_WARNINGS]
-    return AutoAttackResult(alive, after, unique, importlib.metadata.version("pyautoattack"))
+        self.model, self.targets = model, min(TARGETS, classes - 1)
+        self._ensemble.apgd_targeted.n_target_classes = self.targets
+        self._ensemble.fab.n_target_classes = self.targets
+        self.names = list(self._ensemble.attacks_to_run)
+        self.batch_size = BATCH.get(device.type, BATCH["cuda"])
+        self.version = importlib.metadata.version("pyautoattack")
+        self._warnings: dict[str, None] = {}
 
+    @property
+    def warnings(self) -> list[str]:
+        return list(self._warnings)[:MAX_WARNINGS]
 
-def _still_correct(model: nn.Module, images: Images, device: torch.device) -> Tensor:
-    parts = zip(images.x.split(500), images.y.split(500), strict=True)
-    return torch.cat([correct(model, x.to(device), y.to(device)).cpu() for x, y in parts])
+    def __call__(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """[B] bool by attack: which images stand after it. The global random state stays as it was."""
+        alive, after = correct(self.model, x, y), {}
+        with preserved_random_state(), _warnings_of("auto-attack") as warnings:
+            for name in self.names:
+                self._ensemble.attacks_to_run = [name]
+                for i in alive.nonzero().flatten().split(self.batch_size) if bool(alive.any()) else ():
+                    x_adv, _ = self._ensemble.run_standard_evaluation(x[i], y[i], batch_size=len(i))
+                    alive[i] = correct(self.model, x_adv, y[i])
+                after[name] = alive.clone()
+        self._warnings |= dict.fromkeys(warnings)
+        return after
 
 
 @contextmanager

@@ -1,30 +1,27 @@
-"""A model's robustness as text, a file and a picture."""
+"""A model's robustness as text and as a picture."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from acs_fast.training import checkpoint
+from acs_fast.evaluation.autoattack import TARGETS
 
 RULE = "-"
+MOST_CLASSES = 12  # that a table lists one by one
 
 
 def text(result: dict[str, Any]) -> str:
-    """Accuracy under each attack, accuracy against eps, and what was suspicious or left out."""
-    parts = [_heading(result), "", _columns(_attacks(result)), "", _columns(_curve(result)), "", *_notes(result)]
-    return "\n".join(parts)
+    """Accuracy under each attack, by class and group and by eps, and what was suspicious or left out.
+
+    Args:
+        result: of `evaluate`.
+    """
+    tables = [_attacks(result), _curve(result), *(_parts(result, name) for name in ("classes", "groups"))]
+    return "\n\n".join([_heading(result), *(_columns(table) for table in tables if table), "\n".join(_notes(result))])
 
 
-def write(result: dict[str, Any], folder: Path) -> tuple[list[Path], str | None]:
-    """evaluation.json and evaluation.png; returns what was written, and why there is no picture where there is none."""
-    file, picture = folder / "evaluation.json", folder / "evaluation.png"
-    checkpoint.write_json(file, result)
-    reason = draw(result, picture)
-    return ([file, picture] if reason is None else [file]), reason
-
-
-def draw(result: dict[str, Any], path: Path) -> str | None:
+def draw(result: dict[str, Any], path: Path, title: str = "") -> str | None:
     """Robust accuracy against eps; returns the reason when it cannot be drawn."""
     try:
         import matplotlib as mpl
@@ -38,11 +35,11 @@ def draw(result: dict[str, Any], path: Path) -> str | None:
     axes.plot([p["eps"] for p in curve], [100 * p["robust"] for p in curve], "o-", label=f"PGD-{result['steps']}")
     axes.plot([eps], [100 * result["fgsm"]], "^", label="FGSM")
     if result["autoattack"]["robust"] is not None:
-        axes.plot([eps], [100 * result["autoattack"]["robust"]], "s", label="AutoAttack (standard)")
+        axes.plot([eps], [100 * result["autoattack"]["robust"]], "s", label="AutoAttack")
     axes.axvline(eps, color="grey", linewidth=0.8, linestyle=":")
     axes.set_xlabel(f"eps ({norm}, pixels of [0, 1]); dotted: eps {eps:.4g}")
     axes.set_ylabel("Robust test accuracy (%)")
-    axes.set_title(f"{result['data']}, {result['images']['attacked']} test images", fontsize=11)
+    axes.set_title(f"{title}{result['images']['attacked']} test images", fontsize=11)
     axes.set_ylim(0.0, 100.0)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9)
@@ -53,29 +50,40 @@ def draw(result: dict[str, Any], path: Path) -> str | None:
 
 def _heading(result: dict[str, Any]) -> str:
     images = result["images"]
-    return (
-        f"{result['checkpoint']} (epoch {result['epoch']}) on {result['data']}: {images['test']} test images, "
-        f"{images['attacked']} attacked; {result['norm']}, eps {result['eps']:.4g}"
-    )
+    return f"{images['test']} images, {images['attacked']} attacked; {result['norm']}, eps {result['eps']:.4g}"
 
 
 def _attacks(result: dict[str, Any]) -> list[tuple[str, ...]]:
     seconds, ensemble = result["seconds"], result["autoattack"]
     rows = [
         ("attack", "accuracy %", "seconds"),
-        ("none (all test images)", _percent(result["clean"]["all"]), f"{seconds['clean']:.1f}"),
-        ("none (those attacked)", _percent(result["clean"]["attacked"]), ""),
+        ("none (all images)", _percent(result["clean"]), f"{seconds['clean']:.1f}"),
+        ("none (those attacked)", _percent(result["clean_attacked"]), ""),
         ("FGSM", _percent(result["fgsm"]), f"{seconds['fgsm']:.1f}"),
         (f"PGD-{result['steps']}, {result['restarts']} restarts", _percent(result["pgd"]), f"{seconds['pgd']:.1f}"),
     ]
     if ensemble["robust"] is None:
-        return [*rows, ("AutoAttack (standard)", "skipped", "")]
-    return [*rows, ("AutoAttack (standard)", _percent(ensemble["robust"]), f"{seconds['autoattack']:.1f}")]
+        return [*rows, ("AutoAttack", "skipped", "")]
+    return [
+        *rows, ("AutoAttack", _percent(ensemble["robust"]), f"{seconds['autoattack']:.1f}"),
+        ("all of them", _percent(result["robust"]), ""),
+    ]  # fmt: skip
 
 
 def _curve(result: dict[str, Any]) -> list[tuple[str, ...]]:
-    rows = [(f"{p['eps']:.4g}", _percent(p["robust"])) for p in result["curve"]]
-    return [("eps", "robust %"), *rows]
+    return [("eps", "robust %"), *((f"{p['eps']:.4g}", _percent(p["robust"])) for p in result["curve"])]
+
+
+def _parts(result: dict[str, Any], name: str) -> list[tuple[str, ...]]:
+    """Accuracy by class or group, the worst and the balanced one."""
+    parts = result.get(name)
+    if parts is None:
+        return []
+    clean, robust = parts["clean"], parts["robust"]
+    rows = [(name, "clean %", "robust %")]
+    if len(clean["each"]) <= MOST_CLASSES:
+        rows += [(str(k), _percent(v), _percent(robust["each"].get(k))) for k, v in clean["each"].items()]
+    return [*rows, *((kind, _percent(clean[kind]), _percent(robust[kind])) for kind in ("worst", "balanced"))]
 
 
 def _notes(result: dict[str, Any]) -> list[str]:
@@ -86,14 +94,18 @@ def _notes(result: dict[str, Any]) -> list[str]:
     ]
     if ensemble["skipped"] is not None:
         lines.append(f"AutoAttack was skipped: {ensemble['skipped']}")
+    elif ensemble["targets"] < TARGETS:
+        lines.append(
+            f"AutoAttack: its targeted attacks aim at all {ensemble['targets']} other classes, fewer than the "
+            f"{TARGETS} of the standard version"
+        )
     lines += [f"AutoAttack warned: {w}" for w in ensemble.get("warnings", [])]
     if masking["suspected"]:
-        lines += [f"gradient masking suspected: {sign}" for sign in masking["signs"]]
-    else:
-        lines.append(
-            f"gradient masking: no sign of it (PGD leaves {_percent(masking['robust_at_large_eps'])} % at eps "
-            f"{masking['large_eps']:.3g}, and no more than FGSM at eps {result['eps']:.4g})"
-        )
+        return lines + [f"gradient masking suspected: {sign}" for sign in masking["signs"]]
+    lines.append(
+        f"gradient masking: no sign of it (PGD leaves {_percent(masking['robust_at_large_eps'])} % at eps "
+        f"{masking['large_eps']:.3g}, and no more than FGSM at eps {result['eps']:.4g})"
+    )
     return lines
 
 
@@ -105,5 +117,5 @@ def _columns(rows: list[tuple[str, ...]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f}"

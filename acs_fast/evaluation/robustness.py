@@ -2,175 +2,238 @@
 
 from __future__ import annotations
 
-import platform
-import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-import acs_fast
 from acs_fast._util.checks import check_count
+from acs_fast._util.progress import progress
 from acs_fast._util.randomness import derived_seed
+from acs_fast.data import unpack
 from acs_fast.evaluation import autoattack
-from acs_fast.evaluation.accuracy import accuracy, standing
+from acs_fast.evaluation.accuracy import correct, evaluating, standing
+from acs_fast.evaluation.figures import Masks, masking, of_parts, share
 from acs_fast.objectives import PGD
-from acs_fast.objectives.balls import ball
-from acs_fast.training.data import Images, Splits
-from acs_fast.training.restore import Restored
 
 STEPS, RESTARTS = 50, 10
-CURVE = tuple(i / 4 for i in range(9))  # in multiples of the training eps
+CURVE = tuple(i / 4 for i in range(9))  # in multiples of eps
 LARGE_EPS, LARGE_STEPS = 0.5, 20  # per pixel: every image can become the same grey one
-NEAR_ZERO = 0.05
-FGSM_MARGIN = 0.005  # FGSM may break an image that PGD missed, but hardly more
-SQUARE_MARGIN = 0.002  # that of AutoAttack's own check
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to evaluate: eps in pixels of [0, 1], the eps of the curve in ascending order, at most `limit` images."""
+    """What to attack with; see `evaluate`."""
 
     eps: float
     norm: str
+    steps: int
+    restarts: int
     curve: tuple[float, ...]
-    limit: int
-    use_autoattack: bool = True
-    show_progress: bool = True
+    limit: int | None
+    autoattack: bool
+    seed: int
 
     def __post_init__(self) -> None:
         for eps in (self.eps, *self.curve):
-            ball(self.norm, eps)
-        check_count("test_limit", self.limit, low=1)
+            PGD(eps, eps / 10, self.steps, self.norm)  # checks eps, norm and steps
+        check_count("restarts", self.restarts, low=1)
+        if self.limit is not None:
+            check_count("limit", self.limit, low=1)
+
+    def attack(self, eps: float) -> PGD:
+        return PGD(eps, eps / 10, self.steps if eps > 0.0 else 1, self.norm)
 
 
-def curve_of(training_eps: float, norm: str) -> tuple[float, ...]:
-    """The usual grid: 0, 0.25, ... 2 times the training eps (at most 1 for linf)."""
+def curve_of(eps: float, norm: str) -> tuple[float, ...]:
+    """The usual grid: 0, 0.25, ... 2 times eps (at most 1 for linf)."""
     top = 1.0 if norm == "linf" else float("inf")
-    return tuple(sorted({min(m * training_eps, top) for m in CURVE}))
+    return tuple(sorted({min(m * eps, top) for m in CURVE}))
 
 
-class _Stages:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def end(self, name: str) -> None:
-        now = time.perf_counter()
-        self.seconds[name], self._last = now - self._last, now
-
-
-def evaluate(restored: Restored, splits: Splits, plan: Plan, device: torch.device) -> dict[str, Any]:
-    """Everything about a model's robustness, ready to be written as JSON.
-
-    Accuracies are shares in [0, 1]. The PGD figure is that of `acs-fast train` for the same images, eps and norm.
-    """
-    model, images = restored.model, splits.test.first(plan.limit)
-    stages = _Stages()
-    clean = {"all": accuracy(model, splits.test, device), "attacked": accuracy(model, images, device)}
-    stages.end("clean")
-    fgsm = _share(standing(model, images, PGD(plan.eps, plan.eps, 1, plan.norm, random_start=False), device))
-    stages.end("fgsm")
-    alive = standing(model, images, _pgd(restored, plan, plan.eps), device, RESTARTS, plan.show_progress)
-    stages.end("pgd")
-    curve = _curve(restored, images, plan, alive, device)
-    stages.end("curve")
-    large_eps, left = _at_large_eps(restored, images, plan, device)
-    stages.end("masking")
-    ensemble = _autoattack(restored, images, plan, device)
-    stages.end("autoattack")
-    pgd = _share(alive)
-    return {
-        "checkpoint": str(restored.path), "epoch": restored.epoch, "config": restored.config.as_dict(),
-        "data": splits.name, "images": {"test": len(splits.test), "attacked": len(images)},
-        "classes": restored.classes, "norm": plan.norm, "eps": plan.eps, "steps": STEPS, "restarts": RESTARTS,
-        "clean": clean, "fgsm": fgsm, "pgd": pgd, "autoattack": ensemble, "curve": curve,
-        "masking": _masking(pgd, fgsm, large_eps, left, ensemble), "seconds": stages.seconds,
-        **_machine(device),
-    }  # fmt: skip
-
-
-def _pgd(restored: Restored, plan: Plan, eps: float) -> PGD:
-    steps = STEPS if eps > 0.0 else 1
-    return PGD(eps, eps / 10, steps, plan.norm, seed=derived_seed("test", restored.config.seed))
-
-
-def _curve(
-    restored: Restored, images: Images, plan: Plan, at_eps: Tensor, device: torch.device
-) -> list[dict[str, float]]:
-    """Robust accuracy by eps, from one start of PGD each; `at_eps` is what all restarts left at plan.eps.
-
-    Balls are nested: what broke in a smaller one is broken in every larger one and not attacked again. So the curve
-    never rises, and what all restarts broke at plan.eps counts from there on.
-    """
-    points = []
-    alive = torch.ones(len(images), dtype=torch.bool)
-    for eps in plan.curve:
-        if eps >= plan.eps:
-            alive = alive & at_eps
-        if eps != plan.eps:
-            attack = _pgd(restored, plan, eps)
-            alive = standing(restored.model, images, attack, device, 1, plan.show_progress, among=alive)
-        points.append({"eps": eps, "robust": _share(alive)})
-    return points
-
-
-def _at_large_eps(restored: Restored, images: Images, plan: Plan, device: torch.device) -> tuple[float, float]:
-    """An eps at which nothing can be robust, and the accuracy that a short attack leaves there."""
-    pixels = images.x[0].numel()
-    eps = max(plan.eps, LARGE_EPS if plan.norm == "linf" else LARGE_EPS * pixels**0.5)
-    seed = derived_seed("large eps", restored.config.seed)
-    attack = PGD(eps, 2.5 * eps / LARGE_STEPS, LARGE_STEPS, plan.norm, seed=seed)
-    return eps, _share(standing(restored.model, images, attack, device, 1, plan.show_progress))
-
-
-def _autoattack(restored: Restored, images: Images, plan: Plan, device: torch.device) -> dict[str, Any]:
-    reason = autoattack.why_not(restored.classes, plan.eps) if plan.use_autoattack else "--no-autoattack was given"
-    if reason is not None:
-        return {"robust": None, "skipped": reason}
-    seed = derived_seed("autoattack", restored.config.seed)
-    found = autoattack.run(restored.model, images, plan.eps, plan.norm, device, seed, plan.show_progress)
-    return {
-        "robust": _share(found.standing), "skipped": None, "after": found.after, "warnings": found.warnings,
-        "pyautoattack": found.version,
-    }  # fmt: skip
-
-
-def _masking(
-    pgd: float, fgsm: float, large_eps: float, at_large_eps: float, ensemble: dict[str, Any]
+def evaluate(
+    model: nn.Module,
+    loader: Iterable[Any],
+    *,
+    eps: float,
+    norm: str = "linf",
+    steps: int = STEPS,
+    restarts: int = RESTARTS,
+    curve: Iterable[float] | None = None,
+    autoattack: bool = True,
+    groups: Tensor | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    show_progress: bool = False,
 ) -> dict[str, Any]:
-    """Signs that gradients lead attacks astray, so that the figures flatter the model.
+    """Measure how accurate and how robust a model is.
 
-    Source: Carlini et al., "On Evaluating Adversarial Robustness", 2019; Croce, Hein, ICML 2020 (Square).
+    Args:
+        model: takes pixels of [0, 1] and returns logits [B, C]; run in eval mode and left as it was.
+        loader: batches (x, y) or dicts, in a fixed order.
+        eps: radius of the attacks in pixels of [0, 1].
+        norm: "linf" or "l2".
+        steps, restarts: of PGD.
+        curve: further eps at which to measure accuracy under PGD; by default 0, 0.25, ... 2 times eps.
+        autoattack: run AutoAttack too, where there are at least four classes and the package is installed.
+        groups: [N] integers in the loader's order: hidden groups to report the worst and the mean accuracy of.
+        limit: attack the first so many images only.
+        seed: of the attacks.
+        device: by default that of the model.
+        show_progress: draw a progress bar.
+
+    Returns:
+        accuracies as shares in [0, 1]: `clean`, `fgsm`, `pgd`, `robust` (what stood all attacks), `autoattack`
+        (`robust` after it, or why it was `skipped`), `curve` by eps, `classes` and `groups` (clean and robust: of each,
+        the worst, and balanced), `masking` (signs that gradients mislead the attacks), `seconds` by stage.
+
+    Raises:
+        ValueError: an argument outside its range, no images, or groups of another number than images.
+
+    Example:
+        >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+        >>> batches = [(torch.rand(8, 1, 2, 2), torch.arange(8) % 2)]
+        >>> sorted(evaluate(model, batches, eps=0.1, steps=2, restarts=1))[:4]
+        ['autoattack', 'classes', 'clean', 'clean_attacked']
     """
-    signs = []
-    if pgd > fgsm + FGSM_MARGIN:
-        signs.append(f"PGD leaves {100 * pgd:.1f} %, more than the {100 * fgsm:.1f} % of one step (FGSM)")
-    if at_large_eps > NEAR_ZERO:
-        signs.append(f"PGD leaves {100 * at_large_eps:.1f} % at eps {large_eps:.3g}, where it should leave almost none")
-    after = ensemble.get("after", {})
-    drop = after["fab-t"] - after["square"] if {"fab-t", "square"} <= after.keys() else 0.0
-    if drop > SQUARE_MARGIN:
-        signs.append(f"Square, which uses no gradients, breaks {100 * drop:.1f} % that gradient attacks did not")
-    return {"suspected": bool(signs), "signs": signs, "large_eps": large_eps, "robust_at_large_eps": at_large_eps}
+    points = curve_of(eps, norm) if curve is None else tuple(sorted(set(curve)))
+    plan = Plan(eps, norm, steps, restarts, points, limit, autoattack, seed)
+    if device is None:
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    with evaluating(model):
+        measured = Measurement(model, plan, torch.device(device))
+        for number, batch in enumerate(progress(loader, "evaluation", enabled=show_progress)):
+            measured.add(number, *unpack(batch))
+    if not measured.labels:
+        raise ValueError("loader must give at least one batch; got none")
+    return measured.result(groups)
 
 
-def _share(mask: Tensor) -> float:
-    return float(mask.sum()) / len(mask)
+@dataclass
+class Measurement:
+    """Attacks batch after batch and keeps who stood what."""
+
+    model: nn.Module
+    plan: Plan
+    device: torch.device
+    masks: Masks = field(default_factory=Masks)
+    labels: list[Tensor] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    attacked: int = 0
+    large_eps: float = 0.0
+    ensemble: autoattack.AutoAttack | None = None
+    skipped: str | None = None
+
+    def add(self, number: int, x: Tensor, y: Tensor) -> None:
+        """Measure the batch with this number."""
+        x, y = x.to(self.device), y.to(self.device)
+        self.labels.append(y.cpu())
+        with self._timed("clean"):
+            self.masks.add("clean", correct(self.model, x, y))
+        left = len(y) if self.plan.limit is None else min(len(y), self.plan.limit - self.attacked)
+        if left > 0:
+            self.attacked += left
+            self._attack(number, x[:left], y[:left])
+
+    def result(self, groups: Tensor | None) -> dict[str, Any]:
+        """All figures."""
+        plan, y, n = self.plan, torch.cat(self.labels), self.attacked
+        masks = {name: self.masks[name] for name in ("clean", "fgsm", "pgd", "robust", "large")}
+        figures = {name: share(mask) for name, mask in masks.items()}
+        after = {} if self.ensemble is None else {name: share(self.masks[name]) for name in self.ensemble.names}
+        parts = {"classes": y} | ({} if groups is None else {"groups": _checked(groups, len(y))})
+        return {
+            "images": {"test": len(y), "attacked": n}, "norm": plan.norm, "eps": plan.eps, "steps": plan.steps,
+            "restarts": plan.restarts, "clean": figures["clean"], "clean_attacked": share(masks["clean"][:n]),
+            "fgsm": figures["fgsm"], "pgd": figures["pgd"], "robust": figures["robust"],
+            "autoattack": self._ensemble_result(after),
+            "curve": [{"eps": e, "robust": share(self.masks[f"eps {e}"])} for e in plan.curve],
+            **{name: {"clean": of_parts(masks["clean"], part), "robust": of_parts(masks["robust"], part[:n])}
+               for name, part in parts.items()},
+            "masking": masking(figures["pgd"], figures["fgsm"], self.large_eps, figures["large"], after),
+            "seconds": self.seconds,
+        }  # fmt: skip
+
+    def _attack(self, number: int, x: Tensor, y: Tensor) -> None:
+        plan, seed = self.plan, derived_seed("batch", self.plan.seed, number)
+        with self._timed("fgsm"):
+            one_step = PGD(plan.eps, plan.eps, 1, plan.norm, random_start=False)
+            self.masks.add("fgsm", standing(self.model, x, y, one_step))
+        with self._timed("pgd"):
+            alive = self._standing(x, y, plan.attack(plan.eps), seed, plan.restarts)
+            self.masks.add("pgd", alive)
+        with self._timed("curve"):
+            self._curve(x, y, alive, seed)
+        with self._timed("masking"):
+            scale = 1.0 if plan.norm == "linf" else x[0].numel() ** 0.5
+            self.large_eps = max(plan.eps, LARGE_EPS * scale)
+            attack = PGD(self.large_eps, 2.5 * self.large_eps / LARGE_STEPS, LARGE_STEPS, plan.norm)
+            self.masks.add("large", self._standing(x, y, attack, seed))
+        with self._timed("autoattack"):
+            self.masks.add("robust", alive & self._autoattack(x, y))
+
+    def _standing(
+        self, x: Tensor, y: Tensor, attack: PGD, seed: int, restarts: int = 1, among: Tensor | None = None
+    ) -> Tensor:
+        with attack.seeded(seed):
+            return standing(self.model, x, y, attack, restarts, among)
+
+    def _curve(self, x: Tensor, y: Tensor, at_eps: Tensor, seed: int) -> None:
+        """Accuracy by eps, from one start of PGD each; `at_eps` is what all restarts left at plan.eps.
+
+        Balls are nested: what broke in a smaller one is broken in every larger one and not attacked again. So the curve
+        never rises, and what all restarts broke at plan.eps counts from there on.
+        """
+        alive = torch.ones_like(at_eps)
+        for eps in self.plan.curve:
+            if eps >= self.plan.eps:
+                alive = alive & at_eps
+            if eps != self.plan.eps:
+                alive = self._standing(x, y, self.plan.attack(eps), seed, among=alive)
+            self.masks.add(f"eps {eps}", alive)
+
+    def _autoattack(self, x: Tensor, y: Tensor) -> Tensor:
+        """[B] bool: who stands all of AutoAttack; all, where it is left out."""
+        if self.skipped is None and self.ensemble is None:
+            with torch.no_grad():
+                out: Any = self.model(x[:1])
+            classes = getattr(out, "logits", out).shape[1]
+            self.skipped = autoattack.why_not(classes, self.plan.eps) if self.plan.autoattack else "not asked for"
+            if self.skipped is None:
+                seed = derived_seed("autoattack", self.plan.seed)
+                self.ensemble = autoattack.AutoAttack(
+                    self.model, classes, self.plan.eps, self.plan.norm, self.device, seed
+                )
+        if self.ensemble is None:
+            return torch.ones_like(y, dtype=torch.bool)
+        after = self.ensemble(x, y)
+        for name, mask in after.items():
+            self.masks.add(name, mask)
+        return after[self.ensemble.names[-1]]
+
+    def _ensemble_result(self, after: dict[str, float]) -> dict[str, Any]:
+        if self.ensemble is None:
+            return {"robust": None, "skipped": self.skipped}
+        return {
+            "robust": after[self.ensemble.names[-1]], "skipped": None, "after": after,
+            "targets": self.ensemble.targets, "warnings": self.ensemble.warnings,
+            "pyautoattack": self.ensemble.version,
+        }  # fmt: skip
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
-def _machine(device: torch.device) -> dict[str, Any]:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    return {
-        "machine": {
-            "processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads(),
-            "device": str(device), "device_name": name,
-        },
-        "versions": {
-            "acs_fast": acs_fast.__version__, "torch": torch.__version__, "python": sys.version.split()[0],
-        },
-    }  # fmt: skip
+def _checked(groups: Tensor, n: int) -> Tensor:
+    groups = torch.as_tensor(groups).cpu()
+    if groups.shape != (n,):
+        raise ValueError(f"groups must be one integer for each of {n} images; got shape {list(groups.shape)}")
+    return groups

@@ -55,6 +55,15 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror or error}); nothing was changed") from error
 
 
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file. Raises CheckpointError where it cannot be written."""
+    try:
+        with path.open("a") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
 def _flush_folder(folder: Path) -> None:
     """Make a rename durable, where the system can flush folders."""
     if os.name != "posix":

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from acs_fast.training import checkpoint
+from acs_fast.training import checkpoint, processes
 from acs_fast.training.config import METHODS, RunConfig
 from acs_fast.training.data import Splits
-from acs_fast.training.run import Run
+from acs_fast.training.run import CHECKPOINT, RESULT, Run
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ def compare(
 def run_one(config: RunConfig, splits: Splits, folder: Path, device: torch.device, quiet: bool) -> dict[str, Any]:
     """One run in its own sub-folder; finished, resumed or new."""
     own = folder / f"{config.method}-seed{config.seed}"
-    if (own / "result.json").exists():
-        return checkpoint.read_json(own / "result.json", {"config", "test", "seconds"})
+    if processes.on_first((own / RESULT).exists):
+        return processes.on_first(lambda: checkpoint.read_json(own / RESULT, {"config", "test", "seconds"}))
     run = Run(config, splits, own, device, show_progress=not quiet)
-    if (own / "checkpoint.pt").exists():
+    if processes.on_first((own / CHECKPOINT).exists):
         run.restore()
     return run.train()
 

@@ -1,195 +1,261 @@
-"""What a run is: every setting that decides its result, and the controls it is compared with."""
+"""What a run is: every setting that decides its result, with its default, its help and its check, in one place."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 from acs_fast._util.checks import check_choice, check_count, check_number
+from acs_fast._util.options import option
 from acs_fast.objectives import ATTA, OBJECTIVES, Objective, build_objective
 from acs_fast.schedule import Schedule
 from acs_fast.selection import SELECTORS, Clusters, Craig, GradMatch, PerBatch, Selector, build_selector
+from acs_fast.training.augment import AUGMENTATIONS
+from acs_fast.training.data import SOURCES
 from acs_fast.training.engine import Engine
-
-REFRESHES = ("attack", "train")
-GRANULARITIES = ("class", "batch", "global")
+from acs_fast.training.models import SPECS
+from acs_fast.training.rates import LR_SCHEDULES
+from acs_fast.training.trackers import TRACKERS
 
 METHODS = {
     "full": "full data, best checkpoint",
     "full-short": "full data, shorter schedule of the same cost",
     **SELECTORS,
 }
+CONTROLS = ("full", "full-short", "craig", "gradmatch", "random", "random-fixed")
+GRANULARITIES = ("class", "batch", "global")
 AUTO = "auto"
-CLASSICS = ("full", "full-short", "craig", "gradmatch", "random", "random-fixed")
+UNKNOWN_EPS = 8 / 255  # to check other settings by while eps is that of data not yet read
+WITH_MEMORY = ("atta", "fgsm-pgi")  # objectives that remember a perturbation of each sample
+
+
+def _taking(setting: str) -> str:
+    """The objectives that a setting is for."""
+    return ", ".join(name for name, entry in OBJECTIVES.items() if setting in entry.takes)
+
+
+_data = partial(option, group="data")
+_model = partial(option, group="model")
+_objective = partial(option, group="objective: attack and loss")
+_coreset = partial(option, group="coreset")
+_training = partial(option, group="training")
+_engine = partial(option, group="speed")
+_reports = partial(option, group="what is measured and where it goes")
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One training run. eps and alpha in pixels of [0, 1], bound in units of the perceptual distance.
+    """One training run. Fields are options of `acs-fast train`; their metadata say what they mean."""
 
-    Attributes:
-        selection_steps: steps of the attack while selecting; None for those of training.
-        refresh: see `AdversarialCoreset`; "auto" is "train" wherever that is possible and no attack is asked for.
-        warm_perturbations, pool, cool_down: see `AdversarialCoreset`.
-        allocate: see there; None for "where the objective remembers its attacks" (`ATTA`), since the others then cost
-            no attack at all.
-    """
+    data: str = _data("digits", SOURCES.replace("'", ""), metavar="SOURCE")
+    limit: int | None = _data(None, "use at most N training samples", metavar="N", shown="all")
+    image_size: int | None = _data(None, "height and width for pictures", metavar="N", shown="those of the first")
+    augment: str = _data("none", "; ".join(f"{k}: {v}" for k, v in AUGMENTATIONS.items()), choices=AUGMENTATIONS)
+    workers: int = _data(0, "processes that read images", metavar="N")
 
-    data: str = "digits"
-    limit: int | None = None
-    model: str = "small"
-    width: int | None = None
-    objective: str = "atta"
-    eps: float = 0.1
-    alpha: float = 0.025
-    steps: int = 10
-    beta: float = 6.0
-    bound: float = 0.5
-    method: str = "clusters"
-    granularity: str = "class"
-    fraction: float = 0.25
-    epochs: int = 34
-    period: int = 5
-    warm_start: float = 0.1
-    batch_size: int = 128
-    learning_rate: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    ema: float = 0.99
-    seed: int = 0
-    selection_steps: int | None = None
-    refresh: str = AUTO
-    allocate: bool | None = None
-    backend: str = "auto"
-    channels_last: bool = True
-    compile: bool = False
-    amp: bool = False
-    evaluate_last: bool = False
-    test_limit: int = 1000
+    model: str = _model("small", SPECS, metavar="SPEC")
+    width: int | None = _model(None, "channels of the first layer", metavar="N", shown="16 for small, 64 for resnet18")
+    weights: str | None = _model(
+        None, "begin with these: a state dict (.pt, .safetensors), or 'pretrained' for timm", metavar="FILE",
+        shown="random ones",
+    )  # fmt: skip
+
+    objective: str = _objective(
+        "atta", "what a sample is attacked with, and what it costs; atta takes one step from its last attack",
+        choices=OBJECTIVES,
+    )  # fmt: skip
+    eps: float | None = _objective(None, "radius of the attack in pixels of [0, 1]", shown="usual for the data")
+    alpha: float | None = _objective(None, f"step size, for {_taking('alpha')}", shown="2.5 eps / steps")
+    steps: int = _objective(10, f"attack steps, for {_taking('steps')}")
+    beta: float = _objective(6.0, f"weight of the divergence, for {_taking('beta')}")
+    bound: float = _objective(0.5, f"radius in the perceptual distance, for {_taking('bound')}")
+    label_smoothing: float = _objective(0.0, "share of each label that is spread over all classes")
+    eps_warm_up: float = _objective(0.0, "share of the steps over which the attack grows to its full size")
+
+    method: str = _coreset("clusters", "what chooses the coreset, or 'full' for none", choices=METHODS, flag="selector")
+    granularity: str = _coreset("class", "choose within classes, among mini-batches or globally", choices=GRANULARITIES)
+    fraction: float = _coreset(0.25, "size of the coreset in (0, 1]")
+    period: int = _coreset(5, "epochs between selections")
+    warm_start: float = _coreset(0.1, "share of the epochs before the first coreset")
+    train_on: str = _coreset(
+        AUTO, "coreset: train on it alone; all: train on all samples, and give the coreset the strong attack and the "
+        "others a cheap one (a single step; with atta their last attack)", choices=(AUTO, "all", "coreset"),
+        shown="all with atta, else coreset",
+    )  # fmt: skip
+    gradients: str = _coreset(
+        AUTO, "attack: a selection attacks all samples; training: it takes what training passes showed",
+        choices=(AUTO, "attack", "training"), shown="training where possible",
+    )  # fmt: skip
+    selection_steps: int | None = _coreset(None, "attack steps while selecting", metavar="N", shown="as in training")
+    backend: str = _coreset("auto", "backend of the selection (see `acs-fast doctor`)")
+
+    epochs: int = _training(34, "length of the run")
+    batch_size: int = _training(128, "samples of a mini-batch, over all processes")
+    accumulate: int = _training(1, "mini-batches whose gradients make one step", metavar="N")
+    learning_rate: float = _training(0.1, "highest learning rate of SGD", flag="lr")
+    lr_schedule: str = _training(
+        "cosine", "; ".join(f"{k}: {v}" for k, v in LR_SCHEDULES.items()), choices=LR_SCHEDULES
+    )
+    momentum: float = _training(0.9, "of SGD, in [0, 1)")
+    weight_decay: float = _training(5e-4, "of SGD")
+    ema: float = _training(0.99, "decay of the averaged weights, 0 for none")
+    seed: int = _training(0, "(first) seed")
+
+    channels_last: bool = _engine(True, "memory format of images and convolutions")
+    compile: bool = _engine(False, "run the model through torch.compile (slow to begin with)")
+    amp: bool = _engine(False, "bfloat16 where it is safe, on devices that have it")
+
+    validation_limit: int = _reports(1000, "attack at most N validation images after each epoch", metavar="N")
+    test_limit: int = _reports(1000, "attack at most N test images at the end", metavar="N")
+    evaluate_last: bool = _reports(False, "also test the weights of the last epoch (in report.json)")
+    log: str = _reports("none", "send the figures of each epoch to", choices=TRACKERS)
 
     def __post_init__(self) -> None:
-        check_choice("objective", self.objective, OBJECTIVES)
-        check_choice("selector", self.method, METHODS)
-        check_choice("granularity", self.granularity, GRANULARITIES)
-        check_count("batch_size", self.batch_size, low=1)
+        for each in fields(self):
+            if each.metadata.get("choices"):
+                check_choice(each.metadata["flag"] or each.name, getattr(self, each.name), each.metadata["choices"])
+        for name in ("batch_size", "accumulate", "test_limit", "validation_limit"):
+            check_count(name, getattr(self, name), low=1)
+        check_count("workers", self.workers)
         for name in ("learning_rate", "weight_decay"):
             check_number(name, getattr(self, name), low=0.0)
-        check_count("test_limit", self.test_limit, low=1)
-        check_number("ema", self.ema, low=0.0, high=1.0)
+        for name in ("ema", "momentum", "eps_warm_up"):
+            check_number(name, getattr(self, name), low=0.0, high=1.0)
         self.schedule  # noqa: B018 - checks its arguments
         self.build_objective()  # checks what only the objective knows
-        self._check_selection()
+        self._check_combinations()
 
-    def build_objective(self) -> Objective:
-        """The training objective, its random numbers seeded by the run's seed."""
-        return build_objective(self.objective, self.as_dict())
-
-    def build_cheaper(self, steps: int) -> Objective:
-        """The same objective with so many steps, each long enough to reach the edge of the ball and no more than that.
-
-        Raises:
-            ValueError: the objective's attack has no steps to choose.
-        """
-        if "steps" not in OBJECTIVES[self.objective].takes:
-            raise ValueError(
-                "selection_steps and allocate need an objective with attack steps (pgd, pgd-l2, trades, "
-                f"perceptual), allocate takes atta too; got {self.objective!r}"
-            )
-        check_count("selection_steps", steps, low=1)
-        alpha = min(self.alpha * self.steps / steps, 1.25 * self.eps)
-        return build_objective(self.objective, {**self.as_dict(), "steps": steps, "alpha": alpha})
-
-    def build_cheap(self, objective: Objective) -> Objective:
-        """What samples outside the coreset get with `allocate`: a step, or where `objective` remembers attacks, none.
-
-        Raises:
-            ValueError: the objective has neither steps to choose nor a memory.
-        """
-        return objective.resting() if isinstance(objective, ATTA) else self.build_cheaper(1)
+    def resolved(self, eps: float) -> RunConfig:
+        """The same with `eps` where none is given."""
+        return self if self.eps is not None else replace(self, eps=eps)
 
     @property
-    def allocates(self) -> bool:
-        """`allocate`, or what it means where it is None."""
-        if self.allocate is not None:
-            return self.allocate
-        return self.objective == "atta" and self.granularity != "batch"
-
-    @property
-    def engine(self) -> Engine:
-        return Engine(self.channels_last, self.compile, self.amp)
+    def radius(self) -> float:
+        """eps, once it is known."""
+        return UNKNOWN_EPS if self.eps is None else self.eps
 
     @property
     def norm(self) -> str:
         return "l2" if self.objective == "pgd-l2" else "linf"
 
     @property
-    def selection(self) -> dict[str, Any]:
-        """Arguments of `AdversarialCoreset`, all but the gradient source. Full data is a warm start without end."""
-        if self.method in ("full", "full-short"):
-            epochs = self.epochs if self.method == "full" else self.short_epochs
-            schedule = Schedule.published(epochs, 1.0, self.period, warm_start=1.0)
-            return {"selector": "random-fixed", "fraction": 1.0, "schedule": schedule, "seed": self.seed}
-        return {
-            "selector": self.build_selector(), "fraction": self.fraction, "schedule": self.schedule, "seed": self.seed,
-        }  # fmt: skip
+    def engine(self) -> Engine:
+        return Engine(self.channels_last, self.compile, self.amp)
+
+    def build_objective(self, steps: int | None = None) -> Objective:
+        """The training objective, or with `steps` the same with so many attack steps.
+
+        Steps are then as long as it takes to reach the edge of the ball, and no longer.
+
+        Raises:
+            ValueError: the objective's attack has no steps to choose.
+        """
+        alpha = 2.5 * self.radius / max(1, self.steps) if self.alpha is None else self.alpha
+        settings = {**self.as_dict(), "eps": self.radius, "alpha": alpha}
+        if self.label_smoothing and "label_smoothing" not in OBJECTIVES[self.objective].takes:
+            raise ValueError(f"label_smoothing goes with {_taking('label_smoothing')}; got {self.objective!r}")
+        if steps is not None:
+            if "steps" not in OBJECTIVES[self.objective].takes:
+                raise ValueError(
+                    f"selection_steps and train_on='all' need an objective with attack steps ({_taking('steps')}), "
+                    f"train_on='all' takes atta too; got {self.objective!r}"
+                )
+            check_count("selection_steps", steps, low=1)
+            settings |= {"steps": steps, "alpha": min(alpha * self.steps / steps, 1.25 * self.radius)}
+        return build_objective(self.objective, settings)
+
+    def build_cheap(self, objective: Objective) -> Objective:
+        """What samples outside the coreset get with train_on="all": a step, or where `objective` remembers, none.
+
+        Raises:
+            ValueError: the objective has neither steps to choose nor a memory.
+        """
+        return objective.resting() if isinstance(objective, ATTA) else self.build_objective(steps=1)
 
     def build_selector(self) -> Selector:
         """The selector of the method, with the granularity and backend of the run."""
-        per_class, kind = self.granularity != "global", {"craig": Craig, "gradmatch": GradMatch, "clusters": Clusters}
-        if self.method not in kind:
-            return build_selector(self.method)
-        chosen: Selector = kind[self.method](per_class=per_class, backend=self.backend)
+        kinds = {"craig": Craig, "gradmatch": GradMatch, "clusters": Clusters}
+        if self.method in kinds:
+            chosen: Selector = kinds[self.method](per_class=self.granularity != "global", backend=self.backend)
+        else:
+            chosen = build_selector(self.method)
         return PerBatch(chosen, self.batch_size) if self.granularity == "batch" else chosen
 
     @property
+    def selects(self) -> bool:
+        """Whether there is a coreset at all."""
+        return self.method in SELECTORS
+
+    @property
+    def is_selective(self) -> bool:
+        """Whether all data are trained on, and the coreset decides what is attacked afresh."""
+        automatic = self.objective == "atta" and self.granularity != "batch"
+        return self.selects and (automatic if self.train_on == AUTO else self.train_on == "all")
+
+    @property
+    def takes_training_passes(self) -> bool:
+        """Whether a selection takes its gradients from training passes."""
+        if not self.selects or not self.build_selector().needs_gradients:
+            return False
+        if self.gradients != AUTO:
+            return self.gradients == "training"
+        return not self.compile and self.selection_steps is None and self.build_objective().closed_form
+
+    @property
     def schedule(self) -> Schedule:
-        """Of the coreset method."""
-        if self.allocates:
-            warm = self.warm_start if int(self.warm_start * self.epochs) else min(1.0, 1.5 / self.epochs)
-            return Schedule.every(
-                self.epochs, self.period, warm if self.resolved_refresh == "train" else self.warm_start
-            )
-        kind = Schedule.refreshing if self.resolved_refresh == "train" else Schedule.published
-        return kind(self.epochs, self.fraction, self.period, self.warm_start)
+        """Which epochs train on what."""
+        if not self.selects:
+            epochs = self.epochs if self.method == "full" else self.short_epochs
+            return Schedule.published(epochs, 1.0, self.period, warm_start=1.0)
+        if not self.is_selective:
+            kind = Schedule.refreshing if self.takes_training_passes else Schedule.published
+            return kind(self.epochs, self.fraction, self.period, self.warm_start)
+        needs_epoch = self.takes_training_passes and not int(self.warm_start * self.epochs)
+        warm_start = min(1.0, 1.5 / self.epochs) if needs_epoch else self.warm_start  # passes of every sample first
+        return Schedule.every(self.epochs, self.period, warm_start)
+
+    @property
+    def selection(self) -> dict[str, Any]:
+        """Arguments of `AdversarialCoreset`, all but the gradient source."""
+        selector, fraction = (self.build_selector(), self.fraction) if self.selects else ("random-fixed", 1.0)
+        return {"selector": selector, "fraction": fraction, "schedule": self.schedule, "seed": self.seed}
 
     @property
     def short_epochs(self) -> int:
-        """Full-data epochs at the cost of the coreset schedule: as many samples, or with `allocate` as many passes."""
-        if not self.allocates:
-            return max(1, round(self.schedule.cost(self.fraction)))
+        """Full-data epochs at the cost of `method`'s default: as many samples, or where selective as many passes."""
+        coreset = self if self.selects else replace(self, method="clusters")
+        if not coreset.is_selective:
+            return max(1, round(coreset.schedule.cost(self.fraction)))
         rests = self.objective == "atta"
         strong, cheap = (2, 1) if rests else (self.steps + 1, 2)  # passes of the attack's steps and of the loss
-        chosen = self.epochs - (1.0 - self.fraction) * self.schedule.kinds.count("selective")
+        chosen = self.epochs - (1.0 - self.fraction) * coreset.schedule.kinds.count("selective")
         return max(1, round(chosen + (self.epochs - chosen) * cheap / strong))
-
-    def _check_selection(self) -> None:
-        check_choice("refresh", self.refresh, (AUTO, *REFRESHES))
-        if self.selection_steps is not None:
-            self.build_cheaper(self.selection_steps)
-        if self.allocates:
-            self.build_cheap(self.build_objective())
-        if self.refresh == "train" and self.compile:
-            raise ValueError("refresh='train' watches the model's head while training, which compile=True would miss")
-        if self.method in SELECTORS:
-            self.build_selector()
-
-    @property
-    def resolved_refresh(self) -> str:
-        """Which gradients a selection takes: "attack" or "train"."""
-        if self.method not in SELECTORS or not self.build_selector().needs_gradients:
-            return "attack"
-        if self.refresh != AUTO:
-            return self.refresh
-        attacked = self.compile or self.selection_steps is not None or not self.build_objective().closed_form
-        return "attack" if attacked else "train"
 
     @property
     def comparison(self) -> list[str]:
         """What a comparison holds where nothing is said: the method itself, CRAIG, GradMatch and the controls."""
-        return list(dict.fromkeys((*CLASSICS[:2], self.method, *CLASSICS[2:])))
+        return list(dict.fromkeys((*CONTROLS[:2], self.method, *CONTROLS[2:])))
 
     def with_method(self, method: str, seed: int) -> RunConfig:
         return replace(self, method=method, seed=seed)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def _check_combinations(self) -> None:
+        if self.selection_steps is not None:
+            self.build_objective(self.selection_steps)
+        if self.is_selective:
+            self.build_cheap(self.build_objective())
+        if self.gradients == "training" and self.compile:
+            raise ValueError("gradients='training' watches the model's head, which compile=True would hide")
+        if self.gradients == "training" and self.selection_steps is not None:
+            raise ValueError("gradients='training' attacks nothing while selecting: leave out selection_steps")
+        if self.augment != "none" and self.objective in WITH_MEMORY:
+            raise ValueError(
+                f"augment={self.augment!r} moves images about, so that the perturbations that {self.objective!r} "
+                "remembers of them would not fit: use objective='pgd' or another one without a memory"
+            )
+        if self.selects:
+            self.build_selector()

@@ -1,10 +1,9 @@
-"""Image classification data from where people have it, as tensors of pixels in [0, 1]."""
+"""Image classification data from where people have it: to train on, to choose by and to report on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,28 +11,18 @@ from torch import Tensor
 
 from acs_fast._util.checks import check_count
 from acs_fast._util.randomness import derived_generator
-from acs_fast.training.files import DataError, read_cifar, read_idx
+from acs_fast.data import labels_of
+from acs_fast.training.files import DataError, find_idx, has_cifar, has_idx, read_cifar, read_idx
+from acs_fast.training.images import Given, Images, ImageSet, checked_labels, from_arrays
+from acs_fast.training.objects import call_with, find_object, names_object
+from acs_fast.training.pictures import find_folders, read_folder, read_hub
 
-VALIDATION_FRACTION = 0.15
-IDX_NAMES = {"train": "train", "test": "t10k"}
-
-
-@dataclass(frozen=True)
-class Images:
-    """x [N, channels, height, width] in [0, 1], y [N]."""
-
-    x: Tensor
-    y: Tensor
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    def __getitem__(self, index: Tensor) -> Images:
-        return Images(self.x[index], self.y[index])
-
-    def first(self, n: int) -> Images:
-        """The first n images."""
-        return Images(self.x[:n], self.y[:n])
+VALIDATION_FRACTION, TEST_FRACTION = 0.15, 0.2
+USUAL_EPS, GREY_EPS = 8 / 255, 0.1  # of coloured photographs, and of digits and clothes
+SOURCES = (
+    "'digits', a folder of IDX or CIFAR files or of pictures by class, an .npz, torchvision:NAME, hf:NAME_OR_FOLDER or "
+    "module:factory"
+)
 
 
 @dataclass(frozen=True)
@@ -41,63 +30,123 @@ class Splits:
     """Data to train on, to choose checkpoints by, and to report on; `eps` is a usual radius for these images."""
 
     name: str
-    train: Images
-    validation: Images
-    test: Images
+    train: ImageSet
+    validation: ImageSet
+    test: ImageSet
     classes: int
     eps: float
 
 
-def load(source: str, limit: int | None = None) -> Splits:
+@dataclass(frozen=True)
+class Found:
+    """Training and test images of a source (no test images: some are held out), and the classes that it tells of.
+
+    `is_mixed` where the source is known not to be sorted by class.
+    """
+
+    name: str
+    train: ImageSet
+    test: ImageSet | None = None
+    classes: int = 0
+    eps: float = USUAL_EPS
+    is_mixed: bool = False
+
+
+def load(source: str, limit: int | None = None, image_size: int | None = None) -> Splits:
     """Load a data set.
 
     Args:
-        source: "digits" (bundled with scikit-learn); a folder of IDX files, of CIFAR-10 or CIFAR-100 python batches; an
-            .npz with x_train, y_train, x_test, y_test (or x, y); or "torchvision:NAME" (downloads to ./data).
+        source: "digits" (bundled with scikit-learn); a folder of IDX files, of CIFAR-10 or CIFAR-100 python batches, or
+            of pictures with a sub-folder for each class (also below `train` and `test`; read as they are asked for); an
+            .npz with x_train, y_train, x_test, y_test (or x, y); "torchvision:NAME" (downloads to ./data); "hf:" and a
+            name or folder of a Hugging Face dataset; or "module:factory" (also "file.py:factory"), called for (train,
+            test) or one map-style dataset of (x, y).
         limit: keep at most so many training samples, at random but the same each time.
+        image_size: height and width for pictures, by default those of the first.
 
     Raises:
         DataError: nothing usable there, a file that cannot be read, or an optional package that is missing.
     """
     if limit is not None:
         check_count("limit", limit, low=1)
-    name, train, test, classes, eps = _read(source)
-    if train.x.shape[1:] != test.x.shape[1:]:
-        raise DataError(
-            f"{source}: training images are {list(train.x.shape[1:])}, test images {list(test.x.shape[1:])}"
-        )
-    for part, images in (("training", train), ("test", test)):
-        if not len(images):
-            raise DataError(f"{source}: the {part} set must hold at least one image; got none")
+    found = read(source, image_size)
+    train, test = found.train, found.test
+    if test is None:
+        held_out = stratified(train.labels, TEST_FRACTION, derived_generator("npz"))
+        train, test = train.part(~held_out), train.part(held_out)
+    if not len(test):
+        raise DataError(f"{source}: the test set must hold at least one image; got none")
+    if train.shape != test.shape:
+        raise DataError(f"{source}: training images are {list(train.shape)}, test images {list(test.shape)}")
     generator = derived_generator("split", len(train))
     if limit is not None and limit < len(train):
-        train = train[torch.randperm(len(train), generator=generator)[:limit]]
-    held_out = _stratified(train.y, VALIDATION_FRACTION, generator)
-    found = int(max(train.y.max(), test.y.max())) + 1
-    return Splits(name, train[~held_out], train[held_out], test, max(found, classes), eps)
+        train = train.part(torch.randperm(len(train), generator=generator)[:limit])
+    held_out = stratified(train.labels, VALIDATION_FRACTION, generator)
+    classes = max(int(max(train.labels.max(), test.labels.max())) + 1, found.classes)
+    validation = train.part(held_out)
+    if not found.is_mixed:
+        validation, test = mixed(validation), mixed(test)
+    return Splits(found.name, train.part(~held_out), validation, test, classes, found.eps)
 
 
-def _read(source: str) -> tuple[str, Images, Images, int, float]:
-    """Name, training and test images, number of classes where the format says it (else 0), usual eps."""
+def read(source: str, image_size: int | None = None) -> Found:
+    """What a source holds, in its own order and undivided; arguments as in `load`."""
+    size = None if image_size is None else (check_count("image_size", image_size, low=1),) * 2
+    found = _read(source, size)
+    if not len(found.train):
+        raise DataError(f"{source}: the training set must hold at least one image; got none")
+    return found
+
+
+def mixed(images: ImageSet) -> ImageSet:
+    """The same images in random order, always the same, so that the first few are a fair sample of all."""
+    return images.part(torch.randperm(len(images), generator=derived_generator("mixed", len(images))))
+
+
+def stratified(y: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
+    """[N] bool: the same fraction of every class (a class of one stays out)."""
+    chosen = torch.zeros(len(y), dtype=torch.bool)
+    for label in y.unique():
+        members = (y == label).nonzero().flatten()
+        picked = torch.randperm(len(members), generator=generator)[: round(fraction * len(members))]
+        chosen[members[picked]] = True
+    return chosen
+
+
+def _read(source: str, size: tuple[int, int] | None) -> Found:
+    kind, separator, rest = source.partition(":")
     if source == "digits":
-        return "digits", *_digits(), 10, 0.1
-    if source.startswith("torchvision:"):
-        return source.removeprefix("torchvision:"), *_torchvision(source.removeprefix("torchvision:")), 0, 8 / 255
+        return Found("digits", *_digits(), classes=10, eps=GREY_EPS, is_mixed=True)
+    if separator and kind == "torchvision":
+        return Found(rest, *_torchvision(rest), is_mixed=True)
+    if separator and kind == "hf":
+        return Found(Path(rest).name, *read_hub(rest, size))
     path = Path(source).expanduser()
     if path.suffix == ".npz":
-        return path.stem, *_npz(path), 0, 8 / 255
+        return Found(path.stem, *_npz(path))
+    if names_object(source):
+        return Found(source, *_made(source))
     if not path.is_dir():
+        raise DataError(f"--data must be {SOURCES}; got {source!r}")
+    return _folder(path, size)
+
+
+def _folder(path: Path, size: tuple[int, int] | None) -> Found:
+    for folder in (path, *sorted(p for p in path.rglob("*") if p.is_dir() and len(p.relative_to(path).parts) < 4)):
+        if has_idx(folder):
+            return Found(path.name, _idx(folder, "train"), _idx(folder, "test"), eps=GREY_EPS, is_mixed=True)
+        if has_cifar(folder):
+            train, test = (from_arrays(folder, *read_cifar(folder, split)) for split in ("train", "test"))
+            return Found(path.name, train, test, 10 if (folder / "data_batch_1").exists() else 100, is_mixed=True)
+    folders = find_folders(path)
+    if folders is None:
         raise DataError(
-            f"--data must be 'digits', an existing folder of IDX or CIFAR files, an .npz or 'torchvision:NAME'; "
-            f"got {source!r}"
+            f"{path}: holds neither IDX files (train-images-idx3-ubyte[.gz]) nor CIFAR python batches nor sub-folders "
+            "of pictures"
         )
-    for folder in (path, *sorted(p for p in path.rglob("*") if p.is_dir())):
-        if _idx_file(folder, "train", "images") is not None:
-            return path.name, _idx(folder, "train"), _idx(folder, "test"), 0, 0.1
-        if (folder / "data_batch_1").exists() or ((folder / "train").is_file() and (folder / "meta").exists()):
-            train, test = (_images(folder, *read_cifar(folder, split)) for split in ("train", "test"))
-            return path.name, train, test, 10 if (folder / "data_batch_1").exists() else 100, 8 / 255
-    raise DataError(f"{path}: holds neither IDX files (train-images-idx3-ubyte[.gz]) nor CIFAR python batches")
+    pictures, names = read_folder(folders[0], size)
+    others = None if folders[1] is None else read_folder(folders[1], size, pictures, names)[0]
+    return Found(path.name, pictures, others, len(names))
 
 
 def _digits() -> tuple[Images, Images]:
@@ -107,39 +156,27 @@ def _digits() -> tuple[Images, Images]:
         raise DataError("--data digits needs scikit-learn: pip install 'acs_fast[train]'") from None
     digits = load_digits()
     x = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16.0
-    y = torch.tensor(digits.target, dtype=torch.int64)
-    held_out = _stratified(y, 0.25, derived_generator("digits"))
-    return Images(x[~held_out], y[~held_out]), Images(x[held_out], y[held_out])
-
-
-def _idx_file(folder: Path, split: str, kind: str) -> Path | None:
-    code = "idx3" if kind == "images" else "idx1"
-    stems = [f"{IDX_NAMES[split]}-{kind}{sep}{code}-ubyte{gz}" for sep in "-." for gz in ("", ".gz")]
-    return next((folder / s for s in stems if (folder / s).is_file()), None)
+    every = Images(x, torch.tensor(digits.target, dtype=torch.int64))
+    held_out = stratified(every.y, 0.25, derived_generator("digits"))
+    return every.part(~held_out), every.part(held_out)
 
 
 def _idx(folder: Path, split: str) -> Images:
-    arrays = []
-    for kind, dims in (("images", 3), ("labels", 1)):
-        path = _idx_file(folder, split, kind)
-        if path is None:
-            raise DataError(f"{folder}: no {IDX_NAMES[split]}-{kind} file beside the others")
-        arrays.append(read_idx(path, dims))
-    return _images(folder, arrays[0][:, None], arrays[1])
+    x = read_idx(find_idx(folder, split, "images"), 3)
+    return from_arrays(folder, x, read_idx(find_idx(folder, split, "labels"), 1))
 
 
-def _npz(path: Path) -> tuple[Images, Images]:
+def _npz(path: Path) -> tuple[Images, Images | None]:
     try:
         with path.open("rb") as file:
             arrays = dict(np.load(file, allow_pickle=False))
     except Exception as error:  # numpy and zipfile raise many kinds for broken archives
         raise DataError(f"{path}: cannot be read as .npz, it may be half-written ({error!r})") from error
     if {"x_train", "y_train", "x_test", "y_test"} <= arrays.keys():
-        return tuple(_images(path, arrays[f"x_{s}"], arrays[f"y_{s}"]) for s in ("train", "test"))  # type: ignore[return-value]
+        train, test = (from_arrays(path, arrays[f"x_{s}"], arrays[f"y_{s}"]) for s in ("train", "test"))
+        return train, test
     if {"x", "y"} <= arrays.keys():
-        every = _images(path, arrays["x"], arrays["y"])
-        held_out = _stratified(every.y, 0.2, derived_generator("npz"))
-        return every[~held_out], every[held_out]
+        return from_arrays(path, arrays["x"], arrays["y"]), None
     raise DataError(f"{path}: must hold x_train, y_train, x_test, y_test or x, y; got {', '.join(arrays) or 'nothing'}")
 
 
@@ -154,41 +191,23 @@ def _torchvision(name: str) -> tuple[Images, Images]:
     if kind is None:
         raise DataError(f"--data torchvision:{name}: torchvision.datasets has no {name}")
     parts = [kind("data", train=train, download=True) for train in (True, False)]
-    train, test = (_images(f"torchvision:{name}", np.asarray(p.data), np.asarray(p.targets)) for p in parts)
+    train, test = (from_arrays(f"torchvision:{name}", np.asarray(p.data), np.asarray(p.targets)) for p in parts)
     return train, test
 
 
-def _images(source: Path | str, x: np.ndarray, y: np.ndarray) -> Images:
-    """Images of any usual layout as [N, channels, height, width] in [0, 1], and their labels, all checked."""
-    if x.ndim == 3:
-        x = x[:, None]
-    elif x.ndim == 4 and x.shape[-1] in (1, 3) and x.shape[1] not in (1, 3):
-        x = x.transpose(0, 3, 1, 2)
-    if x.ndim != 4:
-        raise DataError(f"{source}: images must be [N, height, width] or with channels; got shape {list(x.shape)}")
-    if y.size != len(x) or max(y.shape, default=1) != y.size:
-        raise DataError(f"{source}: needs one label for each of {len(x)} images; got labels of shape {list(y.shape)}")
-    if y.dtype.kind not in "iuf" or (y != np.floor(y)).any() or (y < 0).any():
-        raise DataError(f"{source}: labels must be integers >= 0; got {y.dtype} such as {y.reshape(-1)[:3].tolist()}")
-    pixels = torch.from_numpy(np.array(x, dtype=np.float32, order="C"))  # a copy: files are read-only
-    if x.dtype.kind in "iu":
-        pixels /= 255.0
-    if len(pixels) and not (float(pixels.min()) >= 0.0 and float(pixels.max()) <= 1.0):
-        low, high = float(x.min()), float(x.max())
-        raise DataError(f"{source}: images must be bytes or floats in [0, 1]; got [{low:.3g}, {high:.3g}]")
-    return Images(pixels, torch.from_numpy(y.reshape(-1).astype(np.int64)))
+def _made(source: str) -> tuple[ImageSet, ImageSet | None]:
+    """What a user's factory gives: (train, test), {"train": ..., "test": ...}, or one dataset."""
+    made = call_with(find_object(source, "--data"))
+    if isinstance(made, dict):
+        made = (made.get("train"), made.get("test"))
+    train, test = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not hasattr(train, "__len__") or not hasattr(train, "__getitem__"):
+        raise DataError(f"--data {source}: must return map-style datasets (train, test); got {type(made).__name__}")
+    return _given(train, source), None if test is None else _given(test, source)
 
 
-def _stratified(y: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
-    """[N] bool: the same fraction of every class (a class of one stays out)."""
-    chosen = torch.zeros(len(y), dtype=torch.bool)
-    for label in y.unique():
-        members = (y == label).nonzero().flatten()
-        picked = torch.randperm(len(members), generator=generator)[: round(fraction * len(members))]
-        chosen[members[picked]] = True
-    return chosen
-
-
-def loader_arguments(device: torch.device) -> dict[str, Any]:
-    """For a DataLoader over tensors in memory: whole batches at a time."""
-    return {"batch_size": None, "pin_memory": device.type == "cuda"}
+def _given(dataset: object, source: str) -> ImageSet:
+    if isinstance(dataset, ImageSet):
+        return dataset
+    labels = labels_of(dataset).cpu().numpy()
+    return Given(dataset, checked_labels(source, labels, len(labels)), source)

@@ -12,9 +12,34 @@ from typing import Any
 
 import numpy as np
 
+IDX_NAMES = {"train": "train", "test": "t10k"}
+
 
 class DataError(ValueError):
     """Data that cannot be used; the message names the file and what is wrong with it."""
+
+
+def find_idx(folder: Path, split: str, kind: str) -> Path:
+    """The IDX file of a split ("train" or "test") and kind ("images" or "labels"). Raises DataError: there is none."""
+    code = "idx3" if kind == "images" else "idx1"
+    stems = [f"{IDX_NAMES[split]}-{kind}{sep}{code}-ubyte{gz}" for sep in "-." for gz in ("", ".gz")]
+    found = next((folder / s for s in stems if (folder / s).is_file()), None)
+    if found is None:
+        raise DataError(f"{folder}: no {IDX_NAMES[split]}-{kind} file beside the others")
+    return found
+
+
+def has_idx(folder: Path) -> bool:
+    """Whether a folder holds training images as an IDX file."""
+    try:
+        return find_idx(folder, "train", "images").is_file()
+    except DataError:
+        return False
+
+
+def has_cifar(folder: Path) -> bool:
+    """Whether a folder holds CIFAR-10 or CIFAR-100 python batches."""
+    return (folder / "data_batch_1").exists() or ((folder / "train").is_file() and (folder / "meta").exists())
 
 
 def read_idx(path: Path, dims: int) -> np.ndarray:

@@ -1,13 +1,24 @@
-"""Networks for the command line. Normalisation is their first layer: they take pixels in [0, 1]."""
+"""Networks by name: our own, those of timm, and a user's. All take pixels in [0, 1]."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acs_fast._util.checks import check_choice
+from acs_fast._util.checks import check_count
+from acs_fast.training import checkpoint
+from acs_fast.training.checkpoint import CheckpointError
+from acs_fast.training.files import DataError
+from acs_fast.training.objects import call_with, find_object, names_object
 
-MODELS = ("small", "resnet18")
+SPECS = "small, resnet18, timm:NAME or module:factory"
+PRETRAINED = "pretrained"
+LEAST_DEVIATION = 1e-3
+PREFIXES = ("module.", "_orig_mod.", "model.")  # of wrappers around the model that was saved
 
 
 class Normalise(nn.Module):
@@ -82,14 +93,128 @@ class ResNet18(nn.Module):
         return logits
 
 
-def build(name: str, x: Tensor, classes: int, width: int | None = None) -> nn.Module:
-    """A network for images like x [N, channels, height, width], normalised by their mean and deviation.
+class Normalised(nn.Module):
+    """Another network behind `Normalise`."""
+
+    def __init__(self, normalise: Normalise, network: nn.Module) -> None:
+        super().__init__()
+        self.normalise, self.network = normalise, network
+
+    def forward(self, x: Tensor) -> Any:
+        return self.network(self.normalise(x))
+
+
+def build(
+    spec: str,
+    statistics: tuple[Tensor, Tensor],
+    classes: int,
+    width: int | None = None,
+    weights: str | None = None,
+) -> nn.Module:
+    """A network for images with these statistics.
+
+    Args:
+        spec: "small" or "resnet18"; "timm:NAME"; or "module:factory" (also "file.py:factory"), called with those of
+            num_classes, in_channels, classes, channels and width that it takes. Its model takes pixels in [0, 1].
+        statistics: mean and deviation [channels] of the pixels, by which ours and those of timm are normalised.
+        classes: number of logits.
+        width: channels of the first layer, of "small" (16) and "resnet18" (64).
+        weights: a file with a state dict, or "pretrained" for timm's own. A timm network is then normalised as timm
+            says in place of by the data, unless the file holds our normalising layer too.
 
     Raises:
-        ValueError: unknown name.
+        DataError: an unknown network, or one that cannot be made.
+        CheckpointError: weights that cannot be read or do not fit.
     """
-    check_choice("model", name, MODELS)
-    normalise = Normalise(x.mean((0, 2, 3)), x.std((0, 2, 3)).clamp_min(1e-3))
-    if name == "small":
-        return SmallCNN(x.shape[1], classes, 16 if width is None else width, normalise)
-    return ResNet18(x.shape[1], classes, 64 if width is None else width, normalise)
+    mean, deviation = statistics
+    if width is not None:
+        check_count("--width", width, low=1)
+    normalise = Normalise(mean, deviation.clamp_min(LEAST_DEVIATION))
+    if spec == "small":
+        model: nn.Module = SmallCNN(len(mean), classes, width or 16, normalise)
+    elif spec == "resnet18":
+        model = ResNet18(len(mean), classes, width or 64, normalise)
+    elif spec.startswith("timm:"):
+        model = _timm(spec.removeprefix("timm:"), normalise, classes, weights)
+    elif names_object(spec):
+        model = _made(spec, len(mean), classes, width)
+    else:
+        raise DataError(f"--model must be {SPECS}; got {spec!r}")
+    if weights == PRETRAINED and not spec.startswith("timm:"):
+        raise DataError(f"--weights {PRETRAINED} goes with --model timm:NAME; got {spec}")
+    if weights is not None and weights != PRETRAINED:
+        load_weights(model, Path(weights).expanduser())
+    return model
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load a state dict, also one inside a checkpoint, of a wrapped model, or without our normalising layer.
+
+    Raises:
+        CheckpointError: missing, unreadable, no weights, or not those of this model.
+    """
+    weights = _plain(_state_dict(path))
+    targets = [model, model.network] if isinstance(model, Normalised) else [model]
+    reason = ""
+    for target in targets:
+        try:
+            target.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = reason or " ".join(str(error).split())[:200]
+        else:
+            return
+    raise CheckpointError(f"{path}: its weights do not fit the model ({reason})")
+
+
+def _state_dict(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        try:
+            from safetensors.torch import load_file
+        except ImportError:
+            raise CheckpointError(f"{path}: needs the package safetensors: pip install safetensors") from None
+        return load_file(path)
+    state = checkpoint.read(path)
+    if isinstance(state, dict):
+        state = next((state[k] for k in ("model", "state_dict") if isinstance(state.get(k), dict)), state)
+    named = isinstance(state, dict) and all(isinstance(w, Tensor) for w in state.values())
+    if not named or not state:
+        raise CheckpointError(f"{path}: holds no weights of a model")
+    return state
+
+
+def _plain(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The names without what wrappers put before all of them."""
+    for prefix in PREFIXES:
+        if all(name.startswith(prefix) for name in weights):
+            weights = {name.removeprefix(prefix): w for name, w in weights.items()}
+    return weights
+
+
+def _timm(name: str, normalise: Normalise, classes: int, weights: str | None) -> nn.Module:
+    """A network of timm; with weights that exist it is normalised as timm says, not by the data."""
+    try:
+        import timm
+    except Exception as error:  # a timm beside a torchvision of another torch build fails in many ways
+        reason = f"which cannot be imported ({error}): pip install timm"
+        raise DataError(f"--model timm:{name} needs timm, {reason}") from None
+    channels = normalise.mean.numel()
+    try:
+        network = timm.create_model(name, pretrained=weights == PRETRAINED, num_classes=classes, in_chans=channels)
+    except Exception as error:  # unknown names, networks that are not there to download from
+        raise DataError(f"--model timm:{name}: cannot be made ({error})") from error
+    if weights is not None and channels == 3:
+        usual: Any = network.pretrained_cfg
+        normalise = Normalise(*(torch.tensor(usual[key]) for key in ("mean", "std")))
+    return Normalised(normalise, network)
+
+
+def _made(spec: str, channels: int, classes: int, width: int | None) -> nn.Module:
+    known = {"num_classes": classes, "classes": classes, "in_channels": channels, "channels": channels}
+    factory = find_object(spec, "--model")
+    try:
+        model = call_with(factory, **known, **({} if width is None else {"width": width}))
+    except Exception as error:  # a user's factory may raise anything
+        raise DataError(f"--model {spec}: cannot be made ({error!r})") from error
+    if not isinstance(model, nn.Module):
+        raise DataError(f"--model {spec}: must return a torch.nn.Module; got {type(model).__name__}")
+    return model

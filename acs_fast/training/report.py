@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import json
-import platform
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import acs_fast
+from acs_fast.training import checkpoint
 from acs_fast.training.comparison import Row
 from acs_fast.training.config import METHODS, RunConfig
+from acs_fast.training.machine import machine_and_versions
 
 COLUMNS = ("method", "clean %", "robust %", "training s", "selection s", "speed-up", "gradient error")
 
@@ -35,9 +33,9 @@ def notes(rows: list[Row], config: RunConfig, data: str) -> str:
     tested = f"at most {config.test_limit}"
     spread = f"mean and standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     lines = [
-        f"{data}, {config.objective}, eps {config.eps:.4g}, fraction {config.fraction:g}; {spread}.",
-        "clean, robust: test accuracy of the best checkpoint by validation (EMA weights); robust under PGD-50, 10 "
-        f"restarts, on {tested} test images.",
+        f"{data}, {config.objective}, eps {config.radius:.4g}, fraction {config.fraction:g}; {spread}.",
+        "clean, robust: test accuracy of the best checkpoint by validation (raw or averaged weights); robust under "
+        f"PGD-50, 10 restarts, on {tested} test images.",
         "seconds: median over the runs; speed-up: those of the full run over those of the method, training and "
         "selection together.",
         "gradient error: |weighted coreset gradient - full gradient| / |full gradient|, last layer, mean over "
@@ -60,17 +58,16 @@ def notes(rows: list[Row], config: RunConfig, data: str) -> str:
     return "\n".join(lines)
 
 
-def write(rows: list[Row], results: list[dict[str, Any]], config: RunConfig, data: str, folder: Path) -> list[Path]:
+def write(
+    rows: list[Row], results: list[dict[str, Any]], config: RunConfig, data: str, folder: Path, device: torch.device
+) -> list[Path]:
     """report.txt, report.json and, with matplotlib, report.png; returns what was written."""
     text, file, picture = (folder / f"report.{kind}" for kind in ("txt", "json", "png"))
-    text.write_text(f"{table(rows)}\n\n{notes(rows, config, data)}\n")
-    machine = {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
-    versions = {"acs_fast": acs_fast.__version__, "torch": torch.__version__, "python": sys.version.split()[0]}
+    checkpoint.write_bytes(text, f"{table(rows)}\n\n{notes(rows, config, data)}\n".encode())
     content = {
-        "config": config.as_dict(), "machine": machine, "versions": versions, "rows": [asdict(r) for r in rows],
-        "runs": results,
+        "config": config.as_dict(), **machine_and_versions(device), "rows": [asdict(r) for r in rows], "runs": results,
     }  # fmt: skip
-    file.write_text(json.dumps(content, indent=1))
+    checkpoint.write_json(file, content)
     written = [text, file]
     if any(r.speedup is not None for r in rows) and draw(rows, config, data, picture):
         written.append(picture)
@@ -101,7 +98,7 @@ def draw(rows: list[Row], config: RunConfig, data: str, path: Path) -> bool:
     axes.set_ylabel("Robust test error under PGD-50, 10 restarts (%)")
     bars = f", bars: standard deviation over {rows[0].seeds} seeds" if rows[0].seeds > 1 else ""
     axes.set_title(
-        f"Adversarial training on {data} ({config.objective}, eps {config.eps:.3g}, "
+        f"Adversarial training on {data} ({config.objective}, eps {config.radius:.3g}, "
         f"{100 * config.fraction:g} % of the data)\nlower right is better{bars}", fontsize=11,
     )  # fmt: skip
     axes.grid(alpha=0.3)

@@ -16,7 +16,7 @@ from benchmarks.experiments.plan import Experiment, SameSeconds, Variant
 
 BASE: dict[str, Any] = {
     "limit": 3000, "width": 8, "objective": "pgd", "eps": 0.1, "alpha": 0.05, "steps": 5, "epochs": 30, "period": 5,
-    "warm_start": 0.5, "fraction": 0.3, "batch_size": 32, "learning_rate": 0.03, "refresh": "attack",
+    "warm_start": 0.5, "fraction": 0.3, "batch_size": 32, "learning_rate": 0.03, "gradients": "attack",
     "evaluate_last": True, "test_limit": 1000, "test_steps": 20, "test_restarts": 1, "validation_limit": 300,
 }  # fmt: skip
 
@@ -28,14 +28,14 @@ RANDOM, FIXED, SHORT = "random, redrawn", "random, fixed", "shorter schedule"
 STRATA = "CRAIG, strata redrawn"
 CHEAPER: dict[str, dict[str, Any]] = {
     "CRAIG, one-step selection attack": {"selection_steps": 1},
-    "CRAIG, gradients of training passes": {"refresh": "train"},
+    "CRAIG, gradients of training passes": {"gradients": "training"},
 }
 SHORT_SECONDS, RANDOM_SECONDS = "shorter schedule, same seconds as CRAIG", "random, same seconds as CRAIG"
 
 # what `acs-fast train` does by default, written out: a change of the defaults is a change of this table
 DEFAULT: dict[str, Any] = {
-    "objective": "atta", "method": "clusters", "allocate": True, "refresh": "train", "fraction": 0.25, "period": 5,
-    "warm_start": 0.1,
+    "objective": "atta", "method": "clusters", "train_on": "all", "gradients": "training", "fraction": 0.25,
+    "period": 5, "warm_start": 0.1,
 }  # fmt: skip
 CANDIDATE, ONE_STEP = "default: new attacks for a quarter, by CRAIG strata", "one-step attack alone"
 ALL_ATTA, RANDOM_ATTA = "new attacks for all data", "new attacks for a quarter, at random"
@@ -130,8 +130,14 @@ def _e7() -> tuple[Variant, ...]:
     group = "a third of the seconds"
     own: dict[str, Any] = {**DEFAULT, "epochs": 34}
     more: dict[str, Any] = {**DEFAULT, "fraction": 0.5, "epochs": 31}
-    half: dict[str, Any] = {**more, "allocate": False, "epochs": 46}
-    split: dict[str, Any] = {"allocate": True, "refresh": "train", "fraction": 0.2, "warm_start": 0.0, "epochs": 18}
+    half: dict[str, Any] = {**more, "train_on": "coreset", "epochs": 46}
+    split: dict[str, Any] = {
+        "train_on": "all",
+        "gradients": "training",
+        "fraction": 0.2,
+        "warm_start": 0.0,
+        "epochs": 18,
+    }
     whole = {ALL_ATTA_SECONDS: (ALL_ATTA, {"method": "full", "objective": "atta"}),
              ONE_STEP_SECONDS: (ONE_STEP, {"method": "full", "objective": "fgsm"})}  # fmt: skip
     variants = [

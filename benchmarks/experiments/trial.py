@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from torch import nn
 
 from acs_fast._util.checks import check_count
 from acs_fast._util.randomness import derived_seed
-from acs_fast.evaluation.accuracy import accuracy, robust_accuracy
+from acs_fast.evaluation import accuracy, robust_accuracy
 from acs_fast.objectives import PGD
 from acs_fast.training import checkpoint
 from acs_fast.training.config import RunConfig
@@ -58,22 +58,21 @@ class Trial(Run):
     config: TrialConfig
 
     def __init__(self, config: TrialConfig, splits: Splits, folder: Path) -> None:
-        fewer = replace(splits, validation=splits.validation.first(config.validation_limit))
-        super().__init__(config, fewer, folder, torch.device("cpu"), show_progress=False)
+        super().__init__(config, splits, folder, torch.device("cpu"), show_progress=False)
 
     def _result(self) -> dict[str, Any]:
         result = super()._result()
         if self.config.evaluate_last:
-            result["test"]["average"] = self._test(self.average.module)
+            result["test"]["average"] = self._test(self.average)
         result["validation"] = [[e["epoch"], e["validation"]["robust"]] for e in self.log]
         result["selections"] = [_selection(e) for e in self.log if e["coreset"] is not None]
         return result
 
     def _test(self, model: nn.Module) -> dict[str, float]:
-        config, images = self.config, self.splits.test.first(self.config.test_limit)
+        config, images = self.config, self.splits.test.first(self.config.test_limit).loader()
+        attack = PGD(config.radius, 2.5 * config.radius / config.test_steps, config.test_steps, config.norm)
         seed = derived_seed("test", config.seed)
-        attack = PGD(config.eps, 2.5 * config.eps / config.test_steps, config.test_steps, config.norm, seed=seed)
-        robust = robust_accuracy(model, images, attack, self.device, config.test_restarts)
+        robust = robust_accuracy(model, images, attack, self.device, config.test_restarts, seed)
         return {"clean": accuracy(model, images, self.device), "robust": robust}
 
 

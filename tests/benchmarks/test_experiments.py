@@ -21,7 +21,7 @@ from benchmarks.experiments.verdicts import verdicts
 
 BASE = {
     "limit": 120, "width": 2, "objective": "pgd", "method": "craig", "steps": 1, "alpha": 0.1, "epochs": 6, "period": 2,
-    "warm_start": 0.3, "refresh": "attack", "batch_size": 32,
+    "warm_start": 0.3, "gradients": "attack", "batch_size": 32,
     "evaluate_last": True, "test_limit": 20, "test_steps": 2, "validation_limit": 10,
 }  # fmt: skip
 TINY = Experiment(

@@ -6,10 +6,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import acs_fast as acs
 from acs_fast._util.randomness import derived_seed
-from acs_fast.evaluation.accuracy import robust_accuracy
+from acs_fast.evaluation import robust_accuracy
 from acs_fast.selection import Craig
-from acs_fast.training.data import Images
-from acs_fast.training.run import FINAL_RESTARTS, FINAL_STEPS
+from acs_fast.training.validation import FINAL_RESTARTS, FINAL_STEPS
 from tests.helpers import ConvNet, brute_force_greedy, images, make_gradients
 
 
@@ -161,7 +160,7 @@ def test_l2_evaluation_starts_inside_the_ball():
             starts.append(x.detach().clone())
             return torch.stack([x.flatten(1).sum(1) * 0 + 1, x.flatten(1).sum(1) * 0], 1) + self.weight
 
-    images = Images(torch.full((5, 1, 8, 8), 0.5), torch.zeros(5, dtype=torch.int64))
+    images = [(torch.full((5, 1, 8, 8), 0.5), torch.zeros(5, dtype=torch.int64))]
     attack = acs.PGD(0.25, 0.05, FINAL_STEPS, "l2", seed=0)
     assert robust_accuracy(Constant(), images, attack, torch.device("cpu"), FINAL_RESTARTS) == 1.0
     radii = [float((x - 0.5).flatten(1).norm(dim=1).max()) for x in starts]

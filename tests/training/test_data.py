@@ -43,7 +43,7 @@ def test_digits():
     splits = load("digits")
     assert splits.classes == 10
     assert len(splits.train) + len(splits.validation) + len(splits.test) == 1797
-    assert splits.train.x.shape[1:] == (1, 8, 8)
+    assert splits.train.shape == (1, 8, 8)
     assert float(splits.train.x.max()) == 1.0
     assert torch.equal(load("digits").train.x, splits.train.x)
     assert len(load("digits", limit=100).train) + len(load("digits", limit=100).validation) == 100
@@ -57,14 +57,14 @@ def test_idx_folder(tmp_path, compress, nested):
     write_idx(folder, compress)
     splits = load(str(tmp_path))
     assert (len(splits.train) + len(splits.validation), len(splits.test), splits.classes) == (40, 20, 4)
-    assert splits.test.x.shape == (20, 1, 6, 5)
+    assert splits.test.shape == (1, 6, 5)
 
 
 @pytest.mark.parametrize("classes", [10, 100])
 def test_cifar_folder(tmp_path, classes):
     write_cifar(tmp_path, classes)
     splits = load(str(tmp_path))
-    assert splits.test.x.shape == (20, 3, 32, 32)
+    assert (len(splits.test), splits.test.shape) == (20, (3, 32, 32))
     assert len(splits.train) + len(splits.validation) == (100 if classes == 10 else 20)
 
 
@@ -74,7 +74,7 @@ def test_npz(tmp_path, layout):
     x = np.random.default_rng(0).integers(0, 256, layout, dtype=np.uint8)
     np.savez(path, x=x, y=np.arange(30) % 3)
     splits = load(str(path))
-    assert splits.train.x.shape[1:] == ((1, 8, 8) if len(layout) == 3 else (3, 8, 8))
+    assert splits.train.shape == ((1, 8, 8) if len(layout) == 3 else (3, 8, 8))
     np.savez(path, x_train=x / 255.0, y_train=np.zeros(30), x_test=x[:5] / 255.0, y_test=np.zeros(5))
     assert len(load(str(path)).test) == 5
 
@@ -151,7 +151,7 @@ def test_half_written_npz_and_unknown_sources(tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DataError, match=r"data.npz: cannot be read as .npz"):
         load(str(path))
-    with pytest.raises(DataError, match="--data must be 'digits', an existing folder"):
+    with pytest.raises(DataError, match="--data must be 'digits', a folder of IDX"):
         load(str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="torchvision:Nothing"):
         load("torchvision:Nothing")

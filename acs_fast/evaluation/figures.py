@@ -1,0 +1,67 @@
+"""Figures out of masks: which images stood what, by class, by group and by eps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+NEAR_ZERO = 0.05
+FGSM_MARGIN = 0.005  # FGSM may break an image that PGD missed, but hardly more
+SQUARE_MARGIN = 0.002  # that of AutoAttack's own check
+
+
+def share(mask: Tensor) -> float:
+    """The share of True, in [0, 1]."""
+    return float(mask.sum()) / len(mask)
+
+
+def by_part(mask: Tensor, part: Tensor) -> dict[int, float]:
+    """The share of True within each part (class or group), by its number; parts without images are left out."""
+    return {int(p): share(mask[part == p]) for p in part.unique()}
+
+
+def of_parts(mask: Tensor, part: Tensor) -> dict[str, Any]:
+    """Accuracy by part, in the worst one, and on average over parts, each counting the same."""
+    each = by_part(mask, part)
+    return {"each": each, "worst": min(each.values()), "balanced": sum(each.values()) / len(each)}
+
+
+def masking(pgd: float, fgsm: float, large_eps: float, at_large_eps: float, after: dict[str, float]) -> dict[str, Any]:
+    """Signs that gradients lead attacks astray, so that the figures flatter the model.
+
+    Args:
+        pgd, fgsm: accuracy under each.
+        large_eps, at_large_eps: an eps at which nothing can be robust, and the accuracy that PGD leaves there.
+        after: accuracy after each attack of AutoAttack in turn, or empty.
+
+    Source: Carlini et al., "On Evaluating Adversarial Robustness", 2019; Croce, Hein, ICML 2020 (Square).
+    """
+    signs = []
+    if pgd > fgsm + FGSM_MARGIN:
+        signs.append(f"PGD leaves {100 * pgd:.1f} %, more than the {100 * fgsm:.1f} % of one step (FGSM)")
+    if at_large_eps > NEAR_ZERO:
+        signs.append(f"PGD leaves {100 * at_large_eps:.1f} % at eps {large_eps:.3g}, where it should leave almost none")
+    drop = after["fab-t"] - after["square"] if {"fab-t", "square"} <= after.keys() else 0.0
+    if drop > SQUARE_MARGIN:
+        signs.append(f"Square, which uses no gradients, breaks {100 * drop:.1f} % that gradient attacks did not")
+    return {"suspected": bool(signs), "signs": signs, "large_eps": large_eps, "robust_at_large_eps": at_large_eps}
+
+
+class Masks:
+    """Masks by name, batch after batch."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, list[Tensor]] = {}
+
+    def add(self, name: str, mask: Tensor) -> None:
+        """Append the mask [B] of a batch."""
+        self._parts.setdefault(name, []).append(mask.cpu())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._parts
+
+    def __getitem__(self, name: str) -> Tensor:
+        """[N] of all batches so far."""
+        return torch.cat(self._parts[name])

@@ -1,0 +1,112 @@
+"""What the processes of one training run agree on. Alone, everything here does nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from acs_fast.training import checkpoint
+
+T = TypeVar("T")
+
+
+def started_by_torchrun() -> bool:
+    """Whether this process is one of several that torchrun started."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+@contextmanager
+def process_group(device: torch.device) -> Iterator[None]:
+    """The process group of a torchrun: NCCL on GPUs, else gloo. Without a torchrun, or inside a group, nothing."""
+    if not started_by_torchrun() or is_distributed():
+        yield
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def is_distributed() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def rank() -> int:
+    """This process's number."""
+    return dist.get_rank() if is_distributed() else 0
+
+
+def world_size() -> int:
+    """How many processes there are."""
+    return dist.get_world_size() if is_distributed() else 1
+
+
+def on_first(work: Callable[[], T]) -> T:
+    """Do something on rank 0 alone; all processes get what it returned, or raise what it raised."""
+    if not is_distributed():
+        return work()
+    box: list[Any] = [None, None]
+    if rank() == 0:
+        try:
+            box[0] = work()
+        except Exception as error:  # the others would wait forever
+            box[1] = error
+    dist.broadcast_object_list(box, src=0)
+    if box[1] is not None:
+        raise box[1]
+    return box[0]  # type: ignore[no-any-return]
+
+
+def summed(values: Tensor) -> Tensor:
+    """The sum over all processes."""
+    if is_distributed():
+        values = values.clone()
+        dist.all_reduce(values)
+    return values
+
+
+def gathered(value: T) -> list[T]:
+    """What every process has, by rank."""
+    if not is_distributed():
+        return [value]
+    box: list[Any] = [None] * world_size()
+    dist.all_gather_object(box, value)
+    return box
+
+
+def sum_gradients(model: torch.nn.Module) -> None:
+    """Replace every gradient by its sum over all processes, in one exchange."""
+    if not is_distributed():
+        return
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    flat = summed(torch.cat([g.flatten() for g in gradients]))
+    for p, g in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+        p.grad = g.view_as(p)
+
+
+@torch.no_grad()
+def average_buffers(model: torch.nn.Module) -> None:
+    """Replace floating buffers, such as the statistics of batch norm, by their mean over all processes."""
+    buffers = [b for b in model.buffers() if b.is_floating_point()]
+    if not is_distributed() or not buffers:
+        return
+    flat = summed(torch.cat([b.flatten() for b in buffers])) / world_size()
+    for b, mean in zip(buffers, flat.split([b.numel() for b in buffers]), strict=True):
+        b.copy_(mean.view_as(b))
+
+
+@contextmanager
+def locked_by_first(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder while the processes of this one work in it; see `checkpoint.locked`."""
+    with ExitStack() as stack:
+        on_first(lambda: stack.enter_context(checkpoint.locked(folder)))
+        yield

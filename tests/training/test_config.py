@@ -1,0 +1,91 @@
+"""What the settings of a run mean together."""
+
+import pytest
+
+from acs_fast.training import METHODS, RunConfig
+from acs_fast.training.config import CONTROLS
+
+
+@pytest.mark.parametrize(
+    ("settings", "passes"),
+    [
+        ({}, True),
+        ({"compile": True}, False),
+        ({"objective": "pgd", "selection_steps": 1}, False),
+        ({"objective": "fgsm-gradalign"}, False),
+        ({"method": "craig", "granularity": "batch"}, True),
+        ({"method": "random"}, False),
+        ({"method": "full"}, False),
+        ({"gradients": "attack"}, False),
+    ],
+)
+def test_selections_come_from_training_passes_where_they_can(settings, passes):
+    assert RunConfig(**settings).takes_training_passes is passes
+
+
+@pytest.mark.parametrize(
+    ("settings", "selective"),
+    [
+        ({}, True),
+        ({"objective": "pgd"}, False),
+        ({"objective": "pgd", "train_on": "all"}, True),
+        ({"train_on": "coreset"}, False),
+        ({"granularity": "batch"}, False),
+        ({"method": "full"}, False),
+    ],
+)
+def test_what_the_coreset_decides(settings, selective):
+    config = RunConfig(**settings)
+    assert config.is_selective is selective
+    assert ("selective" in config.schedule.kinds) is selective
+
+
+def test_passes_of_every_sample_come_before_a_selection_from_them():
+    assert RunConfig(warm_start=0.0).schedule.kinds[:2] == ("full", "selective")
+    assert RunConfig(warm_start=0.0, gradients="attack").schedule.kinds[0] == "selective"
+    assert RunConfig(warm_start=0.0, train_on="coreset").schedule.kinds[0] == "full"
+
+
+def test_a_shorter_schedule_costs_the_same():
+    """20 epochs with PGD-9, 10 of them for a quarter: 12.5 times the data at 10 passes, 7.5 times at 2."""
+    config = RunConfig(objective="pgd", steps=9, train_on="all", epochs=20, warm_start=0.5, fraction=0.25)
+    assert config.schedule.kinds == ("full",) * 10 + ("selective",) * 10
+    assert config.short_epochs == round(12.5 + 7.5 * 0.2)
+    rests = RunConfig(objective="atta", train_on="all", epochs=20, warm_start=0.5, fraction=0.2)
+    assert rests.short_epochs == round(12 + 8 * 0.5)  # with ATTA two passes against one
+    plain = RunConfig(objective="pgd", method="craig", gradients="attack", epochs=30, fraction=0.3, warm_start=0.3)
+    assert plain.short_epochs == round(0.3 * 30)
+    short = plain.with_method("full-short", 1)
+    assert short.schedule.kinds == ("full",) * short.short_epochs
+
+
+def test_comparisons_hold_the_method_and_the_controls():
+    assert set(METHODS) >= set(CONTROLS)
+    assert RunConfig().comparison == ["full", "full-short", "clusters", *CONTROLS[2:]]
+    assert RunConfig(method="craig").comparison == list(CONTROLS)
+
+
+def test_eps_is_that_of_the_data_where_none_is_given():
+    assert RunConfig().resolved(0.3).eps == 0.3
+    assert RunConfig(eps=0.1).resolved(0.3).eps == 0.1
+    steps = RunConfig(objective="pgd", eps=0.1, steps=5).build_objective().attack
+    assert (steps.eps, steps.alpha, steps.steps) == (0.1, 0.05, 5)
+    one = RunConfig(objective="pgd", eps=0.1, steps=5).build_objective(steps=1).attack
+    assert (one.alpha, one.steps) == (0.125, 1)
+
+
+def test_a_summary_uses_every_seed():
+    from acs_fast.training import report, summarise
+
+    def result(method, seed, clean, robust, seconds):
+        return {
+            "config": {"method": method, "seed": seed}, "test": {"best": {"clean": clean, "robust": robust}},
+            "seconds": {"training": seconds, "selection": 1.0}, "gradient_error": None, "filled": 0, "backend": None,
+        }  # fmt: skip
+
+    rows = summarise([result("full", 0, 0.9, 0.5, 9.0), result("craig", 0, 0.8, 0.4, 1.0),
+                      result("full", 1, 0.7, 0.3, 19.0), result("craig", 1, 0.8, 0.4, 2.0)])  # fmt: skip
+    assert [r.method for r in rows] == ["full", "craig"]
+    assert rows[0].clean == pytest.approx((80.0, 14.142), abs=1e-3)
+    assert rows[1].speedup == pytest.approx(15.0 / 2.5)
+    assert report.table(rows).splitlines()[2].startswith("full ")
