@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -30,3 +32,16 @@ def _free_host_bytes() -> int:
         return min(free, max(0, limit - used))
     except (OSError, ValueError):  # no control group, or its limit is "max"
         return free
+
+
+@contextmanager
+def peak_memory(device: torch.device) -> Iterator[dict[str, int]]:
+    """Bytes allocated above what was there, where the allocator can tell (CUDA)."""
+    found: dict[str, int] = {}
+    if device.type != "cuda":
+        yield found
+        return
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    yield found
+    found["bytes"] = torch.cuda.max_memory_allocated(device) - before

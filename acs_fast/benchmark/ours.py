@@ -7,8 +7,9 @@ from typing import Any
 from torch import Tensor
 
 import acs_fast as acs
-from acs_fast import residuals
 from acs_fast.benchmark.problems import BETA, Problem
+from acs_fast.ops import residuals
+from acs_fast.ops.reference import residuals as reference
 
 
 def craig(problem: Problem, backend: str) -> acs.Coreset:
@@ -30,13 +31,13 @@ def matching(problem: Problem, backend: str) -> acs.Coreset:
 
 def cross_entropy(problem: Problem, backend: str) -> Any:
     assert problem.logits is not None
-    implementation = residuals.reference if backend == "reference" else residuals
+    implementation = reference if backend == "reference" else residuals
     return implementation.cross_entropy_residuals(problem.logits[0], problem.labels)
 
 
 def trades(problem: Problem, backend: str) -> Any:
     assert problem.logits is not None
-    implementation = residuals.reference if backend == "reference" else residuals
+    implementation = reference if backend == "reference" else residuals
     return implementation.trades_residuals(*problem.logits, problem.labels, BETA)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from acs_fast._util.checks import check_number
 from acs_fast.objectives.attacks import NoAttack, PGDAttack
 from acs_fast.objectives.base import Loss, Objective
-from acs_fast.residuals import cross_entropy_residuals
+from acs_fast.ops.residuals import cross_entropy_residuals
 
 
 class CrossEntropy(Loss):

@@ -12,7 +12,7 @@ from acs_fast.objectives.balls import ball, unfilled
 from acs_fast.objectives.base import Attack, Loss, Objective, given, widened
 from acs_fast.objectives.cross_entropy import smoothed
 from acs_fast.objectives.model_state import logits_of, untouched
-from acs_fast.residuals import trades_residuals
+from acs_fast.ops.residuals import trades_residuals
 
 START_NOISE = 1e-3  # standard deviation of the start, in pixels: at x itself the KL divergence has no slope
 

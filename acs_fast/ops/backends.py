@@ -11,8 +11,10 @@ from typing import Any
 import torch
 
 from acs_fast._util.checks import check_choice
-from acs_fast.ops import compiled, cpu, device, stages
+from acs_fast._util.memory import peak_memory
+from acs_fast.ops import compiled, cpu, device
 from acs_fast.ops.checks import checked
+from acs_fast.ops.report import Report, taking_notes
 from acs_fast.ops.schemas import LIBRARY, REFERENCE
 
 LOGGER = logging.getLogger("acs_fast")
@@ -89,47 +91,49 @@ def explain(op: str, name: str, where: torch.device, dtype: torch.dtype = torch.
     return "; ".join([str(device.kernels(dtype, name)), *missing])
 
 
-def run(
-    op: str, backend: str, *args: Any, seconds: dict[str, float] | None = None, paths: set[str] | None = None
-) -> Any:
-    """Run an operator on a backend that `chosen` has returned.
+def run(op: str, backend: str, *args: Any) -> tuple[Any, Report]:
+    """Run an operator.
 
     Args:
-        seconds: takes its seconds by stage, added to what is there.
-        paths: takes the ways that it says it went, "dense" or "matrix-free".
+        op: its name.
+        backend: "auto" or a name; see `chosen`.
+        args: those of the operator.
+
+    Returns:
+        its values and the report.
     """
-    if backend == "reference":
+    like = next(x for x in args if isinstance(x, torch.Tensor))
+    name = chosen(op, backend, like.device)
+    if name == "reference":
         implementation = checked(op, REFERENCE[op])
-    elif backend in device.IMPLEMENTATIONS.get(op, {}):
-        implementation = checked(op, device.IMPLEMENTATIONS[op][backend])
+    elif name in device.IMPLEMENTATIONS.get(op, {}):
+        implementation = checked(op, device.IMPLEMENTATIONS[op][name])
     else:
         implementation = getattr(torch.ops.acs_fast, op)
-    where = next(x.device.type for x in args if isinstance(x, torch.Tensor))
-    stages.take_seconds()
-    stages.take_paths()
-    with torch.autocast(where, enabled=False), _full_products(where):  # rounded distances are not the same distances
-        result = implementation(*args)
-    for stage, spent in stages.take_seconds().items():
-        if seconds is not None:
-            seconds[stage] = seconds.get(stage, 0.0) + spent
-    if paths is not None:
-        paths.update(stages.take_paths())
-    return result
+    with peak_memory(like.device) as peak, taking_notes(like.device) as notes, _full_products(like.device.type):
+        values = implementation(*args)
+    kernels = explain(op, name, like.device, like.dtype)
+    bytes_ = peak.get("bytes", notes.matrix_bytes)
+    return values, Report(name, kernels, notes.path, notes.watch.seconds(), bytes_)
 
 
 @contextmanager
 def _full_products(where: str) -> Iterator[None]:
-    """Products of float32 matrices in float32 also where the user has allowed TF32."""
+    """No autocast, and products of float32 matrices in float32 also where the user has allowed TF32.
+
+    Rounded distances are not the same distances.
+    """
     settings = torch.backends.cuda.matmul
     before = settings.fp32_precision
-    if where != "cuda" or before in ("ieee", "none"):
-        yield
-        return
-    settings.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        settings.fp32_precision = before
+    with torch.autocast(where, enabled=False):
+        if where != "cuda" or before in ("ieee", "none"):
+            yield
+            return
+        settings.fp32_precision = "ieee"
+        try:
+            yield
+        finally:
+            settings.fp32_precision = before
 
 
 device.register(LIBRARY)

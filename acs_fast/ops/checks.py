@@ -172,10 +172,28 @@ def _check_groups(residuals: Tensor, members: Tensor, offsets: Tensor, budgets: 
             raise ValueError(f"members must lie in [0, {len(residuals)}); got {low if low < 0 else high}")
 
 
+def check_cross_entropy_residuals(logits: Tensor, labels: Tensor) -> None:
+    _check_dtype("logits", logits, FLOATING, "a floating dtype (float16 to float64)")
+    _check_dtype("labels", labels, (torch.int64,), "dtype int64")
+    if logits.dim() != 2 or list(labels.shape) != [len(logits)]:
+        raise ValueError(f"logits must be [B, C] and labels [B]; got {list(logits.shape)} and {list(labels.shape)}")
+
+
+def check_trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> None:
+    check_cross_entropy_residuals(clean, labels)
+    if adversarial.shape != clean.shape or adversarial.dtype != clean.dtype:
+        raise ValueError(
+            f"adversarial must be like clean, {list(clean.shape)} {clean.dtype}; got {list(adversarial.shape)} "
+            f"{adversarial.dtype}"
+        )
+
+
 CHECKS: dict[str, Callable[..., None]] = {
     "pairwise_distances": check_pairwise_distances,
     "greedy": check_greedy,
     "facility_location": check_facility_location,
     "gradient_matching": check_gradient_matching,
     "packed_greedy": check_packed_greedy,
+    "cross_entropy_residuals": check_cross_entropy_residuals,
+    "trades_residuals": check_trades_residuals,
 }

@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from acs_fast._util.dtypes import accumulable, accumulable_dtype
 from acs_fast.ops import compiled
-from acs_fast.ops.distances import Centred, to_accumulable
-from acs_fast.ops.greedy import ENTRIES_AT_ONCE
+from acs_fast.ops.reference.greedy import ENTRIES_AT_ONCE
+from acs_fast.ops.reference.pairwise_distances import Centred
 
 
 class ColumnBlock(Protocol):
@@ -40,7 +41,7 @@ def column_block(
         backend: "cpu" or "reference".
     """
     kind = _Compiled if backend == "cpu" else _Reference
-    return kind(to_accumulable(residuals), to_accumulable(features), numbers, means, bias, squared)
+    return kind(accumulable(residuals), accumulable(features), numbers, means, bias, squared)
 
 
 def add_factors(sums: Tensor, residuals: Tensor, features: Tensor, rows_at_once: int = 1 << 10) -> Tensor:
@@ -56,7 +57,7 @@ def add_factors(sums: Tensor, residuals: Tensor, features: Tensor, rows_at_once:
 
 def factor_means(sums: Tensor, n: int, dtype: torch.dtype) -> Tensor:
     """The means as the distances take them: rounded to the dtype in which these are computed."""
-    return (sums / n).to(torch.promote_types(dtype, torch.float32)).to(torch.float64)
+    return (sums / n).to(accumulable_dtype(dtype)).to(torch.float64)
 
 
 def lower_gains(gains: Tensor, distances: Tensor, index: Tensor, low: Tensor, high: Tensor, scale: float) -> None:
@@ -102,7 +103,7 @@ class _Compiled:
         )  # fmt: skip
 
     def rows(self, residuals: Tensor, features: Tensor, numbers: Tensor, begin: int = 0) -> Tensor:
-        kept = [to_accumulable(residuals).contiguous(), to_accumulable(features).contiguous(), numbers.contiguous()]
+        kept = [accumulable(residuals).contiguous(), accumulable(features).contiguous(), numbers.contiguous()]
         out = kept[0].new_empty(len(numbers), len(self._kept[2]) - begin)
         if out.numel():
             self._block.rows(
@@ -119,5 +120,5 @@ class _Reference:
 
     def rows(self, residuals: Tensor, features: Tensor, numbers: Tensor, begin: int = 0) -> Tensor:
         c = self._columns
-        rows = Centred.of(to_accumulable(residuals), to_accumulable(features), c.bias, self._means)
+        rows = Centred.of(accumulable(residuals), accumulable(features), c.bias, self._means)
         return rows.distances_to(c.take(torch.arange(begin, len(c.r), device=c.r.device)), self._squared)

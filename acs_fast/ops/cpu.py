@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from acs_fast._util.dtypes import accumulable
 from acs_fast.ops import compiled
-from acs_fast.ops.distances import to_accumulable
-from acs_fast.ops.stages import note_seconds
+from acs_fast.ops.reference.facility_location import is_dense, matrix_bytes
+from acs_fast.ops.report import note_path, note_seconds
 
 
 def pairwise_distances(residuals: Tensor, features: Tensor, bias: bool, squared: bool) -> Tensor:
@@ -51,6 +52,9 @@ def facility_location(
     workspace_bytes: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As the reference; many small groups side by side, large ones by all threads together."""
+    for n in offsets.diff().tolist():
+        dense = is_dense(n, residuals.dtype, workspace_bytes)
+        note_path("dense" if dense else "matrix-free", matrix_bytes(n, residuals.dtype) if dense else 0)
     r, h = _contiguous(residuals), _contiguous(features)
     groups = members.contiguous(), offsets.contiguous(), budgets.contiguous()
     indices = torch.empty(budget, dtype=torch.int64)
@@ -95,7 +99,7 @@ def _run(op: str, *arguments: Any) -> None:
 
 
 def _contiguous(x: Tensor) -> Tensor:
-    return to_accumulable(x.detach()).contiguous()
+    return accumulable(x.detach()).contiguous()
 
 
 def _factors(r: Tensor, h: Tensor, bias: bool) -> Any:

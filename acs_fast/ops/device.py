@@ -15,10 +15,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acs_fast.ops import batched_matching, compiled, cuda, distances, greedy
+from acs_fast._util.dtypes import accumulable_dtype
+from acs_fast.ops import compiled
 from acs_fast.ops.checks import checked
-from acs_fast.ops.packed import packed_greedy, packed_layout
-from acs_fast.ops.stages import note_path, stage
+from acs_fast.ops.cuda import gradient_matching as matching
+from acs_fast.ops.cuda import packed_greedy as cuda
+from acs_fast.ops.reference import facility_location as reference
+from acs_fast.ops.reference import pairwise_distances as distances
+from acs_fast.ops.reference import residuals
+from acs_fast.ops.reference.packed_greedy import packed_greedy, packed_layout
+from acs_fast.ops.report import note_path, stage
 
 LOGGER = logging.getLogger("acs_fast")
 Result = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -68,7 +74,7 @@ def pairwise_distances(residuals: Tensor, features: Tensor, bias: bool, squared:
         return distances.pairwise_distances(residuals, features, bias, squared)
     from acs_fast.ops.triton import distances as triton_distances
 
-    with torch.cuda.device_of(residuals), stage("distances", residuals.device):
+    with torch.cuda.device_of(residuals), stage("distances"):
         return triton_distances.pairwise_distances(residuals, features, bias, squared)
 
 
@@ -122,11 +128,11 @@ class _Problem:
         sizes = self.offsets.diff()
         strides = packed_layout(self.offsets)[0][:, 3]
         factors = self.r[:1].nbytes + self.h[:1].nbytes  # a copy of them is centred
-        matrices = sizes * strides * torch.promote_types(self.r.dtype, torch.float32).itemsize
+        matrices = sizes * strides * accumulable_dtype(self.r.dtype).itemsize
         needed = (matrices + sizes * factors).tolist()
         start, planned = 0, 0
         for i, bytes_ in enumerate(needed):
-            alone = not greedy.is_dense(int(sizes[i]), self.r.dtype, workspace_bytes)
+            alone = not reference.is_dense(int(sizes[i]), self.r.dtype, workspace_bytes)
             if start < i and (alone or planned + bytes_ > workspace_bytes):
                 yield start, i, True
                 start, planned = i, 0
@@ -163,7 +169,7 @@ class _Problem:
         members, offsets, budgets = self._span(a, b)
         flat, layout, largest = self._packed(members, offsets)
         k = int(budgets.sum())
-        with stage("greedy", flat.device):
+        with stage("greedy"):
             picks, gains, weights, _, objective = _solve_packed(flat, layout, budgets, k, largest, True, self.by.greedy)
         return _members_of(picks, members, offsets, budgets), weights, gains, objective
 
@@ -171,11 +177,11 @@ class _Problem:
         if self.by.distances == "triton":
             from acs_fast.ops.triton.distances import packed_distances
 
-            with stage("distances", self.r.device):
+            with stage("distances"):
                 found = packed_distances(self.r, self.h, self.bias, self.squared, members, offsets)
             return found.data, found.layout, found.largest
         layout, elements = packed_layout(offsets)
-        data = torch.empty(elements, dtype=torch.promote_types(self.r.dtype, torch.float32), device=self.r.device)
+        data = torch.empty(elements, dtype=accumulable_dtype(self.r.dtype), device=self.r.device)
         largest = []
         for first, n, start, stride in layout.tolist():
             group = members[first : first + n]
@@ -187,7 +193,7 @@ class _Problem:
 
     def _solve_free(self, a: int, b: int) -> Result:
         if not has_triton() or self.r.dtype == torch.float64:
-            return greedy.facility_location(
+            return reference.facility_location(
                 self.r, self.h, self.bias, self.squared, self.members, self.offsets[a : b + 1], self.budgets[a:b],
                 int(self.budgets[a:b].sum()), 0,
             )  # fmt: skip
@@ -199,7 +205,7 @@ class _Problem:
         factors = centred.Factors.of(self.r, self.h, self.bias, members, layout)
         source = triton_greedy.Source.of_factors(factors, self.squared)
         note_path("matrix-free")
-        with stage("greedy", self.r.device):
+        with stage("greedy"):
             picks, gains, assignment, objective = triton_greedy.greedy(layout, budgets, source=source)
         weights = _weights(assignment, layout, budgets)
         return _members_of(picks, members, offsets, budgets), weights, gains, objective
@@ -235,20 +241,42 @@ def _members_of(picks: Tensor, members: Tensor, offsets: Tensor, budgets: Tensor
     return members[first + picks]
 
 
+def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """As the reference, in one launch; float64 is left to torch."""
+    if logits.dtype == torch.float64:
+        return residuals.cross_entropy_residuals(logits, labels)
+    from acs_fast.ops.triton import residuals as triton_residuals
+
+    with torch.cuda.device_of(logits):  # Triton launches on the current device
+        return triton_residuals.cross_entropy_residuals(logits, labels)
+
+
+def trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """As the reference, in one launch; float64 is left to torch."""
+    if clean.dtype == torch.float64:
+        return residuals.trades_residuals(clean, adversarial, labels, beta)
+    from acs_fast.ops.triton import residuals as triton_residuals
+
+    with torch.cuda.device_of(clean):
+        return triton_residuals.trades_residuals(clean, adversarial, labels, beta)
+
+
 IMPLEMENTATIONS: dict[str, dict[str, Callable[..., Any]]] = {
     "pairwise_distances": {"triton": pairwise_distances},
     "greedy": {name: partial(greedy_on_matrix, backend=name) for name in ("triton", "cuda")},
     "facility_location": {name: partial(facility_location, backend=name) for name in ("triton", "cuda")},
-    "gradient_matching": {"cuda": batched_matching.gradient_matching},
+    "gradient_matching": {"cuda": matching.gradient_matching},
 }
 
 
 def register(library: torch.library.Library) -> None:
     """Make these the dispatcher's choice for tensors on a GPU, where there is anything better than the reference."""
-    found: dict[str, Callable[..., Any]] = {"gradient_matching": batched_matching.gradient_matching}
+    found: dict[str, Callable[..., Any]] = {"gradient_matching": matching.gradient_matching}
     if has_triton() or has_cuda_greedy():
         found |= {"pairwise_distances": pairwise_distances, "greedy": greedy_on_matrix}
         found["facility_location"] = facility_location
+    if has_triton():
+        found |= {"cross_entropy_residuals": cross_entropy_residuals, "trades_residuals": trades_residuals}
     if has_cuda_greedy():
         found["packed_greedy"] = cuda.packed_greedy
     for op, implementation in found.items():

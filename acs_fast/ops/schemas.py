@@ -11,17 +11,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acs_fast.ops import compiled, cpu, distances, greedy, matching, packed
+from acs_fast._util.dtypes import accumulable_dtype
+from acs_fast.ops import compiled, cpu
 from acs_fast.ops.checks import checked
+from acs_fast.ops.reference import (
+    facility_location,
+    gradient_matching,
+    greedy,
+    packed_greedy,
+    pairwise_distances,
+    residuals,
+)
 
 LIBRARY = torch.library.Library("acs_fast", "DEF")
 
 REFERENCE: dict[str, Callable[..., Any]] = {
-    "pairwise_distances": distances.pairwise_distances,
+    "pairwise_distances": pairwise_distances.pairwise_distances,
     "greedy": greedy.greedy,
-    "facility_location": greedy.facility_location,
-    "gradient_matching": matching.gradient_matching,
-    "packed_greedy": packed.packed_greedy,
+    "facility_location": facility_location.facility_location,
+    "gradient_matching": gradient_matching.gradient_matching,
+    "packed_greedy": packed_greedy.packed_greedy,
+    "cross_entropy_residuals": residuals.cross_entropy_residuals,
+    "trades_residuals": residuals.trades_residuals,
 }
 
 SCHEMAS = {name: torch.library.infer_schema(function, mutates_args=()) for name, function in REFERENCE.items()}
@@ -29,7 +40,7 @@ SCHEMAS = {name: torch.library.infer_schema(function, mutates_args=()) for name,
 
 def _fake_pairwise_distances(residuals: Tensor, features: Tensor, bias: bool, squared: bool) -> Tensor:
     n = residuals.shape[0]
-    return residuals.new_empty(n, n, dtype=torch.promote_types(residuals.dtype, torch.float32))
+    return residuals.new_empty(n, n, dtype=accumulable_dtype(residuals.dtype))
 
 
 def _fake_greedy(distances: Tensor, budget: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -92,12 +103,25 @@ def _fake_packed_greedy(
     )
 
 
+def _fake_cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    dtype = accumulable_dtype(logits.dtype)
+    return logits.new_empty(logits.shape, dtype=dtype), logits.new_empty(logits.shape[0], dtype=dtype)
+
+
+def _fake_trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    dtype = accumulable_dtype(clean.dtype)
+    samples, classes = clean.shape
+    return clean.new_empty(samples, 2, classes, dtype=dtype), clean.new_empty(samples, 2, dtype=dtype)
+
+
 _FAKE: dict[str, Callable[..., Any]] = {
     "pairwise_distances": _fake_pairwise_distances,
     "greedy": _fake_greedy,
     "facility_location": _fake_facility_location,
     "gradient_matching": _fake_gradient_matching,
     "packed_greedy": _fake_packed_greedy,
+    "cross_entropy_residuals": _fake_cross_entropy_residuals,
+    "trades_residuals": _fake_trades_residuals,
 }
 
 for _name, _reference in REFERENCE.items():

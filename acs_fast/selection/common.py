@@ -1,37 +1,18 @@
-"""What both selection algorithms share: input checks, stage seconds, memory, the exact gradient error."""
+"""What both selection algorithms share: input checks and the exact gradient error."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from acs_fast._util.checks import check_finite
+from acs_fast._util.dtypes import accumulable_dtype
+from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.coreset import Coreset
 from acs_fast.gradients.factored import LastLayerGradients
-
-
-class Stages:
-    """Seconds by stage; on a GPU each stage waits for its work, so that its seconds are its own."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
 def gradient_error(g: LastLayerGradients, indices: Tensor, weights: Tensor, target: Tensor | None = None) -> float:
@@ -61,7 +42,7 @@ def as_gradients(x: Any) -> LastLayerGradients:
 
 def _bound_of_squared_norms(g: LastLayerGradients) -> float:
     """Above every squared norm, in the arithmetic that they would be taken in; infinite where one may overflow."""
-    r, h = (x.abs().max().to(torch.promote_types(g.dtype, torch.float32)) for x in (g.residuals, g.features))
+    r, h = (x.abs().max().to(accumulable_dtype(g.dtype)) for x in (g.residuals, g.features))
     passes, classes, width = *g.residuals.shape[1:], g.features.shape[-1]
     return float(4.0 * (passes * r).square() * classes * (h.square() * width + 1.0))
 
@@ -71,15 +52,15 @@ def finish(
     indices: Tensor,
     weights: Tensor,
     gains: Tensor,
-    stages: Stages,
+    watch: Stopwatch,
     target: Tensor | None = None,
     **stats: Any,
 ) -> Coreset:
     """A coreset with its exact gradient error and the seconds of every stage."""
     weights = weights.float()
-    with stages("error"):
+    with watch("error"):
         error = gradient_error(g, indices, weights, target)
-    stats = {"relative_gradient_error": error, "filled": 0, **stats, "seconds": stages.seconds}
+    stats = {"relative_gradient_error": error, "filled": 0, **stats, "seconds": watch.seconds()}
     return Coreset(indices, weights, gains.float(), stats)
 
 
@@ -91,16 +72,3 @@ def total(g: LastLayerGradients, weights: Tensor | None = None, rows_at_once: in
         part = slice(start, start + rows_at_once)
         found += g[part].to(torch.float64).total(ones[part])
     return found
-
-
-@contextmanager
-def peak_memory(device: torch.device) -> Iterator[dict[str, int]]:
-    """Bytes allocated above what was there, where the allocator can tell (CUDA)."""
-    found: dict[str, int] = {}
-    if device.type != "cuda":
-        yield found
-        return
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
-    yield found
-    found["bytes"] = torch.cuda.max_memory_allocated(device) - before

@@ -8,13 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from acs_fast import ops
 from acs_fast._util.checks import check_choice, check_finite, check_floating, resolve_budget
+from acs_fast._util.dtypes import accumulable
 from acs_fast._util.memory import workspace_bytes
+from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.coreset import Coreset
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.ops import backends
-from acs_fast.ops.greedy import is_dense
-from acs_fast.selection.common import Stages, as_gradients, finish, gradient_error, peak_memory
+from acs_fast.selection.common import as_gradients, finish, gradient_error
 from acs_fast.selection.groups import partition
 
 METRICS = ("euclidean", "sqeuclidean")
@@ -45,9 +47,8 @@ def pairwise_distances(g: LastLayerGradients | Tensor, metric: str = "euclidean"
     """
     check_choice("metric", metric, METRICS)
     g = as_gradients(g)
-    name = backends.chosen("pairwise_distances", backend, g.device)
-    d: Tensor = backends.run("pairwise_distances", name, g.residuals, g.features, g.bias, metric == "sqeuclidean")
-    return d
+    squared = metric == "sqeuclidean"
+    return ops.pairwise_distances(g.residuals, g.features, g.bias, squared, backend=backend)[0]
 
 
 def facility_location(
@@ -97,22 +98,16 @@ def facility_location(
     k = resolve_budget(budget, len(g))
     problems = partition(groups, len(g), g.device)
     budgets = problems.share(k)
-    name = backends.chosen("facility_location", backend, g.device)
-    stages, memory = Stages(g.device), workspace_bytes(g.device)
-    squared, paths = metric == "sqeuclidean", set[str]()
-    with stages("select"), peak_memory(g.device) as peak:
-        indices, weights, gains, objective = backends.run(
-            "facility_location", name, g.residuals, g.features, g.bias, squared,
-            problems.members, problems.offsets, budgets, k, memory, seconds=stages.seconds, paths=paths,
+    watch = Stopwatch(g.device)
+    with watch("select"):
+        (indices, weights, gains, objective), report = ops.facility_location(
+            g.residuals, g.features, g.bias, metric == "sqeuclidean", problems.members, problems.offsets, budgets, k,
+            workspace_bytes(g.device), backend=backend,
         )  # fmt: skip
-    largest = int(problems.sizes.max())
-    dense = is_dense(largest, g.dtype, memory)
-    planned = largest * largest * torch.promote_types(g.dtype, torch.float32).itemsize if dense else 0
+    watch.add(report.seconds)
     return finish(
-        g, indices, weights, gains, stages, objective=float(objective.sum()), backend=name, budget=k,
-        kernels=backends.explain("facility_location", name, g.device, g.dtype),
-        path=" and ".join(sorted(paths)) or ("dense" if dense else "matrix-free"),
-        peak_bytes=peak.get("bytes", planned),
+        g, indices, weights, gains, watch, objective=float(objective.sum()), budget=k, backend=report.backend,
+        kernels=report.kernels, path=report.path, peak_bytes=report.peak_bytes,
     ).check(len(g), k, weight_sum=len(g))  # fmt: skip
 
 
@@ -200,27 +195,26 @@ def _check_distances(x: Any) -> Tensor:
     if float(d.min()) < 0:
         i, j = (d < 0).nonzero()[0].tolist()
         raise ValueError(f"x must hold distances >= 0; got {float(d[i, j]):.4g} at [{i}, {j}]")
-    return d.to(torch.promote_types(d.dtype, torch.float32))
+    return accumulable(d)
 
 
 def _facility_location_of_matrix(d: Tensor, budget: int | float, groups: Tensor | None, backend: str) -> Coreset:
     k = resolve_budget(budget, len(d))
     problems = partition(groups, len(d), d.device)
-    name = backends.chosen("greedy", backend, d.device)
-    stages, parts, objective = Stages(d.device), [], 0.0
-    with stages("select"), peak_memory(d.device) as peak:
+    watch, parts, objective, peak_bytes = Stopwatch(d.device), [], 0.0, 0
+    with watch("select"):
         for members, share in zip(problems, problems.share(k).tolist(), strict=True):
             block = d if len(problems) == 1 else d[members[:, None], members]
-            picks, gains, assignment = backends.run("greedy", name, block, share, seconds=stages.seconds)
+            (picks, gains, assignment), report = ops.greedy(block, share, backend=backend)
+            watch.add(report.seconds)
+            peak_bytes = max(peak_bytes, report.peak_bytes, 0 if len(problems) == 1 else block.nbytes)
             served = block.gather(1, picks[assignment][:, None])
             objective += float(served.sum(dtype=torch.float64))
             parts.append((members[picks], torch.bincount(assignment, minlength=share).float(), gains.float()))
     indices, weights, gains = (torch.cat(x) for x in zip(*parts, strict=True))
-    largest = int(problems.sizes.max())
-    planned = 0 if len(problems) == 1 else largest * largest * d.element_size()
     stats = {
-        "relative_gradient_error": None, "objective": objective, "seconds": stages.seconds, "backend": name,
-        "kernels": backends.explain("greedy", name, d.device, d.dtype),
-        "path": "dense", "peak_bytes": peak.get("bytes", planned), "budget": k, "filled": 0,
+        "relative_gradient_error": None, "objective": objective, "seconds": watch.seconds(),
+        "backend": report.backend, "kernels": report.kernels, "path": "dense", "peak_bytes": peak_bytes, "budget": k,
+        "filled": 0,
     }  # fmt: skip
     return Coreset(indices, weights, gains, stats).check(len(d), k, weight_sum=len(d))

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from acs_fast import ops
 from acs_fast._util.checks import check_choice, check_finite, check_floating, check_number, resolve_budget
 from acs_fast._util.randomness import derived_generator
+from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.coreset import Coreset
 from acs_fast.gradients.extract import Extraction
 from acs_fast.gradients.factored import LastLayerGradients
-from acs_fast.ops import backends, matching
-from acs_fast.ops.nnls import NonNegativeLeastSquares
-from acs_fast.selection.common import Stages, as_gradients, finish, peak_memory, total
+from acs_fast.ops import backends
+from acs_fast.ops.reference.gradient_matching import correlations
+from acs_fast.ops.reference.nnls import NonNegativeLeastSquares
+from acs_fast.selection.common import as_gradients, finish, total
 from acs_fast.selection.groups import Groups, partition
 
 FILLS = ("none", "random", "next_best")
@@ -73,14 +76,14 @@ def gradient_matching(
     problems = partition(groups, len(g), g.device)
     budgets = problems.share(k)
     targets = own_totals(g, problems) if target is None else shaped_targets(g, len(problems), target)
-    name = backends.chosen("gradient_matching", backend, g.device)
-    stages = Stages(g.device)
-    with stages("select"), peak_memory(g.device) as peak:
-        indices, weights, gains, counts = backends.run(
-            "gradient_matching", name, g.residuals, g.features, g.bias,
-            problems.members, problems.offsets, budgets, k, targets, ridge, seconds=stages.seconds,
+    watch = Stopwatch(g.device)
+    with watch("select"):
+        (indices, weights, gains, counts), report = ops.gradient_matching(
+            g.residuals, g.features, g.bias, problems.members, problems.offsets, budgets, k, targets, ridge,
+            backend=backend,
         )  # fmt: skip
-    with stages("fill"):
+    watch.add(report.seconds)
+    with watch("fill"):
         starts = torch.cat([torch.zeros(1, dtype=torch.int64), budgets.cumsum(0)]).tolist()
         parts = []
         for i, members in enumerate(problems):
@@ -92,9 +95,8 @@ def gradient_matching(
     largest = int(problems.sizes.max())
     planned = 8 * int(budgets.max()) * (largest + 2 * int(budgets.max()))  # Gram columns, Gram matrix, factor
     coreset = finish(
-        g, indices, weights, gains, stages, target=targets.sum(0), backend=name, budget=k, path="dense",
-        kernels=backends.explain("gradient_matching", name, g.device),
-        peak_bytes=peak.get("bytes", planned), filled=len(indices) - int(counts.sum()),
+        g, indices, weights, gains, watch, target=targets.sum(0), backend=report.backend, budget=k, path="dense",
+        kernels=report.kernels, peak_bytes=report.peak_bytes or planned, filled=len(indices) - int(counts.sum()),
         stopped=int((counts < budgets.to(counts)).sum()),
     )  # fmt: skip
     coreset.stats["objective"] = _objective(g, problems, coreset, targets, ridge)
@@ -215,7 +217,7 @@ def complete(
         order = torch.randperm(len(others), generator=generator).to(others.device)
     else:
         rest = g[others].to(torch.float64)
-        to_target = matching.correlations(rest.residuals, rest.features, g.bias, target)
+        to_target = correlations(rest.residuals, rest.features, g.bias, target)
         order = torch.argsort(to_target, descending=True, stable=True)
     added = others[order[:missing]]
     if len(picks):
@@ -227,7 +229,7 @@ def complete(
 def _refit(matched: LastLayerGradients, target: Tensor, ridge: float) -> Tensor:
     """Non-negative least-squares weights of the matched samples for another target."""
     r, h, bias = matched.residuals, matched.features, matched.bias
-    rhs, gram = matching.correlations(r, h, bias, target), matched.gram()
+    rhs, gram = correlations(r, h, bias, target), matched.gram()
     fit = NonNegativeLeastSquares(ridge, len(matched), rhs)
     kept: list[int] = []
     for i in range(len(matched)):

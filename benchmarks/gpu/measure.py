@@ -24,6 +24,7 @@ import torch
 
 import acs_fast
 from acs_fast.ops import device as ops
+from acs_fast.ops.reference.greedy import greedy
 from benchmarks.gpu import campaign, floors, report
 
 PRECISIONS = {"tf32x3": torch.float32, "bf16": torch.bfloat16, "float64": torch.float32}
@@ -126,7 +127,7 @@ def torch_recipe(case: floors.Case, p: dict[str, Any]) -> None:
     """One group of the case in torch operators: dense gradients, cdist, greedy by the reference."""
     own = slice(0, case.size)
     dense = acs_fast.LastLayerGradients(p["r"][own, 0], p["h"][own, 0]).dense()
-    ops.greedy.greedy(torch.cdist(dense, dense), case.picks)
+    greedy(torch.cdist(dense, dense), case.picks)
 
 
 def gradmatch(case: floors.Case, p: dict[str, Any], repeat: int) -> dict[str, Any]:

@@ -9,9 +9,11 @@ import sys
 
 import torch
 
-from acs_fast.ops import device, greedy
-from acs_fast.ops.packed import packed_greedy, packed_layout
-from acs_fast.residuals import cross_entropy_residuals, reference, trades_residuals
+from acs_fast.ops import device
+from acs_fast.ops.reference import facility_location
+from acs_fast.ops.reference import residuals as reference
+from acs_fast.ops.reference.packed_greedy import packed_greedy, packed_layout
+from acs_fast.ops.residuals import cross_entropy_residuals, trades_residuals
 
 CASES = {
     "teams that follow all rows": ([150, 70], [12, 9]),
@@ -49,7 +51,7 @@ def triton_selection(passes: int, dtype: torch.dtype, workspace_bytes: int) -> b
     found = device.facility_location(
         r.cuda(), h.cuda(), True, False, members.cuda(), *rest, workspace_bytes, backend="triton"
     )
-    expected = greedy.facility_location(r.double(), h.double(), True, False, members, *rest, 1 << 30)
+    expected = facility_location.facility_location(r.double(), h.double(), True, False, members, *rest, 1 << 30)
     return torch.allclose(found[3].cpu(), expected[3], rtol=1e-3)
 
 

@@ -21,8 +21,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from acs_fast.ops.triton import centred, distances, greedy
-from acs_fast.residuals import kernels as residuals
+from acs_fast.ops.triton import centred, distances, greedy, residuals
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 INSTRUCTIONS = ("HGMMA", "HMMA", "LDGSTS.E.BYPASS.128", "LDGSTS.E", "LDG.E.U16", "MEMBAR.SC")

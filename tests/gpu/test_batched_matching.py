@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acs_fast.ops import batched_matching, matching
+from acs_fast.ops.cuda import gradient_matching as batched_matching
+from acs_fast.ops.reference import gradient_matching as matching
 
 CASES = {
     "one sample": ([1], [1], {}),

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acs_fast.ops import backends, greedy
+from acs_fast.ops import backends
 from acs_fast.ops import device as ops
+from acs_fast.ops.reference.facility_location import facility_location
+from acs_fast.ops.reference.greedy import greedy
+from acs_fast.ops.report import taking_notes
 from tests.gpu import cases
 from tests.gpu.requirements import need_triton
 
@@ -21,7 +24,7 @@ def problem(device):
 
 def same_objective(found, device):
     args = [x.cpu() if isinstance(x, torch.Tensor) else x for x in problem(device)]
-    expected = greedy.facility_location(*args, 1 << 30)
+    expected = facility_location(*args, 1 << 30)
     torch.testing.assert_close(found[3].cpu(), expected[3], rtol=1e-4, atol=0.0)
     assert float(found[1].sum()) == sum(SIZES)
     group_of = torch.empty(sum(SIZES), dtype=torch.int64)
@@ -87,9 +90,9 @@ def test_stats_say_which_way_the_work_went(monkeypatch, device):
     args = problem(device)
 
     def paths(workspace):
-        found = set()
-        backends.run("facility_location", "triton", *args, workspace, paths=found)
-        return found
+        with taking_notes(device) as notes:
+            ops.facility_location(*args, workspace, backend="triton")
+        return notes.paths
 
     assert paths(1 << 30) == {"dense"}
     assert paths(0) == {"matrix-free"}
@@ -108,7 +111,7 @@ def test_the_objective_survives_gradients_that_point_the_same_way(device):
     r, h = 20.0 + 0.1 * r, 5.0 + 0.1 * h
     members, offsets = cases.grouping([70, 40])
     rest = (offsets, torch.tensor([9, 6]), 15)
-    expected = greedy.facility_location(r.double(), h.double(), True, False, members, *rest, 1 << 30)
+    expected = facility_location(r.double(), h.double(), True, False, members, *rest, 1 << 30)
     for workspace in (1 << 30, 0):
         found = ops.facility_location(
             r.to(device), h.to(device), True, False, members.to(device), *rest, workspace, backend="triton"
@@ -119,7 +122,7 @@ def test_the_objective_survives_gradients_that_point_the_same_way(device):
 def test_greedy_on_any_matrix(device):
     need_triton()
     d = torch.rand(30, 30, generator=torch.Generator().manual_seed(0))
-    for found, expected in zip(ops.greedy_on_matrix(d.to(device), 7, "triton"), greedy.greedy(d, 7), strict=True):
+    for found, expected in zip(ops.greedy_on_matrix(d.to(device), 7, "triton"), greedy(d, 7), strict=True):
         assert torch.equal(found.cpu(), expected)
 
 

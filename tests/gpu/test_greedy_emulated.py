@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from acs_fast.ops.greedy import scale_exponent
-from acs_fast.ops.packed import packed_greedy
+from acs_fast.ops.reference.greedy import scale_exponent
+from acs_fast.ops.reference.packed_greedy import packed_greedy
 from tests.gpu.requirements import ROOT, need_tool
 
 EMULATOR = Path(__file__).parent / "emulator"

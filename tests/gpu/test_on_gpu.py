@@ -6,9 +6,10 @@ import pytest
 import torch
 
 import acs_fast as acs
-from acs_fast.ops import batched_matching, compiled
+from acs_fast.ops import compiled
 from acs_fast.ops import device as ops
-from acs_fast.ops.packed import packed_greedy, packed_layout
+from acs_fast.ops.cuda import gradient_matching as batched_matching
+from acs_fast.ops.reference.packed_greedy import packed_greedy, packed_layout
 from tests.gpu import cases
 from tests.gpu.requirements import need, need_gpu, need_triton
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acs_fast.residuals import reference
+from acs_fast.ops.reference import residuals as reference
 from tests.gpu.requirements import need_triton
 
 
@@ -13,7 +13,7 @@ from tests.gpu.requirements import need_triton
 @pytest.mark.parametrize(("batch", "classes"), [(1, 2), (5, 10), (3, 1000), (2, 5000)])
 def test_equal_to_the_reference(device, batch, classes, dtype):
     need_triton()
-    from acs_fast.residuals import kernels as residuals
+    from acs_fast.ops.triton import residuals
 
     torch.manual_seed(0)
     clean, adversarial = (3.0 * torch.randn(2, batch, classes)).to(dtype)
@@ -31,7 +31,7 @@ def test_equal_to_the_reference(device, batch, classes, dtype):
 
 def test_kernels_are_launched_on_the_logits_device(device, monkeypatch):
     need_triton()
-    from acs_fast.residuals import registration
+    from acs_fast.ops import device as on_gpu
 
     guarded, guard = [], torch.cuda.device_of
 
@@ -42,14 +42,14 @@ def test_kernels_are_launched_on_the_logits_device(device, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_of", recorded)
     clean, adversarial = torch.randn(2, 4, 3, device=device)
     y = torch.arange(4, device=device) % 3
-    registration.cross_entropy_on_gpu(adversarial, y)
-    registration.trades_on_gpu(clean, adversarial, y, 6.0)
+    on_gpu.cross_entropy_residuals(adversarial, y)
+    on_gpu.trades_residuals(clean, adversarial, y, 6.0)
     assert [x is e for x, e in zip(guarded, (adversarial, clean), strict=True)] == [True, True]
 
 
 def test_strided_logits(device):
     need_triton()
-    from acs_fast.residuals import kernels
+    from acs_fast.ops.triton import residuals as kernels
 
     logits = torch.randn(6, 9).to(device).T  # rows are not contiguous
     y = torch.arange(9).to(device) % 6

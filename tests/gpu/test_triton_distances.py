@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acs_fast.ops import distances as reference
+from acs_fast.ops.reference import pairwise_distances as reference
 from tests.gpu import cases
 from tests.gpu.requirements import need_triton
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from acs_fast.ops.greedy import facility_location, greedy
-from acs_fast.ops.packed import packed_greedy, packed_layout
+from acs_fast.ops.reference.facility_location import facility_location
+from acs_fast.ops.reference.greedy import greedy
+from acs_fast.ops.reference.packed_greedy import packed_greedy, packed_layout
 from tests.gpu import cases
 from tests.gpu.requirements import need_triton
 
@@ -76,7 +77,7 @@ def test_without_a_matrix(triton_greedy, device, squared):
 
 @pytest.mark.parametrize("largest", [0.0, 1e-30, 0.7, 1.0, 3.3e5, 1e30])
 def test_scale_is_the_reference_s(triton_greedy, largest):
-    from acs_fast.ops.greedy import scale_exponent
+    from acs_fast.ops.reference.greedy import scale_exponent
 
     sizes = torch.tensor([1, 2, 5000, 1 << 20])
     value = torch.full((4,), largest)

@@ -13,7 +13,7 @@ AMPLE = 1 << 40
 
 def run(backend, f, squared, members, offsets, shares, workspace=AMPLE):
     device = require_backend(backend)
-    out = backends.run(
+    out, _ = backends.run(
         "facility_location", backend, *f.to(device), squared, members.to(device), offsets, shares, int(shares.sum()),
         workspace,
     )  # fmt: skip
@@ -37,10 +37,10 @@ def test_cases(backend, case, squared):
     device = require_backend(backend)
     everyone = torch.arange(len(f.residuals))
     gathered = type(f)(f.residuals[everyone], f.features[everyone], f.bias)  # as the operator gathers a group
-    d = backends.run("pairwise_distances", backend, *gathered.to(device), squared)
+    d = backends.run("pairwise_distances", backend, *gathered.to(device), squared)[0]
     for k in budgets(len(d)) if len(d) < 200 else [20]:
         indices, weights, gains, objective = whole(backend, f, k, squared)
-        picks, expected, assignment = (x.cpu() for x in backends.run("greedy", backend, d, k))
+        picks, expected, assignment = (x.cpu() for x in backends.run("greedy", backend, d, k)[0])
         assert torch.equal(indices, picks)
         assert torch.equal(gains, expected)
         assert torch.equal(weights, torch.bincount(assignment, minlength=k).float())

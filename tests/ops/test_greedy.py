@@ -16,7 +16,7 @@ BACKENDS = ("reference", *COMPILED)
 
 def run(backend, d, budget):
     device = require_backend(backend)
-    return tuple(x.cpu() for x in backends.run("greedy", backend, d.to(device), budget))
+    return tuple(x.cpu() for x in backends.run("greedy", backend, d.to(device), budget)[0])
 
 
 def check(backend, d, budget):
@@ -37,7 +37,7 @@ def matrix(n, seed=0, symmetric=True, dtype=torch.float32):
 @pytest.mark.parametrize("case", [name for name in CASES if name != "large"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_cases(backend, case):
-    d = backends.run("pairwise_distances", "reference", *CASES[case](), False)
+    d = backends.run("pairwise_distances", "reference", *CASES[case](), False)[0]
     for k in budgets(len(d)) if len(d) < 200 else [50]:
         check(backend, d, k)
 

@@ -29,7 +29,7 @@ def totals(f, members, offsets):
 
 def run(backend, f, members, offsets, shares, ridge=0.0):
     device = require_backend(backend)
-    out = backends.run(
+    out, _ = backends.run(
         "gradient_matching", backend, *f.to(device), members.to(device), offsets, shares, int(shares.sum()),
         totals(f, members, offsets).to(device), ridge,
     )  # fmt: skip

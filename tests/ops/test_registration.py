@@ -32,6 +32,8 @@ def arguments(op, f=FACTORS):
             torch.arange(569.0).sin().abs(), torch.tensor([[0, 20, 0, 20], [20, 13, 400, 13]]), SHARES, 10,
             torch.ones(2), False,
         ),
+        "cross_entropy_residuals": (h[:, 0], torch.arange(len(h)) % 9),
+        "trades_residuals": (h[:, 0], h[:, 0].flip(0), torch.arange(len(h)) % 9, 6.0),
     }[op]  # fmt: skip
 
 

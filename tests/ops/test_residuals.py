@@ -5,8 +5,7 @@ import torch
 import torch.nn.functional as F
 
 import acs_fast as acs
-from acs_fast import residuals
-from acs_fast.residuals import registration
+from acs_fast.ops import residuals
 
 Y = torch.arange(7) % 4
 
@@ -16,13 +15,13 @@ def arguments(op, dtype=torch.float32):
     return {"cross_entropy_residuals": (clean, Y), "trades_residuals": (clean, adversarial, Y, 6.0)}[op]
 
 
-@pytest.mark.parametrize("op", registration.SCHEMAS)
+@pytest.mark.parametrize("op", ["cross_entropy_residuals", "trades_residuals"])
 def test_opcheck(op):
     for dtype in (torch.float32, torch.bfloat16, torch.float64):
         torch.library.opcheck(getattr(torch.ops.acs_fast, op).default, arguments(op, dtype))
 
 
-@pytest.mark.parametrize("op", registration.SCHEMAS)
+@pytest.mark.parametrize("op", ["cross_entropy_residuals", "trades_residuals"])
 def test_half_precision_becomes_float32_before_the_softmax(op):
     args = arguments(op, torch.bfloat16)
     found = getattr(residuals, op)(*args)
@@ -51,7 +50,7 @@ def test_reference_is_what_autograd_says():
 def test_extraction_takes_the_operators(objective, monkeypatch):
     model, x = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(6, 4)), torch.rand(7, 6)
     called = []
-    for name in registration.SCHEMAS:
+    for name in ["cross_entropy_residuals", "trades_residuals"]:
         op = getattr(torch.ops.acs_fast, name)
         monkeypatch.setattr(torch.ops.acs_fast, name, lambda *args, op=op, name=name: called.append(name) or op(*args))
     g = acs.last_layer_gradients(model, [(x[:4], Y[:4]), (x[4:], Y[4:])], objective)

@@ -10,7 +10,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from acs_fast.ops.packed import ROW_ALIGNMENT, packed_layout
+from acs_fast.ops.reference.packed_greedy import ROW_ALIGNMENT, packed_layout
 from acs_fast.ops.triton.centred import Factors, block_sizes
 from acs_fast.ops.triton.factors import inner_product_tile, load_group, squared_distance_row
 
@@ -184,5 +184,5 @@ def pairwise_distances(
 
 
 def close_threshold(precision: str) -> float:
-    """As `acs_fast.ops.distances.close_threshold`, for the precision of the products."""
+    """As `acs_fast.ops.reference.pairwise_distances.close_threshold`, for the precision of the products."""
     return 3.0 * math.sqrt(EPSILON[precision])

@@ -38,7 +38,7 @@ def inner_product_tile(
 ):  # fmt: skip
     """[BM, BN] inner products of the moved gradients of members i [BM] and j [BN], both int64, of one group.
 
-    q, p, own [n, 2, R, R] (u and v) and means [G, 2, R, R] (mm and kk) as in `acs_fast.ops.distances.Centred`.
+    q, p, own [n, 2, R, R] (u and v) and means [G, 2, R, R] (mm and kk) as in the reference's `Centred`.
     """
     total = tl.zeros((BM, BN), dtype=tl.float32)
     for pair in range(R * R):  # no static_range: unrolled, it spills registers

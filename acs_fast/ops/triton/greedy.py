@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from acs_fast.ops.greedy import MAX_BITS
+from acs_fast.ops.reference.greedy import MAX_BITS
 from acs_fast.ops.triton.centred import Factors, block_sizes
 from acs_fast.ops.triton.distances import DEFAULT_PRECISION, Packed, close_threshold
 from acs_fast.ops.triton.factors import inner_product_tile, load_group, squared_distance_row
@@ -242,7 +242,7 @@ class Source:
 
 
 def scale_factors(largest: Tensor, sizes: Tensor) -> Tensor:
-    """[G] float64 powers of two, as `acs_fast.ops.greedy.scale_exponent` finds them, without leaving the device."""
+    """[G] float64 powers of two, as the reference's `scale_exponent` finds them, without leaving the device."""
     bits = largest.to(torch.float64).view(torch.int64)
     exponent = torch.where(largest > 0, (bits >> 52) - 1022, torch.zeros_like(bits))
     room = torch.tensor([min(MAX_BITS, 62 - (n - 1).bit_length()) for n in sizes.tolist()])

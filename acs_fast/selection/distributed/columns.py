@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from acs_fast._util.dtypes import accumulable_dtype
 from acs_fast._util.exchange import Exchange
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.ops.column_block import add_factors, column_block, factor_means
@@ -44,7 +45,7 @@ class Columns:
         g = shard.gradients
         start = torch.zeros(g.residuals.shape[1], g.residuals.shape[2] + g.features.shape[2], dtype=torch.float64)
         sums = exchange.passed_along(start.to(g.device), lambda s: add_factors(s, g.residuals, g.features))
-        self.device, self.dtype = g.device, torch.promote_types(g.dtype, torch.float32)
+        self.device, self.dtype = g.device, accumulable_dtype(g.dtype)
         means = factor_means(sums, self.n, g.dtype)
         self._block = column_block(g.residuals, g.features, shard.index, means, g.bias, squared, backend)
 

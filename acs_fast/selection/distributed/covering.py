@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 
+from acs_fast import ops
 from acs_fast._util.checks import check_choice, resolve_budget
+from acs_fast._util.dtypes import accumulable_dtype
 from acs_fast._util.exchange import Exchange
+from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.coreset import Coreset
 from acs_fast.ops import backends
-from acs_fast.selection.common import Stages
 from acs_fast.selection.craig import METRICS
 from acs_fast.selection.distributed.columns import Columns, StoredColumns, edges_of
 from acs_fast.selection.distributed.global_greedy import global_greedy
@@ -49,10 +51,10 @@ def facility_location(
     exchange = exchange or Exchange()
     n = shard.check(exchange)
     k = resolve_budget(budget, n)
-    stages = Stages(shard.gradients.device)
+    watch = Stopwatch(shard.gradients.device)
     name = backends.chosen("facility_location", backend, shard.gradients.device)
-    cover = _Cover(metric == "sqeuclidean", name, stages)
-    with stages("select"):
+    cover = _Cover(metric == "sqeuclidean", name, watch)
+    with watch("select"):
         if per_class:
             own = classes(shard, k, exchange)
             shard, picks, way = own.shard, solved(own, cover, exchange), cover.way("per class")
@@ -62,15 +64,15 @@ def facility_location(
             picks = solved_by_first(everything(shard, k, exchange), cover, exchange)
             way = cover.way("on the first rank")
             shard = shard.sorted()
-    coreset = coreset_of(picks, shard, stages, exchange, budget=k, **way)
+    coreset = coreset_of(picks, shard, watch, exchange, budget=k, **way)
     return coreset.check(n, k, weight_sum=n)
 
 
 class _Cover:
     """Facility location of problems that are here, or of one that is not anywhere whole."""
 
-    def __init__(self, squared: bool, backend: str, stages: Stages) -> None:
-        self.squared, self.backend, self.stages = squared, backend, stages
+    def __init__(self, squared: bool, backend: str, watch: Stopwatch) -> None:
+        self.squared, self.backend, self.watch = squared, backend, watch
 
     def way(self, path: str, **more: Any) -> dict[str, Any]:
         """How it went, for the stats."""
@@ -78,23 +80,23 @@ class _Cover:
 
     def __call__(self, own: OwnProblems) -> Picks:
         g, budgets = own.shard.gradients, own.own_budgets
-        indices, weights, gains, objectives = backends.run(
-            "facility_location", self.backend, g.residuals, g.features, g.bias, self.squared, own.groups.members,
-            own.groups.offsets, budgets, int(budgets.sum()), own_workspace_bytes(g.device),
-            seconds=self.stages.seconds,
+        (indices, weights, gains, objectives), report = ops.facility_location(
+            g.residuals, g.features, g.bias, self.squared, own.groups.members, own.groups.offsets, budgets,
+            int(budgets.sum()), own_workspace_bytes(g.device), backend=self.backend,
         )  # fmt: skip
+        self.watch.add(report.seconds)
         return Picks(indices, weights.double(), gains, budgets, objectives.cpu(), torch.zeros_like(budgets))
 
     def together(self, shard: Shard, n: int, budget: int, exchange: Exchange) -> tuple[Shard, Picks, dict[str, Any]]:
         """One problem by all ranks; returns the samples as they came to lie, the picks, and how it went."""
         edges, g = edges_of(n, exchange.size), shard.gradients
         held = shard.deliver(torch.searchsorted(edges, shard.index.cpu(), right=True) - 1, exchange)
-        needed = n * len(held) * torch.promote_types(g.dtype, torch.float32).itemsize
+        needed = n * len(held) * accumulable_dtype(g.dtype).itemsize
         too_large = int(exchange.maximum(torch.tensor(int(needed > own_workspace_bytes(g.device)))))
         kind = Columns if too_large else StoredColumns
-        with self.stages("distances"):
+        with self.watch("distances"):
             columns = kind(held, edges, self.squared, self.backend, exchange)
-        with self.stages("greedy"):
+        with self.watch("greedy"):
             found = global_greedy(columns, budget)
         counts, objective = torch.tensor([budget]), torch.tensor([found.objective], dtype=torch.float64)
         picks = Picks(found.picks, found.sizes.double(), found.gains, counts, objective, torch.zeros_like(counts))

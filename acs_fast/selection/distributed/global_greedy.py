@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from acs_fast.ops.column_block import lower_gains, quantised
-from acs_fast.ops.greedy import scale_exponent
+from acs_fast.ops.reference.greedy import scale_exponent
 from acs_fast.selection.distributed.columns import Columns
 
 MOST_CANDIDATES = 64
@@ -71,7 +71,7 @@ class Greedy:
 
 
 def global_greedy(columns: Columns, budget: int, candidates: int = MOST_CANDIDATES) -> Greedy:
-    """The picks of `acs_fast.ops.greedy` on the whole matrix.
+    """The picks of `acs_fast.ops.reference.greedy` on the whole matrix.
 
     Args:
         candidates: how many are looked at in a round at most; 1 for one pick a round.

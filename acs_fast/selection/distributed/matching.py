@@ -7,14 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from acs_fast import ops
 from acs_fast._util.checks import check_choice, check_number, resolve_budget
+from acs_fast._util.dtypes import accumulable
 from acs_fast._util.exchange import Exchange
 from acs_fast._util.randomness import derived_generator
+from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.coreset import Coreset
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.ops import backends, compiled
-from acs_fast.ops.distances import to_accumulable
-from acs_fast.selection.common import Stages
 from acs_fast.selection.distributed.columns import edges_of
 from acs_fast.selection.distributed.per_class import OwnProblems, Picks, classes, everything, solved, solved_by_first
 from acs_fast.selection.distributed.result import coreset_of
@@ -53,12 +54,12 @@ def gradient_matching(
     exchange = exchange or Exchange()
     n = shard.check(exchange)
     k = resolve_budget(budget, n)
-    stages = Stages(shard.gradients.device)
+    watch = Stopwatch(shard.gradients.device)
     name = backends.chosen("gradient_matching", backend, shard.gradients.device)
-    with stages("select"):
+    with watch("select"):
         own = classes(shard, k, exchange) if per_class else everything(shard, k, exchange)
         targets = None if target is None else shaped_targets(shard.gradients, len(own.budgets), target)
-        search = _Match(targets, ridge, fill, seed, name, stages)
+        search = _Match(targets, ridge, fill, seed, name, watch)
         if per_class:
             picks, path = solved(own, search, exchange), "per class"
         elif name == "cpu":
@@ -67,7 +68,7 @@ def gradient_matching(
             picks, path = solved_by_first(own, search, exchange), "on the first rank"
     held, goal = own.shard if per_class else shard.sorted(), None if targets is None else targets.sum(0)
     coreset = coreset_of(
-        picks, held, stages, exchange, goal, backend=name, path=path, budget=k, filled=int(picks.added.sum()),
+        picks, held, watch, exchange, goal, backend=name, path=path, budget=k, filled=int(picks.added.sum()),
         stopped=int((picks.counts - picks.added < own.budgets).sum()),
     )  # fmt: skip
     coreset.stats["objective"] += ridge * float(coreset.weights.double().square().sum())
@@ -78,17 +79,18 @@ class _Match:
     """Gradient matching of problems that are here, alone or with the other ranks."""
 
     def __init__(
-        self, targets: Tensor | None, ridge: float, fill: str, seed: int, backend: str, stages: Stages
+        self, targets: Tensor | None, ridge: float, fill: str, seed: int, backend: str, watch: Stopwatch
     ) -> None:
         self.targets, self.ridge, self.fill, self.seed = targets, ridge, fill, seed
-        self.backend, self.stages = backend, stages
+        self.backend, self.watch = backend, watch
 
     def __call__(self, own: OwnProblems) -> Picks:
         g, budgets, targets = own.shard.gradients, own.own_budgets, self._targets(own)
-        indices, weights, gains, counts = backends.run(
-            "gradient_matching", self.backend, g.residuals, g.features, g.bias, own.groups.members,
-            own.groups.offsets, budgets, int(budgets.sum()), targets, self.ridge, seconds=self.stages.seconds,
+        (indices, weights, gains, counts), report = ops.gradient_matching(
+            g.residuals, g.features, g.bias, own.groups.members, own.groups.offsets, budgets, int(budgets.sum()),
+            targets, self.ridge, backend=self.backend,
         )  # fmt: skip
+        self.watch.add(report.seconds)
         starts = (budgets.cumsum(0) - budgets).tolist()
         spans = [slice(a, a + count) for a, count in zip(starts, counts.tolist(), strict=True)]
         return self._completed(own, targets, [(indices[s], weights[s], gains[s]) for s in spans])
@@ -125,7 +127,7 @@ class _Match:
 def match(
     g: LastLayerGradients, own: slice, target: Tensor, budget: int, ridge: float, exchange: Exchange
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The picks of `acs_fast.ops.matching` on all samples.
+    """The picks of `acs_fast.ops.reference.gradient_matching` on all samples.
 
     Args:
         g: all N gradients, on every rank.
@@ -136,7 +138,7 @@ def match(
         indices, weights float64 and gains float64 of at most `budget` picks, the same on every rank.
     """
     module: Any = compiled.MODULE
-    r, h = to_accumulable(g.residuals).contiguous(), to_accumulable(g.features).contiguous()
+    r, h = accumulable(g.residuals).contiguous(), accumulable(g.features).contiguous()
     run = module.match_part_float64 if r.dtype == torch.float64 else module.match_part_float32
     indices = torch.full((budget,), -1, dtype=torch.int64)
     weights, gains = torch.zeros(budget, dtype=torch.float64), torch.zeros(budget, dtype=torch.float64)

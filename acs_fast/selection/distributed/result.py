@@ -10,14 +10,15 @@ from torch import Tensor
 
 from acs_fast._util.exchange import Exchange
 from acs_fast._util.memory import workspace_bytes
+from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.coreset import Coreset
-from acs_fast.selection.common import Stages, total
+from acs_fast.selection.common import total
 from acs_fast.selection.distributed.per_class import Picks
 from acs_fast.selection.distributed.shard import Shard
 
 
 def coreset_of(
-    picks: Picks, shard: Shard, stages: Stages, exchange: Exchange, target: Tensor | None = None, **stats: Any
+    picks: Picks, shard: Shard, watch: Stopwatch, exchange: Exchange, target: Tensor | None = None, **stats: Any
 ) -> Coreset:
     """The coreset on every rank.
 
@@ -26,10 +27,10 @@ def coreset_of(
         target: of the gradient error; see `gradient_error`.
     """
     weights = picks.weights.float()
-    with stages("error"):
+    with watch("error"):
         error = gradient_error(shard, picks.indices, weights, exchange, target)
     common = {"relative_gradient_error": error, "objective": float(picks.objectives.sum()), "filled": 0}
-    stats = {**common, **stats, "seconds": stages.seconds, "exchange": exchange.report()}
+    stats = {**common, **stats, "seconds": watch.seconds(), "exchange": exchange.report()}
     return Coreset(picks.indices, weights, picks.gains.float(), stats)
 
 

@@ -8,22 +8,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from acs_fast._util.dtypes import accumulable
+
 
 def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """softmax(logits) - onehot(labels) [B, C] and its squared norms [B]; half precision becomes float32."""
-    r = _widened(logits).softmax(-1) - F.one_hot(labels, logits.shape[-1])
+    r = accumulable(logits).softmax(-1) - F.one_hot(labels, logits.shape[-1])
     return r, r.square().sum(-1)
 
 
 def trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Tensor]:
     """Residuals [B, 2, C] of CE(clean, y) + beta KL(p || q), p and q the softmax of the logits [B, C]; norms [B, 2]."""
-    log_p, log_q = (_widened(x).log_softmax(-1) for x in (clean, adversarial))
+    log_p, log_q = (accumulable(x).log_softmax(-1) for x in (clean, adversarial))
     p, q, ratio = log_p.exp(), log_q.exp(), log_p - log_q
     surplus = ratio - (p * ratio).sum(-1, keepdim=True)
     first = cross_entropy_residuals(clean, labels)[0] + beta * p * surplus
     r = torch.stack([first, beta * (q - p)], 1)
     return r, r.square().sum(-1)
-
-
-def _widened(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -13,9 +13,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from acs_fast.ops.distances import inner_products, squared_norms
-from acs_fast.ops.nnls import NonNegativeLeastSquares
-from acs_fast.ops.stages import stage
+from acs_fast.ops.reference.nnls import NonNegativeLeastSquares
+from acs_fast.ops.reference.pairwise_distances import inner_products, squared_norms
+from acs_fast.ops.report import stage
 
 TOLERANCE = 1e-10  # of an inner product with the residual, relative to the largest with the target
 
@@ -79,7 +79,7 @@ def _match(
     r: Tensor, h: Tensor, bias: bool, target: Tensor, budget: int, ridge: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     n = len(r)
-    with stage("correlations", r.device):
+    with stage("correlations"):
         to_target = correlations(r, h, bias, target)
     norms = squared_norms(r, h, bias)
     floor = TOLERANCE * float(to_target.abs().max())
@@ -90,7 +90,7 @@ def _match(
     gains: list[float] = []
     objective, best = 0.0, (fit.weights.clone(), 0)
     while len(fit.passive) < budget:
-        with stage("correlations", r.device):
+        with stage("correlations"):
             correlation = to_target - fit.weights @ columns[: fit.size]
             correlation[~open_] = -torch.inf
             pick = int(correlation.argmax())
@@ -99,13 +99,13 @@ def _match(
         open_[pick] = False
         if fit.size == len(columns):
             columns = torch.cat([columns, torch.zeros_like(columns)])
-        with stage("correlations", r.device):
+        with stage("correlations"):
             column = inner_products(r[pick, None], h[pick, None], r, h, bias)[0]
         if not fit.append(column[picks], norms[pick], to_target[pick]):
             continue  # depends on the atoms in use: no direction of its own
         columns[fit.size - 1] = column
         picks.append(pick)
-        with stage("refit", r.device):
+        with stage("refit"):
             fit.solve()
         if len(fit.passive) > budget:  # dropped atoms came back: the last solution that fits stands
             break

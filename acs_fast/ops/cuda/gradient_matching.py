@@ -3,7 +3,7 @@ r"""Gradient matching for all groups at once: tensor operations only, so that a 
 Each round moves every unfinished group by one operation of the active-set method: an atom joins, an atom returns to
 the passive set, or one leaves it. Each is one rank-1 update of :math:`H = (G_P + \lambda)^{-1}`, kept with zeros
 outside the passive set P, so that groups in different states share one instruction stream. The host looks at the state
-only every `LOOK_EVERY` rounds. The same search as `acs_fast.ops.matching`, in float64.
+only every `LOOK_EVERY` rounds. The same search as `acs_fast.ops.reference.gradient_matching`, in float64.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from acs_fast.ops.matching import TOLERANCE as PICK_TOLERANCE
-from acs_fast.ops.nnls import DEPENDENT, TOLERANCE
+from acs_fast.ops.reference.gradient_matching import TOLERANCE as PICK_TOLERANCE
+from acs_fast.ops.reference.nnls import DEPENDENT, TOLERANCE
 
 LOOK_EVERY = 32  # rounds between two looks of the host
 GROW_BY = 256  # atoms

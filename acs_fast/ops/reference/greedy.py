@@ -1,4 +1,4 @@
-"""Reference: exact greedy facility location. The specification of `acs_fast::greedy` and `acs_fast::facility_location`.
+"""Reference: exact greedy facility location on distances from anywhere. The specification of `acs_fast::greedy`.
 
 gain_j = sum_i max(cur_i - d_ij, 0) is kept for every candidate j. A pick lowers cur_i for some rows i, and only those
 rows change any gain: their old contribution is taken off, the new one put on. Distances enter as 64-bit integers (one
@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from acs_fast.ops.distances import Centred, pairwise_distances, to_accumulable
-from acs_fast.ops.stages import note_path, stage
+from acs_fast._util.dtypes import accumulable
+from acs_fast.ops.reference.pairwise_distances import Centred
+from acs_fast.ops.report import stage
 
 ENTRIES_AT_ONCE = 1 << 23  # distances quantised together
 MAX_BITS = 50  # of one quantised distance: float64 arithmetic on them stays exact
@@ -39,7 +40,7 @@ class Distances:
     @classmethod
     def of_gradients(cls, r: Tensor, h: Tensor, bias: bool, squared: bool) -> Distances:
         """Matrix-free: rows are computed when they are asked for, and nothing N x N is ever there."""
-        factors = Centred.of(to_accumulable(r), to_accumulable(h), bias)
+        factors = Centred.of(accumulable(r), accumulable(h), bias)
         everyone = torch.arange(len(r), device=r.device)
 
         def rows(i: Tensor) -> Tensor:
@@ -64,58 +65,11 @@ def greedy(distances: Tensor, budget: int) -> tuple[Tensor, Tensor, Tensor]:
         indices [k] in pick order, gains [k] float64, assignment [N]: which pick serves each sample (the earliest of
         the nearest).
     """
-    with stage("greedy", distances.device):
-        return _greedy(Distances.of_matrix(distances), budget)[:3]
+    with stage("greedy"):
+        return greedy_on(Distances.of_matrix(distances), budget)[:3]
 
 
-def facility_location(
-    residuals: Tensor,
-    features: Tensor,
-    bias: bool,
-    squared: bool,
-    members: Tensor,
-    offsets: Tensor,
-    budgets: Tensor,
-    budget: int,
-    workspace_bytes: int,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Greedy facility location within each group, straight from the factors.
-
-    Args:
-        residuals, features: [N, R, C] and [N, R, D].
-        members, offsets, budgets: as in `acs_fast.selection.groups.Groups`; [N], [G + 1] and [G].
-        budget: the sum of `budgets`, k.
-        workspace_bytes: a group whose distance matrix is larger is solved matrix-free.
-
-    Returns:
-        indices [k] into the N samples, weights [k] float32, gains [k] float64, all by group in pick order; and the
-        objective of each group, [G] float64: the sum of the distances to the nearest pick.
-    """
-    parts = []
-    bounds = offsets.tolist()
-    for a, b, k in zip(bounds[:-1], bounds[1:], budgets.tolist(), strict=True):
-        group = members[a:b]
-        r, h = residuals[group], features[group]
-        dense = is_dense(b - a, r.dtype, workspace_bytes)
-        note_path("dense" if dense else "matrix-free")
-        if dense:
-            source = Distances.of_matrix(pairwise_distances(r, h, bias, squared))
-        else:
-            source = Distances.of_gradients(r, h, bias, squared)
-        with stage("greedy", r.device):
-            picks, gains, assignment, objective = _greedy(source, k)
-        weights = torch.bincount(assignment, minlength=k).to(torch.float32)
-        parts.append((group[picks], weights, gains, objective[None]))
-    indices, weights, gains, objectives = (torch.cat(x) for x in zip(*parts, strict=True))
-    return indices, weights, gains, objectives
-
-
-def is_dense(n: int, dtype: torch.dtype, workspace_bytes: int) -> bool:
-    """Whether a group of n samples is solved on its whole distance matrix (else matrix-free)."""
-    return n * n * torch.promote_types(dtype, torch.float32).itemsize <= workspace_bytes
-
-
-def _greedy(distances: Distances, budget: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def greedy_on(distances: Distances, budget: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     n, device = distances.n, distances.device
     everyone = torch.arange(n, device=device)
     d_max = max(float(distances.rows(i).max()) for i in distances.chunks(everyone))

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from acs_fast.ops.stages import stage
+from acs_fast._util.dtypes import accumulable
+from acs_fast.ops.report import stage
 
 PAIRS_AT_ONCE = 1 << 16  # close pairs whose difference is formed together
 ENTRIES_AT_ONCE = 1 << 22  # distances computed together: bounds the temporaries
@@ -16,8 +17,8 @@ ENTRIES_AT_ONCE = 1 << 22  # distances computed together: bounds the temporaries
 
 def pairwise_distances(residuals: Tensor, features: Tensor, bias: bool, squared: bool) -> Tensor:
     """[N, N] distances of g_i = sum_a r_i^a (x) (h_i^a, [1]); [N, R, C] and [N, R, D] in, float32 or wider out."""
-    with stage("distances", residuals.device):
-        factors = Centred.of(to_accumulable(residuals), to_accumulable(features), bias)
+    with stage("distances"):
+        factors = Centred.of(accumulable(residuals), accumulable(features), bias)
         n = len(residuals)
         d = factors.r.new_empty(n, n)
         step = max(1, ENTRIES_AT_ONCE // max(1, n))
@@ -125,8 +126,3 @@ def squared_norm_of_difference(r: Tensor, h: Tensor, s: Tensor, k: Tensor, bias:
     ones = torch.cat([h.new_ones(r.shape[1]), h.new_zeros(r.shape[1])]) * float(bias)
     inner = right @ right.mT + ones[:, None] * ones[None]
     return ((left @ left.mT) * inner).sum((1, 2)).clamp_(min=0.0)
-
-
-def to_accumulable(x: Tensor) -> Tensor:
-    """Half precision is accumulated in float32."""
-    return x.to(torch.promote_types(x.dtype, torch.float32))

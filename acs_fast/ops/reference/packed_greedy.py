@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from acs_fast.ops.greedy import Distances, _greedy
+from acs_fast.ops.reference.greedy import Distances, greedy_on
 
 ROW_ALIGNMENT = 32  # rows begin at multiples of so many elements
 
@@ -38,7 +38,7 @@ def packed_greedy(
     parts = []
     for (_, n, start, stride), k in zip(layout.tolist(), budgets.tolist(), strict=True):
         matrix = distances.as_strided((n, n), (stride, 1), distances.storage_offset() + start)
-        picks, gains, assignment, objective = _greedy(Distances.of_matrix(matrix), k)
+        picks, gains, assignment, objective = greedy_on(Distances.of_matrix(matrix), k)
         weights = torch.bincount(assignment, minlength=k).to(torch.float32)
         parts.append((picks, gains, weights, assignment, objective[None]))
     picks, gains, weights, assignment, objective = (torch.cat(x) for x in zip(*parts, strict=True))

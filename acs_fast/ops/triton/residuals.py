@@ -77,7 +77,7 @@ def trades_kernel(
 
 
 def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """As `acs_fast.residuals.reference.cross_entropy_residuals`."""
+    """As `acs_fast.ops.reference.residuals.cross_entropy_residuals`."""
     x = logits if logits.stride(-1) == 1 else logits.contiguous()
     out = torch.empty(x.shape, dtype=torch.float32, device=x.device)
     norms = torch.empty(len(x), dtype=torch.float32, device=x.device)
@@ -88,7 +88,7 @@ def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Ten
 
 
 def trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """As `acs_fast.residuals.reference.trades_residuals`."""
+    """As `acs_fast.ops.reference.residuals.trades_residuals`."""
     p, q = (x if x.stride(-1) == 1 else x.contiguous() for x in (clean, adversarial))
     samples, classes = p.shape
     out = torch.empty(samples, 2, classes, dtype=torch.float32, device=p.device)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from acs_fast.residuals import registration
-
-__all__ = ["cross_entropy_residuals", "registration", "trades_residuals"]
+from acs_fast.ops import schemas  # noqa: F401  defines the operators
 
 
 def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
