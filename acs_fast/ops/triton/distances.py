@@ -60,9 +60,9 @@ def distances_kernel(
     above = (i[:, None] < j[None, :]) & (j[None, :] < n)
     close = above & (squared <= threshold * scale) & (scale > 0.0)
     d = squared if SQUARED else tl.sqrt_rn(squared)
-    largest = tl.max(tl.max(tl.where(above & (close == 0), d, 0.0), 1), 0)
+    largest = tl.max(tl.where(above & (close == 0), d, 0.0))
     tl.atomic_max(largest_ptr + group, largest.to(tl.int32, bitcast=True))  # floats >= 0 are ordered as their bits
-    tl.store(close_ptr + tile, tl.max(tl.max(close.to(tl.int32), 1), 0))
+    tl.store(close_ptr + tile, tl.max(close.to(tl.int32)))
     d = tl.where(close, -1.0, d)
     store_symmetric(out_ptr + matrix, d, top, left, n, stride, B)
     tl.store(out_ptr + matrix + i * stride + i, tl.zeros((B,), dtype=tl.float32), mask=(i == j) & (i < n))
