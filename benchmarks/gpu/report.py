@@ -10,22 +10,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu import campaign
+from benchmarks.gpu import campaign, predictions
 
-HEADER = "| case | stage | floor, ms | median, ms | p20 to p80, ms | times the floor | bar, ms | met |"
+HEADER = "| case | stage | floor, ms | predicted, ms | median, ms | p20 to p80, ms | times the floor | bar, ms | met |"
 
 
 def table(result: dict[str, Any]) -> str:
     """Floors and times of every case side by side."""
-    return "\n".join([HEADER, "|" + "---|" * 8, *(line for row in result["rows"] for line in _lines(row))])
+    return "\n".join([HEADER, "|" + "---|" * 9, *(line for row in result["rows"] for line in _lines(row))])
 
 
 def _lines(row: dict[str, Any]) -> list[str]:
     name = row["case"]["name"]
     if "error" in row:
-        return [f"| {name} | {row['error']} | | | | | | |"]
+        return [f"| {name} | {row['error']} | | | | | | | |"]
     bounds = {**row["floor_s"], "all": sum(row["floor_s"].values())}
-    lines, plain = [], row["times"].get("plain products")
+    lines, plain, predicted = [], row["times"].get("plain products"), predictions.load().get(name, {})
     for stage, t in row["times"].items():
         low, median = bounds.get(stage), t["median_s"]
         floor, ratio = ("", "") if low is None else (f"{1e3 * low:.2f}", f"{median / low:.1f}")
@@ -37,7 +37,10 @@ def _lines(row: dict[str, Any]) -> list[str]:
             share = plain["median_s"] / median
             bar, met = "60 % of plain", f"{'yes' if share >= 0.6 else '**no**'}, {100 * share:.0f} %"
         spread = f"{1e3 * t['p20_s']:.2f} to {1e3 * t['p80_s']:.2f}"
-        lines.append(f"| {name} | {stage} | {floor} | {1e3 * median:.2f} | {spread} | {ratio} | {bar} | {met} |")
+        guess = f"{1e3 * predicted[stage]:.2f}" if stage in predicted else ""
+        lines.append(
+            f"| {name} | {stage} | {floor} | {guess} | {1e3 * median:.2f} | {spread} | {ratio} | {bar} | {met} |"
+        )
     return lines
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from benchmarks.gpu import campaign, floors, measure, report
+from benchmarks.gpu import campaign, floors, measure, predictions, report
 
 
 def step(name, code, limit_s=20.0):
@@ -71,6 +71,17 @@ def test_kernels_are_cached_where_home_is_not_writable(tmp_path, monkeypatch):
     assert campaign.run([show], tmp_path)[0].status == "ok"
 
 
+def test_predictions_are_the_model_s_and_above_the_floors():
+    found = predictions.predictions()
+    assert json.loads(predictions.FILE.read_text()) == json.loads(json.dumps(found))
+    assert set(found["seconds"]) == {case.name for case in floors.CASES}
+    for case in floors.CASES:
+        stages = found["seconds"][case.name]
+        if case.algorithm == "craig":
+            assert stages["distances"] >= max(floors.distance_floor(case, floors.Rates()).values())
+            assert stages["all"] <= case.bar_seconds
+
+
 def result():
     time_s = {"median_s": 0.01, "p20_s": 0.009, "p80_s": 0.012, "repeats": 9}
     case = vars(floors.CASES[0])
@@ -90,7 +101,9 @@ def test_the_table_is_what_the_results_say(tmp_path):
     (tmp_path / "gpu.json").write_text(json.dumps(result()))
     (tmp_path / "gpu-steps.json").write_text(json.dumps([{"name": "tests", "status": "failed", "seconds": 1.0}]))
     text = report.section(tmp_path)
-    assert "| craig-cifar10 | all | 5.00 | 10.00 | 9.00 to 12.00 | 2.0 | 25 | yes |" in text
-    assert "| craig-cifar10 | distances |  | 10.00 | 9.00 to 12.00 |  | 60 % of plain | **no**, 50 % |" in text
+    guess = {stage: f"{1e3 * seconds:.2f}" for stage, seconds in predictions.load()["craig-cifar10"].items()}
+    assert f"| craig-cifar10 | all | 5.00 | {guess['all']} | 10.00 | 9.00 to 12.00 | 2.0 | 25 | yes |" in text
+    assert f"| craig-cifar10 | distances |  | {guess['distances']} | 10.00 |" in text
+    assert "|  | 60 % of plain | **no**, 50 % |" in text
     assert "| craig-imagenet | out of memory |" in text
     assert "tests failed" in text
