@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,8 +44,10 @@ def check_count(name: str, value: Any, low: int = 0) -> int:
 
 
 def check_floating(name: str, x: Any) -> Tensor:
+    """The floating tensor, or the NumPy array as one. Raises TypeError for anything else."""
+    x = torch.from_numpy(x) if isinstance(x, np.ndarray) and x.dtype.kind in "fiub" else x
     if not isinstance(x, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor; got {type(x).__name__}")
+        raise TypeError(f"{name} must be a torch.Tensor or a NumPy array; got {type(x).__name__}")
     if not x.dtype.is_floating_point:
         raise TypeError(f"{name} must have a floating dtype (float16 to float64); got {x.dtype}")
     return x

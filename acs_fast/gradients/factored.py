@@ -62,9 +62,9 @@ class LastLayerGradients:
         self.bias = bool(bias)
 
     @classmethod
-    def from_vectors(cls, vectors: Tensor) -> LastLayerGradients:
+    def from_vectors(cls, vectors: Any) -> LastLayerGradients:
         """Any vectors [N, P] as gradients with one class and no bias: inner products are those of the vectors."""
-        check_floating("x", vectors)
+        vectors = check_floating("x", vectors)
         if vectors.dim() != 2:
             raise ValueError(f"x must be LastLayerGradients or a tensor [N, P]; got shape {list(vectors.shape)}")
         return cls(vectors.new_ones(vectors.shape[0], 1), vectors, bias=False)

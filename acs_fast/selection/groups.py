@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,7 +63,7 @@ class Groups:
         return torch.tensor(shares)
 
 
-def partition(groups: Tensor | None, n: int, device: torch.device) -> Groups:
+def partition(groups: Any, n: int, device: torch.device) -> Groups:
     """Split N samples by their group id; None means one group of all.
 
     Raises:
@@ -70,9 +72,10 @@ def partition(groups: Tensor | None, n: int, device: torch.device) -> Groups:
     """
     if groups is None:
         return Groups(torch.arange(n, device=device), torch.tensor([0, n]))
+    groups = torch.from_numpy(groups) if isinstance(groups, np.ndarray) and groups.dtype.kind in "fiub" else groups
     if not isinstance(groups, Tensor) or groups.dtype.is_floating_point or groups.dtype.is_complex:
         got = groups.dtype if isinstance(groups, Tensor) else type(groups).__name__
-        raise TypeError(f"groups must be an integer tensor; got {got}")
+        raise TypeError(f"groups must be an integer tensor or array; got {got}")
     if groups.shape != (n,):
         raise ValueError(f"groups must have shape [{n}], one id per sample; got {list(groups.shape)}")
     members = torch.argsort(groups.to(device), stable=True)

@@ -62,7 +62,7 @@ def test_cat_and_to():
         (torch.zeros(3), torch.zeros(3), ValueError, r"must be \[N, C\]"),
         (torch.zeros(3, 2, dtype=torch.int64), torch.zeros(3, 2), TypeError, "residuals must have a floating dtype"),
         (torch.zeros(3, 2), torch.zeros(3, 2, dtype=torch.float64), TypeError, "share a dtype"),
-        ([[1.0]], torch.zeros(1, 1), TypeError, "residuals must be a torch.Tensor; got list"),
+        ([[1.0]], torch.zeros(1, 1), TypeError, "residuals must be a torch.Tensor or a NumPy array; got list"),
     ],
 )
 def test_bad_factors_are_named(residuals, features, error, message):

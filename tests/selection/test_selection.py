@@ -212,7 +212,7 @@ NAN = X.clone().index_fill_(0, torch.tensor([1, 4]), float("nan"))
         (X[:0], 1, {}, ValueError, "x must hold at least one sample"),
         (X[0], 1, {}, ValueError, r"x must be LastLayerGradients or a tensor \[N, P\]; got shape \[3\]"),
         (X.long(), 1, {}, TypeError, "x must have a floating dtype"),
-        ([[1.0]], 1, {}, TypeError, "x must be a torch.Tensor; got list"),
+        ([[1.0]], 1, {}, TypeError, "x must be a torch.Tensor or a NumPy array; got list"),
         (X, 2, {"groups": torch.zeros(5, dtype=torch.int64)}, ValueError, r"groups must have shape \[6\]"),
         (X, 2, {"groups": torch.zeros(6)}, TypeError, "groups must be an integer tensor"),
         (X, 2, {"groups": torch.arange(6)}, ValueError, "budget must be at least the number of groups, 6"),
@@ -249,3 +249,18 @@ def test_any_floating_dtype_and_layout(dtype):
     for select in (acs.facility_location, acs.gradient_matching):
         coreset = select(x, 4)
         assert torch.equal(coreset.indices, select(x.detach().contiguous(), 4).indices)
+
+
+def test_arrays_give_what_tensors_give():
+    x, groups = torch.randn(30, 4), torch.arange(30) % 3
+    for select in (acs.facility_location, acs.gradient_matching):
+        one, two = select(x, 9, groups=groups), select(x.numpy(), 9, groups=groups.numpy())
+        assert torch.equal(one.indices, two.indices)
+        assert torch.equal(one.weights, two.weights)
+    d = acs.pairwise_distances(x.numpy())
+    assert torch.equal(d, acs.pairwise_distances(x))
+    assert torch.equal(
+        acs.facility_location(d.numpy(), 5, metric="precomputed").indices, acs.facility_location(x, 5).indices
+    )
+    with pytest.raises(TypeError, match="x must have a floating dtype"):
+        acs.facility_location(np.arange(6).reshape(3, 2), 1)
