@@ -20,12 +20,15 @@ from acs_fast.ops.reference.pairwise_distances import Centred
 class ColumnBlock(Protocol):
     """Some of N samples as columns."""
 
-    def rows(self, residuals: Tensor, features: Tensor, numbers: Tensor, begin: int = 0) -> Tensor:
+    def rows(
+        self, residuals: Tensor, features: Tensor, numbers: Tensor, begin: int = 0, out: Tensor | None = None
+    ) -> Tensor:
         """[M, n - begin] distances of M samples to the columns from `begin`, a multiple of 64, on.
 
         Args:
             residuals, features: [M, R, C] and [M, R, D].
             numbers: [M] of the samples among all N.
+            out: where they go, rows contiguous; by default a new tensor.
         """
 
 
@@ -58,6 +61,14 @@ def add_factors(sums: Tensor, residuals: Tensor, features: Tensor, rows_at_once:
 def factor_means(sums: Tensor, n: int, dtype: torch.dtype) -> Tensor:
     """The means as the distances take them: rounded to the dtype in which these are computed."""
     return (sums / n).to(accumulable_dtype(dtype)).to(torch.float64)
+
+
+def empty_matrix(rows: int, columns: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """[rows, columns], on huge pages where the compiled module can ask for them: far fewer page faults."""
+    out = torch.empty(rows, columns, dtype=dtype, device=device)
+    if compiled.MODULE is not None and device.type == "cpu":
+        compiled.MODULE.prefer_huge_pages(out.data_ptr(), out.nbytes)
+    return out
 
 
 def lower_gains(gains: Tensor, distances: Tensor, index: Tensor, low: Tensor, high: Tensor, scale: float) -> None:
@@ -102,9 +113,11 @@ class _Compiled:
             *addresses, *sizes, bias, means.contiguous().data_ptr(), squared, torch.get_num_threads()
         )  # fmt: skip
 
-    def rows(self, residuals: Tensor, features: Tensor, numbers: Tensor, begin: int = 0) -> Tensor:
+    def rows(
+        self, residuals: Tensor, features: Tensor, numbers: Tensor, begin: int = 0, out: Tensor | None = None
+    ) -> Tensor:
         kept = [accumulable(residuals).contiguous(), accumulable(features).contiguous(), numbers.contiguous()]
-        out = kept[0].new_empty(len(numbers), len(self._kept[2]) - begin)
+        out = kept[0].new_empty(len(numbers), len(self._kept[2]) - begin) if out is None else out
         if out.numel():
             self._block.rows(
                 *(x.data_ptr() for x in kept), len(numbers), begin, out.data_ptr(), out.stride(0),
@@ -118,7 +131,10 @@ class _Reference:
         self._means, self._squared = means.to(r.dtype), squared
         self._columns = Centred.of(r, h, bias, self._means)
 
-    def rows(self, residuals: Tensor, features: Tensor, numbers: Tensor, begin: int = 0) -> Tensor:
+    def rows(
+        self, residuals: Tensor, features: Tensor, numbers: Tensor, begin: int = 0, out: Tensor | None = None
+    ) -> Tensor:
         c = self._columns
         rows = Centred.of(accumulable(residuals), accumulable(features), c.bias, self._means)
-        return rows.distances_to(c.take(torch.arange(begin, len(c.r), device=c.r.device)), self._squared)
+        found = rows.distances_to(c.take(torch.arange(begin, len(c.r), device=c.r.device)), self._squared)
+        return found if out is None else out.copy_(found)

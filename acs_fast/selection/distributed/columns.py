@@ -10,7 +10,7 @@ from torch import Tensor
 from acs_fast._util.dtypes import accumulable_dtype
 from acs_fast._util.exchange import Exchange
 from acs_fast.gradients.factored import LastLayerGradients
-from acs_fast.ops.column_block import add_factors, column_block, factor_means
+from acs_fast.ops.column_block import add_factors, column_block, empty_matrix, factor_means
 from acs_fast.selection.distributed.shard import Shard
 
 STEP = 64  # shares begin at its multiples, so that they start a panel of the kernels
@@ -95,7 +95,7 @@ class StoredColumns(Columns):
 
     def __init__(self, shard: Shard, edges: Tensor, squared: bool, backend: str, exchange: Exchange) -> None:
         super().__init__(shard, edges, squared, backend, exchange)
-        self.matrix = torch.empty(self.n, self.width, dtype=self.dtype, device=self.device)
+        self.matrix = empty_matrix(self.n, self.width, self.dtype, self.device)
         self._fill_own()
         g = self.gradients
         work = g.residuals.shape[1] ** 2 * (g.residuals.shape[2] + g.features.shape[2])
@@ -114,7 +114,7 @@ class StoredColumns(Columns):
         for a in range(0, self.width, ROWS_AT_ONCE):
             b = min(self.width, a + ROWS_AT_ONCE)
             numbers = torch.arange(self.begin + a, self.begin + b, device=self.device)
-            square[a:b, a:] = self._block.rows(g.residuals[a:b], g.features[a:b], numbers, begin=a)
+            self._block.rows(g.residuals[a:b], g.features[a:b], numbers, begin=a, out=square[a:b, a:])
             square[b:, a:b] = square[a:b, b:].T
 
     def _fill_others(self, shared: bool) -> None:
@@ -142,9 +142,8 @@ class StoredColumns(Columns):
         if other == self.exchange.rank or not rows or columns == self.width:
             return self.matrix.new_empty(0)
         numbers = torch.arange(first, first + rows, device=self.device)
-        found = self._block.rows(residuals[:rows], features[:rows], numbers, begin=columns)
-        self.matrix[first : first + rows, columns:] = found
-        return found
+        out = self.matrix[first : first + rows, columns:]
+        return self._block.rows(residuals[:rows], features[:rows], numbers, begin=columns, out=out)
 
     def _mirror(self, sent: list[Tensor], a: int, counts: list[int]) -> None:
         """Send what was computed for a slice to its rank, and store what others have computed for the one here."""
