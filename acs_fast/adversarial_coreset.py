@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from acs_fast._util.checks import check_count, check_number
+from acs_fast._util.exchange import Exchange
 from acs_fast._util.processes import of_first_rank
 from acs_fast._util.randomness import derived_seed
 from acs_fast._util.settings import check_same_settings, described, load_state, state_of
@@ -20,7 +21,7 @@ from acs_fast.data import CoresetBatchSampler, CoresetSampler, IndexedDataset, P
 from acs_fast.gradients import AttackPass, Extraction
 from acs_fast.objectives import as_objective
 from acs_fast.schedule import Schedule
-from acs_fast.selection import Selector, build_selector, completed
+from acs_fast.selection import Selector, build_selector, completed, distributed
 
 logger = logging.getLogger("acs_fast")
 
@@ -94,6 +95,7 @@ class AdversarialCoreset:
             gradients = AttackPass(model, dataset, self.objective)
         self.gradients: Any = gradients
         self._plan = Plan(len(dataset), seed, *replicas(num_replicas, rank))
+        self._together = distributed.Together(self._plan.num_replicas, self._shared_facts)
         self.sampler = CoresetSampler(self.dataset, self._plan, self._advance)
         self._selected_epoch = -1
         self._taken: Extraction | None = None
@@ -220,14 +222,17 @@ class AdversarialCoreset:
         start, seed = time.perf_counter(), derived_seed("selection", self.seed, epoch)
         n, seconds = len(self.dataset), dict[str, float]()
         taken = self._taken if self._taken is not None and not self._outdated(epoch) else None
-        if taken is None and self.selector.needs_gradients:
-            taken = self.gradients(seed)
-            seconds |= taken.seconds
-            if len(taken.gradients) != n:
-                raise ValueError(f"gradients must be those of all {n} samples; got {len(taken.gradients)}")
-        factors, labels = (None, self._all_labels()) if taken is None else (taken.gradients, taken.labels.cpu())
-        chosen = self.selector.select(n, self.budget, factors, labels, seed).to("cpu").check(n)
-        coreset = completed(of_first_rank(chosen, self._plan.num_replicas), factors)
+        exchange = self._together.exchange(self.gradients)
+        if taken is None and self.selector.needs_gradients and exchange is not None and self.selector.lasts != "epoch":
+            chosen, seconds = distributed.select(self.selector, self.gradients, n, self.budget, seed, exchange)
+            coreset = completed(chosen.to("cpu").check(n), None)
+        else:
+            if taken is None and self.selector.needs_gradients:
+                taken = self._all_gradients(seed, exchange)
+                seconds |= taken.seconds
+            factors, labels = (None, self._all_labels()) if taken is None else (taken.gradients, taken.labels.cpu())
+            chosen = self.selector.select(n, self.budget, factors, labels, seed).to("cpu").check(n)
+            coreset = completed(of_first_rank(chosen, self._plan.num_replicas), factors)
         self._taken = taken if self.selector.lasts == "epoch" else None  # kept to redraw from
         seconds |= coreset.stats["seconds"]
         coreset.stats["seconds"] = {**seconds, "total": time.perf_counter() - start}
@@ -237,6 +242,19 @@ class AdversarialCoreset:
         if self.on_select is not None:
             self.on_select(coreset, epoch)
         return coreset
+
+    def _all_gradients(self, seed: int, exchange: Exchange | None) -> Extraction:
+        n = len(self.dataset)
+        if exchange is not None:
+            return distributed.gather(self.gradients, n, seed, exchange)
+        taken: Extraction = self.gradients(seed)
+        if len(taken.gradients) != n:
+            raise ValueError(f"gradients must be those of all {n} samples; got {len(taken.gradients)}")
+        return taken
+
+    def _shared_facts(self) -> dict[str, Any]:
+        """What every process must have alike."""
+        return {**self._config(), "data": distributed.fingerprint(self.dataset.dataset)}
 
     def _outdated(self, epoch: int) -> bool:
         """Whether the latest selection is of an earlier period."""

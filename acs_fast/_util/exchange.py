@@ -183,6 +183,10 @@ class Exchange:
         if problems:
             raise ValueError(f"ranks must agree, since they select together; they differ in {'; '.join(problems)}")
 
+    def of_first(self, value: Any) -> Any:
+        """Rank 0's value, which must be picklable with its tensors on the CPU; for results, never while selecting."""
+        return self._objects(value if self.rank == 0 else None)[0]
+
     def _objects(self, value: Any) -> list[Any]:
         """Any picklable value of every rank; for refusals, never while selecting."""
         if self.size == 1:

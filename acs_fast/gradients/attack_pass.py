@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from acs_fast._util.checks import check_count
+from acs_fast._util.exchange import Exchange
 from acs_fast.data import BatchAdapter, is_random, unpack
 from acs_fast.gradients.extract import Extraction, FeaturesFn, extract
 from acs_fast.objectives import as_objective
@@ -72,12 +74,35 @@ class AttackPass:
         Raises:
             ValueError: the batches do not give every sample once; see also `last_layer_gradients`.
         """
-        loader = DataLoader(self.dataset, batch_size=self.batch_size, num_workers=self.num_workers)
-        taken = extract(self.model, loader, self.objective, seed=seed, **self._options)
-        if len(taken.gradients) != len(self.dataset):
-            raise ValueError(
-                f"batches must give every sample once: {len(self.dataset)} samples, {len(taken.gradients)} came"
-            )
+        return self._attacked(seed, list(range(self._batches)))
+
+    def shard(self, seed: int, exchange: Exchange) -> tuple[Extraction, Tensor]:
+        """This process's part of the pass: batch b is attacked by rank b mod W, and comes out as it does on any other.
+
+        Returns:
+            what came of its batches, and the numbers [n_r] of their samples.
+        """
+        own = list(range(exchange.rank, self._batches, exchange.size))
+        with exchange.together("the attack pass"):
+            taken = self._attacked(seed, own or [0])
+        if not own:  # the widths of the factors are those of any batch
+            return Extraction(taken.gradients[:0], taken.labels[:0], taken.seconds), torch.arange(0)
+        return taken, torch.cat([torch.arange(self._members(b).start, self._members(b).stop) for b in own])
+
+    @property
+    def _batches(self) -> int:
+        return -(-len(self.dataset) // self.batch_size)
+
+    def _members(self, batch: int) -> range:
+        return range(batch * self.batch_size, min(len(self.dataset), (batch + 1) * self.batch_size))
+
+    def _attacked(self, seed: int, numbers: list[int]) -> Extraction:
+        batches = [list(self._members(b)) for b in numbers]
+        loader = DataLoader(self.dataset, batch_sampler=batches, num_workers=self.num_workers)
+        taken = extract(self.model, loader, self.objective, seed=seed, numbers=numbers, **self._options)
+        wanted = sum(map(len, batches))
+        if len(taken.gradients) != wanted:
+            raise ValueError(f"batches must give every sample once: {wanted} samples, {len(taken.gradients)} came")
         return taken
 
     def __len__(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import torch
@@ -107,12 +108,14 @@ def extract(
     batch_adapter: BatchAdapter | None = None,
     show_progress: bool = True,
     seed: int | None = None,
+    numbers: Iterable[int] | None = None,
 ) -> Extraction:
-    """`last_layer_gradients` with labels, losses and timings; same arguments, and one more.
+    """`last_layer_gradients` with labels, losses and timings; same arguments, and two more.
 
     Args:
         seed: of all that is random in the attacks, together with the number of the batch; by default the objective's
             own and the global random state.
+        numbers: of the batches, by default 0, 1, 2, ...
     """
     objective = as_objective(objective)
     adapt = batch_adapter or unpack
@@ -123,7 +126,8 @@ def extract(
     labels: list[Tensor] = []
     watch = Stopwatch(device)
     with preserved_random_state(), untouched(model, keep_buffers=True):
-        for number, batch in enumerate(progress(batches, "gradients", enabled=show_progress)):
+        shown = progress(batches, "gradients", enabled=show_progress)
+        for batch, number in zip(shown, count() if numbers is None else numbers, strict=False):
             given = [torch.as_tensor(t) for t in adapt(batch)]
             x, y = (t.to(device, non_blocking=True) for t in given)
             if not len(x):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from acs_fast._util.exchange import Exchange
 from acs_fast._util.randomness import preserved_random_state
 from acs_fast.gradients.extract import Extraction, HeadReader
 from acs_fast.gradients.factored import LastLayerGradients
@@ -18,6 +19,7 @@ from acs_fast.objectives.memory_bank import MemoryBank
 from acs_fast.objectives.model_state import uncompiled, untouched
 
 PARTS = ("logits", "features", "labels")
+NEVER = -1  # when a sample was last observed, before it was
 
 
 class TrainingPasses:
@@ -32,6 +34,10 @@ class TrainingPasses:
     augmentation; samples outside the coreset keep those of the last full epoch, which is why this goes with
     `Schedule.refreshing` or `Schedule.every`. Factors of all samples stay on the model's device, R (C + D) numbers
     each, and are part of `state_dict`.
+
+    Under DDP every process remembers the samples that it has trained on, all of them in the long run; a selection takes
+    each sample from the process that saw it last. A state that was saved by one process does not hold what the others
+    remember, so that a resumed run must observe every sample again before it selects.
 
     Args:
         model: being trained; its forward passes are watched inside `observe`.
@@ -57,6 +63,8 @@ class TrainingPasses:
         self.model, self.objective = model, objective
         self._reader = HeadReader(unwrapped(model), objective, head)
         self._memories = {name: MemoryBank() for name in PARTS}
+        self._last = torch.empty(0, dtype=torch.int64)  # number of the pass that has shown each sample
+        self._passes = 0
         self._bias = True
 
     @contextmanager
@@ -85,6 +93,7 @@ class TrainingPasses:
         self._bias = self._reader.bias
         for name, rows in zip(PARTS, (logits, features, y.to(logits.device)), strict=True):
             self._memories[name].write(index, rows)
+        self._note(index.cpu())
 
     def __call__(self, seed: int) -> Extraction:
         """The latest factors of all samples, with the labels that their losses had; nothing in it is random.
@@ -92,17 +101,36 @@ class TrainingPasses:
         Raises:
             ValueError: some of them were never observed; names how many.
         """
-        logits, features, labels = (self._every(self._memories[name]) for name in PARTS)
+        return self._taken(self._checked(self._last != NEVER))
+
+    def shard(self, seed: int, exchange: Exchange) -> tuple[Extraction, Tensor]:
+        """The samples that this process, among all, was the last to train on, and their numbers [n_r].
+
+        Raises:
+            ValueError: no process has observed some of the samples; names how many.
+        """
+        n = int(exchange.maximum(torch.tensor(len(self._last))))
+        last = torch.full((n,), NEVER)
+        last[: len(self._last)] = self._last
+        latest = exchange.maximum(last)
+        self._checked(latest != NEVER)
+        holder = exchange.maximum(torch.where(last == latest, exchange.rank, NEVER))
+        own = (holder == exchange.rank).nonzero().flatten()
+        return self._taken(own), own
+
+    def _taken(self, own: Tensor) -> Extraction:
+        logits, features, labels = (self._rows(name, own) for name in PARTS)
         residuals, features, losses = self._reader.closed(logits.unbind(1), list(features.unbind(1)), labels)
         return Extraction(LastLayerGradients(residuals, features, self._bias), labels, {}, losses)
 
     def state_dict(self) -> dict[str, Any]:
         """What is remembered of every sample, for bit-identical resumption."""
-        return {"bias": self._bias, **{name: memory.state() for name, memory in self._memories.items()}}
+        memories = {name: memory.state() for name, memory in self._memories.items()}
+        return {"bias": self._bias, "last": self._last.clone(), "passes": self._passes, **memories}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with what `state_dict` returned."""
-        self._bias = state["bias"]
+        self._bias, self._last, self._passes = state["bias"], state["last"].cpu().clone(), state["passes"]
         for name, memory in self._memories.items():
             memory.load(state[name])
 
@@ -136,14 +164,24 @@ class TrainingPasses:
             raise RuntimeError("the head was not found")
         return self._reader.head
 
-    def _every(self, memory: MemoryBank) -> Tensor:
-        """The rows of all samples up to the highest number seen."""
-        known = memory.known.cpu()
-        n = int(known.nonzero()[-1]) + 1 if bool(known.any()) else 0
-        if not n or not bool(known[:n].all()):
+    def _rows(self, name: str, own: Tensor) -> Tensor:
+        rows = self._memories[name].rows
+        return rows[own.to(rows.device)]
+
+    def _note(self, index: Tensor) -> None:
+        """Remember that the pass that was just observed has shown these samples."""
+        missing = int(index.max()) + 1 - len(self._last) if len(index) else 0
+        if missing > 0:
+            self._last = torch.cat([self._last, torch.full((missing,), NEVER)])
+        self._last[index] = self._passes
+        self._passes += 1
+
+    def _checked(self, known: Tensor) -> Tensor:
+        """The numbers of all samples, once each of them was observed."""
+        if not len(known) or not bool(known.all()):
             raise ValueError(
-                f"training passes must have shown every sample; {int((~known[:n]).sum())} of {n} were not observed: "
-                "run the forward pass of the loss inside `with passes.observe(index, y):` in every epoch, from the "
-                "first, and with a loader that leaves no sample out (drop_last=False)"
+                f"training passes must have shown every sample; {int((~known).sum())} of {len(known)} were not "
+                "observed: run the forward pass of the loss inside `with passes.observe(index, y):` in every epoch, "
+                "from the first, and with a loader that leaves no sample out (drop_last=False)"
             )
-        return memory.rows[:n]
+        return torch.arange(len(known))

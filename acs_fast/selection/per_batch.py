@@ -46,13 +46,27 @@ class PerBatch:
         self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
     ) -> Coreset:
         """See `Selector.select`; the budget is rounded down to whole mini-batches, at least one."""
-        order = torch.randperm(n, generator=derived_generator("batches", seed))
-        batches = list(order.split(self.batch_size))
+        batches = self.batches(n, seed)
         means = None if gradients is None else batch_gradients(gradients, batches)
-        chosen = self.selector.select(len(batches), max(1, budget * len(batches) // n), means, None, seed).to("cpu")
+        return self.expanded(
+            self.selector.select(len(batches), self.batch_budget(n, budget), means, None, seed), batches
+        )
+
+    def batches(self, n: int, seed: int) -> list[Tensor]:
+        """The mini-batches of a selection: the numbers of their samples."""
+        order = torch.randperm(n, generator=derived_generator("batches", seed))
+        return list(order.split(self.batch_size))
+
+    def batch_budget(self, n: int, budget: int) -> int:
+        """How many mini-batches a budget of samples comes to."""
+        return max(1, budget * -(-n // self.batch_size) // n)
+
+    def expanded(self, chosen: Coreset, batches: list[Tensor]) -> Coreset:
+        """The samples of the mini-batches that were chosen, on the CPU."""
+        chosen = chosen.to("cpu")
         picked = [batches[i] for i in chosen.indices.tolist()]
         sizes = torch.tensor([len(b) for b in picked], dtype=torch.int64)
-        indices = torch.cat(picked) if picked else order[:0]
+        indices = torch.cat(picked) if picked else torch.arange(0)
         weights, gains = (v.repeat_interleave(sizes) for v in (chosen.weights, chosen.gains))
         return Coreset(indices, weights, gains, chosen.stats, picked)
 
@@ -62,12 +76,16 @@ def batch_gradients(g: LastLayerGradients, batches: list[Tensor]) -> LastLayerGr
 
     B is the size of the largest batch, so that the elements of a ragged partition still sum to the full gradient / B.
     """
-    size = max(len(b) for b in batches)
+    return mean_gradients(g, batches, max(len(b) for b in batches))
+
+
+def mean_gradients(g: LastLayerGradients, batches: list[Tensor], size: int) -> LastLayerGradients:
+    """The same for some of the batches, of which `size` is the largest's size."""
     c, d = g.residuals.shape[-1], g.features.shape[-1]
     passes = size * g.residuals.shape[1]
     if c * (d + 1) <= passes * (c + d):
-        means = [g[b].total() / size for b in batches]
-        return LastLayerGradients.from_vectors(torch.stack(means).flatten(1))
+        means = [g[b].total() / size for b in batches] or [g.total()]
+        return LastLayerGradients.from_vectors(torch.stack(means).flatten(1)[: len(batches)])
     residuals = g.residuals.new_zeros(len(batches), passes, c)
     features = g.features.new_zeros(len(batches), passes, d)
     for i, b in enumerate(batches):

@@ -2,6 +2,17 @@
 
 from acs_fast.selection.distributed.covering import facility_location
 from acs_fast.selection.distributed.matching import gradient_matching
+from acs_fast.selection.distributed.selectors import select_across
 from acs_fast.selection.distributed.shard import Shard
+from acs_fast.selection.distributed.together import Together, fingerprint, gather, select
 
-__all__ = ["Shard", "facility_location", "gradient_matching"]
+__all__ = [
+    "Shard",
+    "Together",
+    "facility_location",
+    "fingerprint",
+    "gather",
+    "gradient_matching",
+    "select",
+    "select_across",
+]

@@ -80,6 +80,13 @@ class Shard:
         residuals, features, index = exchange.gather_rows(g.residuals, g.features, self.index.to(g.device))
         return _sorted(LastLayerGradients(residuals, features, g.bias), index, None)
 
+    def whole_labels(self, exchange: Exchange) -> Tensor | None:
+        """[N] the labels of all samples on every rank, on the CPU."""
+        if self.labels is None:
+            return None
+        index, labels = exchange.gather_rows(self.index.cpu(), self.labels.cpu())
+        return labels[torch.argsort(index)]
+
 
 def _sorted(g: LastLayerGradients, index: Tensor, labels: Tensor | None) -> Shard:
     order = torch.argsort(index)

@@ -1,0 +1,87 @@
+"""Selectors over shards: those that the ranks share, and all others, which choose on the first rank."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import singledispatch
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from acs_fast._util.exchange import Exchange
+from acs_fast.coreset import Coreset
+from acs_fast.gradients.factored import LastLayerGradients
+from acs_fast.selection.craig import Craig
+from acs_fast.selection.distributed.covering import facility_location
+from acs_fast.selection.distributed.matching import gradient_matching
+from acs_fast.selection.distributed.result import gradient_error
+from acs_fast.selection.distributed.shard import Shard
+from acs_fast.selection.gradmatch import GradMatch, trusted_target
+from acs_fast.selection.per_batch import PerBatch, mean_gradients
+
+
+@singledispatch
+def select_across(selector: Any, shard: Shard, n: int, budget: int, seed: int, exchange: Exchange) -> Coreset:
+    """`selector.select` for samples that lie on several processes; the same coreset on every rank.
+
+    A selector of no known kind chooses on the first rank, which all factors are brought to. Teach another kind with
+    `select_across.register`.
+
+    Args:
+        shard: the samples of this rank.
+        n, budget, seed: as in `Selector.select`; N counts the samples of all ranks.
+    """
+    labels = shard.whole_labels(exchange)
+    whole = shard.whole(exchange).gradients
+    with exchange.together("the selection"):
+        chosen = selector.select(n, budget, whole, labels, seed).to("cpu") if exchange.rank == 0 else None
+    found: Coreset = exchange.of_first(chosen)
+    return found
+
+
+@select_across.register
+def _(selector: Craig, shard: Shard, n: int, budget: int, seed: int, exchange: Exchange) -> Coreset:
+    per_class = selector.per_class and shard.labels is not None
+    chosen = facility_location(
+        shard, budget, metric=selector.metric, per_class=per_class, backend=selector.backend, exchange=exchange
+    )
+    if selector.weights == "size":
+        return chosen
+    weights = torch.full_like(chosen.weights, n / len(chosen))
+    error = gradient_error(shard.sorted(), chosen.indices, weights, exchange)
+    return replace(chosen, weights=weights, stats={**chosen.stats, "relative_gradient_error": error})
+
+
+@select_across.register
+def _(selector: GradMatch, shard: Shard, n: int, budget: int, seed: int, exchange: Exchange) -> Coreset:
+    per_class = selector.per_class and shard.labels is not None
+    target = None
+    if selector.target is not None:
+        labels = shard.whole_labels(exchange) if per_class else None
+        target = trusted_target(selector.target(seed), n, labels).to(shard.gradients.device)
+    return gradient_matching(
+        shard, budget, per_class=per_class, target=target, ridge=selector.ridge, fill=selector.fill, seed=seed,
+        backend=selector.backend, exchange=exchange,
+    )  # fmt: skip
+
+
+@select_across.register
+def _(selector: PerBatch, shard: Shard, n: int, budget: int, seed: int, exchange: Exchange) -> Coreset:
+    """The mini-batches are dealt out, each rank takes the mean gradients of its own, and then selects among them."""
+    batches = selector.batches(n, seed)
+    owner = torch.empty(n, dtype=torch.int64)
+    for number, members in enumerate(batches):
+        owner[members] = number % exchange.size
+    own = Shard(shard.gradients, shard.index).deliver(owner[shard.index.cpu()], exchange)
+    numbers = torch.arange(exchange.rank, len(batches), exchange.size)
+    means = _means(own, [batches[b] for b in numbers.tolist()], len(batches[0]))
+    chosen = select_across(
+        selector.selector, Shard(means, numbers), len(batches), selector.batch_budget(n, budget), seed, exchange
+    )
+    return selector.expanded(chosen, batches)
+
+
+def _means(own: Shard, batches: list[Tensor], size: int) -> LastLayerGradients:
+    places = [torch.searchsorted(own.index.cpu(), b) for b in batches]
+    return mean_gradients(own.gradients, places, size)

@@ -1,0 +1,113 @@
+"""What a training loop calls: gradients in shares, and a coreset that every process agrees on."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from acs_fast._util.exchange import Exchange
+from acs_fast._util.randomness import preserved_random_state
+from acs_fast.coreset import Coreset
+from acs_fast.gradients.extract import Extraction
+from acs_fast.ops import compiled
+from acs_fast.selection.distributed.selectors import select_across
+from acs_fast.selection.distributed.shard import Shard
+from acs_fast.selection.selector import Selector
+
+
+class Together:
+    """The processes of a training as a selection sees them.
+
+    Args:
+        processes: how many share the samples of an epoch. They select together where the process group is as large;
+            else each of them selects for itself.
+        facts: by name, what must be the same in all of them, taken before the first selection.
+    """
+
+    def __init__(self, processes: int, facts: Callable[[], dict[str, Any]]) -> None:
+        self._processes, self._facts = processes, facts
+        self._agreed = False
+
+    def exchange(self, source: Any) -> Exchange | None:
+        """For one selection; None where there is nobody to select with, or the source cannot take shares.
+
+        Args:
+            source: a gradient source, which can take shares where it has `shard(seed, exchange)`.
+
+        Raises:
+            ValueError: the processes differ in what must be the same; names it.
+        """
+        there = dist.is_available() and dist.is_initialized() and dist.get_world_size() == self._processes
+        if self._processes == 1 or not there:
+            return None
+        exchange = Exchange()
+        if not self._agreed:
+            exchange.check_equal({**versions(), **self._facts()})
+            self._agreed = True
+        return exchange if hasattr(source, "shard") else None
+
+
+def select(
+    selector: Selector, source: Any, n: int, budget: int, seed: int, exchange: Exchange
+) -> tuple[Coreset, dict[str, float]]:
+    """A coreset of gradients that the processes take in shares, and the seconds that these took.
+
+    Args:
+        source: a gradient source with `shard(seed, exchange)`.
+    """
+    shard, seconds = taken(source, n, seed, exchange)
+    return select_across(selector, shard, n, budget, seed, exchange), seconds
+
+
+def gather(source: Any, n: int, seed: int, exchange: Exchange) -> Extraction:
+    """All gradients on every rank, taken in shares."""
+    shard, seconds = taken(source, n, seed, exchange)
+    labels = shard.whole_labels(exchange)
+    whole = shard.whole(exchange).gradients
+    return Extraction(whole, torch.empty(0) if labels is None else labels.to(whole.device), seconds)
+
+
+def taken(source: Any, n: int, seed: int, exchange: Exchange) -> tuple[Shard, dict[str, float]]:
+    """This process's share of the gradients.
+
+    Raises:
+        ValueError: they are not those of n samples.
+    """
+    found, index = source.shard(seed, exchange)
+    total = int(exchange.sum(torch.tensor(len(index))))
+    if total != n:
+        raise ValueError(f"gradients must be those of all {n} samples; got {total}")
+    return Shard(found.gradients, index, found.labels), found.seconds
+
+
+def versions() -> dict[str, str]:
+    """What decides the last bits of a distance: versions, and the instruction set of the compiled kernels."""
+    package = sys.modules[__name__.partition(".")[0]]
+    simd = "none" if compiled.MODULE is None else compiled.MODULE.build_info()["simd"]
+    return {"acs_fast": package.__version__, "torch": torch.__version__, "instruction set": simd}
+
+
+def fingerprint(dataset: Any, samples: int = 8) -> str:
+    """Of some samples spread over the data, without what changes from one reading to the next."""
+    found = hashlib.sha256()
+    with preserved_random_state():
+        for i in torch.linspace(0, len(dataset) - 1, min(samples, len(dataset))).long().unique().tolist():
+            for first, again in zip(_parts(dataset[i]), _parts(dataset[i]), strict=True):
+                found.update(first if first == again else b"random")
+    return found.hexdigest()[:16]
+
+
+def _parts(item: Any) -> list[bytes]:
+    """The contents of a sample of any form; nothing of what is no array."""
+    if isinstance(item, Mapping):
+        return [part for key in item for part in _parts(item[key])]
+    if isinstance(item, (tuple, list)):
+        return [part for value in item for part in _parts(value)]
+    array = np.asarray(item)
+    return [b"" if array.dtype == object else array.tobytes()]
