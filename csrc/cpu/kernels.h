@@ -79,7 +79,8 @@ struct DoubleKernels {
 
 enum class Simd { kBaseline, kAvx2, kAvx512 };
 
-Simd simd_level();  // chosen once: what the processor has, or less when ACS_FAST_SIMD says so
+Simd best_simd_level();  // that the processor has
+Simd simd_level();       // chosen once: the best, or the one that ACS_FAST_SIMD names
 const char* simd_name(Simd level);
 
 template <class T>

@@ -1,4 +1,6 @@
-// The vector kernels, written once. A file that includes this has set the target, ACS_NAMESPACE, ACS_BYTES (of a vector),
+// The vector kernels, written once. Products are our own and not calls of a BLAS: a row that is computed alone must equal
+// that row of the whole matrix bit for bit, and entry (i, j) entry (j, i), so that integers taken off a gain are those that
+// were put on. A BLAS promises neither, since its order of summation depends on the shape of the call. A file that includes this has set the target, ACS_NAMESPACE, ACS_BYTES (of a vector),
 // ACS_MR (rows of a micro-tile), ACS_NV (vectors across it), and `fused` and `root`: its multiply-add and square root.
 // Everything here has internal linkage, so that no code for a newer processor can leak into shared functions.
 
