@@ -177,12 +177,6 @@ class Objective:
             raise ValueError(f"start must have the shape of x, {list(x.shape)}; got {list(start.shape)}")
         return self.attack(without_ddp(model), x, y, start=start, index=index)
 
-    takes_start = True
-
-    def perturb_from(self, model: nn.Module, x: Tensor, y: Tensor, delta: Tensor) -> Tensor:
-        """`perturb` with start = x + delta."""
-        return self.perturb(model, x, y, start=x + delta)
-
     def per_sample_loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
         """[B] losses, differentiable with respect to the model's parameters."""
         logits = tuple(widened(logits_of(model, view)) for view in self.loss.views(x, x_adv))

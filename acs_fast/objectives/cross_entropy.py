@@ -68,8 +68,6 @@ class Vanilla(Objective):
         True
     """
 
-    takes_start = False
-
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
         super().__init__(NoAttack(), CrossEntropy(label_smoothing))
 

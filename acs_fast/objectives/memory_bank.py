@@ -54,9 +54,6 @@ class MemoryBank:
             self.rows, self.known = grown, known
 
 
-SampleMemory = MemoryBank  # its former name
-
-
 def checked_index(index: Tensor, batch: int) -> Tensor:
     """Sample numbers [B], one for each image. Raises ValueError where they are not."""
     index = torch.as_tensor(index)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 import acs_fast as acs
 from tests.helpers import ConvNet, images
@@ -130,3 +131,22 @@ def test_a_loss_that_needs_its_own_start_says_so(model, batch):
     objective = acs.SelectiveAttack(acs.FGSMPGI(0.1), acs.FGSM(0.1), Members([0]))
     with pytest.raises(ValueError, match="x_adv must be what perturb returned"):
         objective.per_sample_loss(model, x, objective.perturb(model, x, y, index=INDEX), y)
+
+
+def test_a_whole_run_attacks_its_coreset_strongly():
+    torch.manual_seed(0)
+    model, (x, y) = ConvNet(), images(40)
+    strong, cheap = Counting(0.1, 0.05, 2, seed=1), Counting(0.1, 0.1, 1, seed=1)
+    coreset = acs.AdversarialCoreset(
+        model, TensorDataset(x, y), strong, "random", 0.25, epochs=3, schedule=acs.Schedule.every(3, 1), seed=0
+    )
+    objective = acs.SelectiveAttack(strong, cheap, coreset)
+    loader = DataLoader(coreset.dataset, batch_size=8, sampler=coreset.sampler)
+    for epoch in coreset.epochs:
+        coreset.step(epoch)
+        strong.attacked = cheap.attacked = 0
+        for images_, labels, index in loader:
+            objective.perturb(model, images_, labels, index=index)
+        kind = coreset.schedule.kind(epoch)
+        assert (strong.attacked, cheap.attacked) == ((10, 30) if kind == "selective" else (40, 0))
+    assert "selective" in {coreset.schedule.kind(epoch) for epoch in coreset.epochs}
