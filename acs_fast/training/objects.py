@@ -13,11 +13,15 @@ from typing import Any
 
 from acs_fast.training.files import DataError
 
+KINDS = ("timm", "torchvision", "hf")  # what else stands before a colon
+
 
 def names_object(source: str) -> bool:
     """Whether a source looks like `module:factory` or `file.py:factory`."""
     module, separator, name = source.rpartition(":")
-    return bool(separator) and name.isidentifier() and (module.endswith(".py") or is_dotted(module))
+    if not separator or module in KINDS:
+        return False
+    return name.isidentifier() and (module.endswith(".py") or is_dotted(module))
 
 
 def is_dotted(name: str) -> bool:
