@@ -26,7 +26,7 @@ from acs_fast.ops.triton import centred, distances, greedy, residuals
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 INSTRUCTIONS = ("HGMMA", "HMMA", "LDGSTS.E.BYPASS.128", "LDGSTS.E", "LDG.E.U16", "MEMBAR.SC")
 TYPES = {
-    "norms_ptr": "*fp32", "members_ptr": "*i64", "groups_ptr": "*i64", "tiles_ptr": "*i32", "data_ptr": "*fp32",
+    "norms_ptr": "*fp32", "members_ptr": "*i64", "groups_ptr": "*i64", "first_tile_ptr": "*i32", "data_ptr": "*fp32",
     "largest_ptr": "*i32", "close_ptr": "*i32", "labels_ptr": "*i64", "scale_ptr": "*fp64", "found_ptr": "*i32",
     "row_ptr": "*i32", "before_ptr": "*i64", "after_ptr": "*i64", "gain_ptr": "*i64", "best_ptr": "*i64",
     "picks_ptr": "*i64", "first_pick_ptr": "*i64", "budgets_ptr": "*i64", "gains_ptr": "*fp64", "level_ptr": "*i64",

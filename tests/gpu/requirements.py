@@ -20,7 +20,7 @@ def need(backend: str, there: bool, reason: str) -> None:
         return
     if backend in REQUIRED:
         pytest.fail(f"ACS_FAST_REQUIRE has {backend}, but {reason}")
-    pytest.skip(reason)
+    pytest.skip(reason, allow_module_level=True)
 
 
 def need_triton() -> None:

@@ -20,6 +20,21 @@ DEFAULT_PRECISION = "ieee" if torch.version.hip else "tf32x3"  # equally accurat
 
 
 @triton.jit
+def tile_of(number, first_tile_ptr, G):
+    """Group, row tile and column tile (not left of it) of a tile; first_tile [G + 1] int32: each group's."""
+    low, high = number * 0, number * 0 + G
+    while high - low > 1:
+        middle = (low + high) // 2
+        reached = tl.load(first_tile_ptr + middle) <= number
+        low, high = tl.where(reached, middle, low), tl.where(reached, high, middle)
+    within = number - tl.load(first_tile_ptr + low)
+    column = ((tl.sqrt(8.0 * within + 1.0) - 1.0) / 2.0).to(tl.int32)  # rounding may be off by one
+    column = tl.where(column * (column + 1) // 2 > within, column - 1, column)
+    column = tl.where((column + 1) * (column + 2) // 2 <= within, column + 1, column)
+    return low, within - column * (column + 1) // 2, column
+
+
+@triton.jit
 def store_symmetric(out_ptr, d, top, left, n, stride, B: tl.constexpr):
     """Write the entries of d [B, B] above the diagonal, and their mirror image; d begins at row top and column left.
 
@@ -35,20 +50,20 @@ def store_symmetric(out_ptr, d, top, left, n, stride, B: tl.constexpr):
 
 @triton.jit
 def distances_kernel(
-    q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, groups_ptr, tiles_ptr, out_ptr, largest_ptr, close_ptr, C, D, bias,
-    threshold,
+    q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, groups_ptr, first_tile_ptr, out_ptr, largest_ptr, close_ptr, G, C, D,
+    bias, threshold,
     R: tl.constexpr, B: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr, CENTRED: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
     """One tile on or above the diagonal of one group's matrix.
 
-    groups [G, 4] int64: first member, size, first element of the matrix, row stride. tiles [T, 3] int32: group, row
-    tile, column tile. Pairs too close for the expansion are left at -1 and reported in close [T].
+    groups [G, 4] int64: first member, size, first element of the matrix, row stride; first_tile as in `tile_of`.
+    Pairs too close for the expansion are left at -1 and reported in close [T].
     """
     tile = tl.program_id(0)
-    group = tl.load(tiles_ptr + tile * 3)
+    group, row_tile, column_tile = tile_of(tile, first_tile_ptr, G)
     first, n, matrix, stride = load_group(groups_ptr, group)
-    top, left = tl.load(tiles_ptr + tile * 3 + 1).to(tl.int64) * B, tl.load(tiles_ptr + tile * 3 + 2).to(tl.int64) * B
+    top, left = row_tile.to(tl.int64) * B, column_tile.to(tl.int64) * B
     i, j = top + tl.arange(0, B), left + tl.arange(0, B)
     member_i = first + tl.minimum(i, n - 1)
     member_j = first + tl.minimum(j, n - 1)
@@ -70,18 +85,18 @@ def distances_kernel(
 
 @triton.jit
 def close_pairs_kernel(
-    r_ptr, h_ptr, members_ptr, groups_ptr, tiles_ptr, out_ptr, largest_ptr, close_ptr, C, D, bias,
+    r_ptr, h_ptr, members_ptr, groups_ptr, first_tile_ptr, out_ptr, largest_ptr, close_ptr, G, C, D, bias,
     R: tl.constexpr, B: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, ROWS: tl.constexpr, SQUARED: tl.constexpr,
 ):  # fmt: skip
     """Measure the pairs that the first pass left at -1, ROWS rows of a tile, from the difference of their factors."""
     tile = tl.program_id(0)
     if tl.load(close_ptr + tile) == 0:
         return
-    group = tl.load(tiles_ptr + tile * 3)
+    group, row_tile, column_tile = tile_of(tile, first_tile_ptr, G)
     first, n, matrix, stride = load_group(groups_ptr, group)
-    j = tl.load(tiles_ptr + tile * 3 + 2).to(tl.int64) * B + tl.arange(0, B)
+    j = column_tile.to(tl.int64) * B + tl.arange(0, B)
     sample_j = tl.load(members_ptr + first + tl.minimum(j, n - 1))
-    top = tl.load(tiles_ptr + tile * 3 + 1).to(tl.int64) * B + tl.program_id(1) * ROWS
+    top = row_tile.to(tl.int64) * B + tl.program_id(1) * ROWS
     for row in range(ROWS):
         i = top + row
         place = out_ptr + matrix + i * stride + j
@@ -109,16 +124,10 @@ class Packed:
     largest: Tensor
 
 
-def upper_tiles(sizes: Tensor, tile: int) -> Tensor:
-    """[T, 3] int32 group, row tile, column tile: all tiles on and above the diagonals of the groups' matrices."""
-    parts = []
+def first_tiles(sizes: Tensor, tile: int) -> Tensor:
+    """[G + 1] int32: number of the first tile of each group, tiles being those on and above the diagonals."""
     across = (sizes + tile - 1).div(tile, rounding_mode="floor")
-    for count in torch.unique(across).tolist():
-        groups = (across == count).nonzero().flatten()
-        rows, columns = torch.triu_indices(count, count)
-        grid = torch.stack([rows, columns], 1).repeat(len(groups), 1)
-        parts.append(torch.cat([groups.repeat_interleave(len(rows))[:, None], grid], 1))
-    return torch.cat(parts).to(torch.int32)
+    return torch.cat([torch.zeros_like(sizes[:1]), (across * (across + 1) // 2).cumsum(0)]).to(torch.int32)
 
 
 def packed_distances(
@@ -142,18 +151,19 @@ def packed_distances(
     if not len(members):
         return Packed(data, layout, largest)
     factors = Factors.of(residuals, features, bias, members, layout)
-    groups, tiles = layout.to(device, non_blocking=True), upper_tiles(layout[:, 1], tile).to(device, non_blocking=True)
-    close = torch.empty(len(tiles), dtype=torch.int32, device=device)
+    counted = first_tiles(layout[:, 1], tile)
+    groups, first, tiles = layout.to(device, non_blocking=True), counted.to(device, non_blocking=True), int(counted[-1])
+    close = torch.empty(tiles, dtype=torch.int32, device=device)
     passes, (c_block, d_block) = residuals.shape[1], block_sizes(residuals, features)
     bits = largest.view(torch.int32)
-    distances_kernel[(len(tiles),)](
-        *factors.moved(), groups, tiles, data, bits, close, *factors.padded(), float(bias),
+    distances_kernel[(tiles,)](
+        *factors.moved(), groups, first, data, bits, close, len(layout), *factors.padded(), float(bias),
         close_threshold("ieee" if half and precision != "bf16" else precision),
         R=passes, B=tile, BC=c_block, BD=d_block, SQUARED=squared, CENTRED=factors.centred, PRECISION=precision,
         num_warps=warps_for(residuals.dtype),
     )  # fmt: skip
-    close_pairs_kernel[(len(tiles), tile // STRIP)](
-        factors.r, factors.h, members, groups, tiles, data, bits, close, *factors.sizes(),
+    close_pairs_kernel[(tiles, tile // STRIP)](
+        factors.r, factors.h, members, groups, first, data, bits, close, len(layout), *factors.sizes(),
         R=passes, B=tile, BC=c_block, BD=d_block, ROWS=STRIP, SQUARED=squared, num_warps=4,
     )  # fmt: skip
     return Packed(data, layout, largest)
