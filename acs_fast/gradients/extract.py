@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from acs_fast._util.checks import check_finite, check_floating, check_labels
+from acs_fast._util.dtypes import accumulable_dtype
 from acs_fast._util.progress import progress
 from acs_fast._util.randomness import derived_seed, preserved_random_state
 from acs_fast._util.stopwatch import Stopwatch
@@ -258,5 +259,5 @@ def _stacked(residuals: Tensor, features: list[Tensor]) -> tuple[Tensor, Tensor]
         if h.dim() != 2 or h.shape[0] != residuals.shape[0]:
             raise ValueError(f"features must be [B, D], one row a sample; the head received {list(h.shape)}")
     h = torch.stack(features, 1)
-    dtype = torch.promote_types(torch.promote_types(residuals.dtype, h.dtype), torch.float32)
+    dtype = accumulable_dtype(torch.promote_types(residuals.dtype, h.dtype))
     return residuals.detach().to(dtype), h.detach().to(dtype)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from acs_fast._util.checks import check_floating
+from acs_fast._util.dtypes import accumulable_dtype
 
 
 class LastLayerGradients:
@@ -168,5 +169,5 @@ def full_precision(device: torch.device) -> torch.autocast:
 
 def _accumulable(g: LastLayerGradients) -> tuple[Tensor, Tensor]:
     """The factors in a dtype that sums may be taken in: half precision becomes float32."""
-    dtype = torch.promote_types(g.dtype, torch.float32)
+    dtype = accumulable_dtype(g.dtype)
     return g.residuals.to(dtype), g.features.to(dtype)

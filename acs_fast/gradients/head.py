@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from acs_fast._util.dtypes import accumulable
+
 WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
@@ -61,10 +63,10 @@ class HeadPasses:
             raise ValueError(f"objective.per_sample_loss must return [B] losses; got shape {list(losses.shape)}")
         probes = [probe for _, _, probe in self.slopes]
         found = torch.autograd.grad(losses.sum(), [*self.logits, *probes], materialize_grads=True)
-        found = tuple(_widened(gradient) for gradient in found)
+        found = tuple(accumulable(gradient) for gradient in found)
         residuals, features = list(found[: len(self.logits)]), list(self.features)
         for (number, r, _), v in zip(self.slopes, found[len(self.logits) :], strict=True):
-            h, r = _widened(self.features[number]), _widened(r)
+            h, r = accumulable(self.features[number]), accumulable(r)
             scale = _length(v) / _length(h)
             scale = torch.where(torch.isfinite(scale) & (scale > 0), scale, 1.0)
             residuals[number] = residuals[number] - scale * r
@@ -134,10 +136,6 @@ def _probing(passes: HeadPasses, number: int) -> Callable[[Tensor], Tensor | Non
         return gradient + probe
 
     return hook
-
-
-def _widened(x: Tensor) -> Tensor:
-    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _length(rows: Tensor) -> Tensor:

@@ -10,7 +10,7 @@
 namespace acs_fast {
 namespace {
 
-using namespace acs;
+using namespace cuda;
 namespace py = pybind11;
 using Address = std::uintptr_t;
 

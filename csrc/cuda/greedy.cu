@@ -12,7 +12,7 @@
 #define ACS_DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
 #endif
 
-namespace acs {
+namespace acs_fast::cuda {
 namespace {
 
 constexpr int kLoads = 8;  // distances in flight per thread
@@ -380,4 +380,4 @@ template cudaError_t greedy_blocks_per_multiprocessor<double>(const GreedyPlan&,
 template cudaError_t launch_greedy<float>(const GreedyArguments<float>&, const GreedyPlan&, cudaStream_t);
 template cudaError_t launch_greedy<double>(const GreedyArguments<double>&, const GreedyPlan&, cudaStream_t);
 
-}  // namespace acs
+}  // namespace acs_fast::cuda

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace acs {
+namespace acs_fast::cuda {
 
 // The host emulation compiles the same kernels with smaller numbers, so that small cases reach every path.
 #ifndef ACS_GREEDY_THREADS_OF_LARGE
@@ -109,4 +109,4 @@ cudaError_t greedy_blocks_per_multiprocessor(const GreedyPlan& plan, int* blocks
 template <typename T>
 cudaError_t launch_greedy(const GreedyArguments<T>& arguments, const GreedyPlan& plan, cudaStream_t stream);
 
-}  // namespace acs
+}  // namespace acs_fast::cuda

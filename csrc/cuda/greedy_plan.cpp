@@ -4,7 +4,7 @@
 
 #include "greedy.h"
 
-namespace acs {
+namespace acs_fast::cuda {
 namespace {
 
 size_t region_for(const std::vector<Group>& groups, size_t element_bytes, int threads, const Device& device) {
@@ -55,4 +55,4 @@ GreedyPlan plan_greedy(const std::vector<Group>& groups, size_t element_bytes, c
   return plan;
 }
 
-}  // namespace acs
+}  // namespace acs_fast::cuda

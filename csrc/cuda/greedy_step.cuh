@@ -12,7 +12,7 @@
 #define ACS_BOTH inline
 #endif
 
-namespace acs {
+namespace acs_fast::cuda {
 
 constexpr int kMaxBits = 50;  // of one quantised distance: float64 arithmetic on them stays exact
 
@@ -63,4 +63,4 @@ ACS_BOTH Candidate better(Candidate a, Candidate b) {
   return take_b ? b : a;
 }
 
-}  // namespace acs
+}  // namespace acs_fast::cuda

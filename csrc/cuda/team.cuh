@@ -6,7 +6,7 @@
 #include "greedy.h"
 #include "greedy_step.cuh"
 
-namespace acs {
+namespace acs_fast::cuda {
 
 // One per block and parity. `tag` holds the round in its upper half and the column in its lower.
 struct alignas(16) Slot {
@@ -123,4 +123,4 @@ struct Team {
   __device__ static int column_of(unsigned long long tag) { return static_cast<int>(tag & 0xffffffffu); }
 };
 
-}  // namespace acs
+}  // namespace acs_fast::cuda
