@@ -23,16 +23,16 @@ void ColumnBlock<T>::rows(const Factors<T>& rows, int64_t begin, T* out, int64_t
   std::vector<int32_t> samples(tile);
   Team team(threads);
   std::vector<TileBuffers<T>> buffers;
-  for (int member = 0; member < team.size(); ++member) buffers.emplace_back(int(tile), rows.R);
+  for (int member = 0; member < team.size(); ++member) buffers.push_back(distances_.buffers());
   team.lead([&] {
     for (int64_t first = 0; first < rows.n; first += tile) {
       const int64_t count = std::min(tile, rows.n - first);
       for (int64_t i = 0; i < count; ++i) samples[i] = int32_t(first + i);
       panels.pack(centred, samples.data(), count, 0, panels.panels(count));
-      const TileRows<T> opened{rows, panels, 0, count, samples.data(), 0};
+      const TileSide<T> opened{rows, panels, count, samples.data(), 0};
       team.share(across, [&](int64_t part, int rank) {
         const int64_t from = begin + part * tile, to = std::min(width, from + tile);
-        distances_.tile(opened, from, to, buffers[rank], out + first * stride + from - begin, stride);
+        distances_.tile(opened, distances_.all(), from, to, buffers[rank], out + first * stride + from - begin, stride);
       });
     }
   });

@@ -79,21 +79,49 @@ Panels<T>::Panels(const Factors<T>& f, int width, int64_t count)
       v_(count_ * f.R * f.R),
       norms_(count_) {}
 
+// One sample, [R, C] and [R, D], into its lane
+template <class T>
+void Panels<T>::place(int64_t at, const T* q, const T* p) {
+  for (int64_t a = 0; a < R_; ++a) {
+    T* out = data_.data() + (at / width_ * R_ + a) * (C_ + D_) * width_ + at % width_;
+    for (int64_t c = 0; c < C_; ++c) out[c * width_] = q[a * C_ + c];
+    for (int64_t d = 0; d < D_; ++d) out[(C_ + d) * width_] = p[a * D_ + d];
+  }
+}
+
 template <class T>
 void Panels<T>::pack(const Centred<T>& centred, const int32_t* samples, int64_t count, int64_t begin, int64_t end) {
-  std::vector<T> sample(R_ * (C_ + D_));  // [R, C] and [R, D]
+  std::vector<T> sample(R_ * (C_ + D_));
+  T *q = sample.data(), *p = q + R_ * C_;
   for (int64_t at = begin * width_; at < end * width_; ++at) {
-    T *q = sample.data(), *p = q + R_ * C_;
     if (at < count)
       for (int64_t a = 0; a < R_; ++a) centred.deviations(samples ? samples[at] : at, a, q + a * C_, p + a * D_);
     else
       std::fill(sample.begin(), sample.end(), T(0));
-    for (int64_t a = 0; a < R_; ++a) {
-      T* out = data_.data() + (at / width_ * R_ + a) * (C_ + D_) * width_ + at % width_;
-      for (int64_t c = 0; c < C_; ++c) out[c * width_] = q[a * C_ + c];
-      for (int64_t d = 0; d < D_; ++d) out[(C_ + d) * width_] = p[a * D_ + d];
-    }
+    place(at, q, p);
     describe(centred, at, q, p);
+  }
+}
+
+template <class T>
+void Panels<T>::repack(const Centred<T>& centred, const Panels& packed, const int32_t* samples, int64_t first,
+                       int64_t count) {
+  scratch_.resize(R_ * (C_ + D_));
+  T *q = scratch_.data(), *p = q + R_ * C_;
+  for (int64_t at = 0; at < panels(count) * width_; ++at) {
+    if (at >= count) {
+      std::fill(scratch_.begin(), scratch_.end(), T(0));
+      place(at, q, p);
+      continue;
+    }
+    const int64_t i = samples ? samples[at] : first + at;
+    for (int64_t a = 0; a < R_; ++a) centred.deviations(i, a, q + a * C_, p + a * D_);
+    place(at, q, p);
+    norms_[at] = packed.norms_[i];
+    for (int64_t ab = 0; ab < R_ * R_; ++ab) {
+      u_[ab * count_ + at] = packed.u_[ab * packed.count_ + i];
+      v_[ab * count_ + at] = packed.v_[ab * packed.count_ + i];
+    }
   }
 }
 
@@ -120,9 +148,13 @@ void Panels<T>::describe(const Centred<T>& centred, int64_t at, const T* q, cons
 }
 
 template <class T>
-TileBuffers<T>::TileBuffers(int tile, int64_t R)
-    : gram(size_t(tile) * tile), pp(size_t(tile) * tile), qq(size_t(tile) * tile), d(size_t(tile) * tile) {
-  if (R > 1) above = Buffer<T>(size_t(tile) * tile), below = Buffer<T>(size_t(tile) * tile);
+TileBuffers<T>::TileBuffers(const Factors<T>& f, int mr, int tile)
+    : gram(size_t(tile) * tile),
+      pp(size_t(tile) * tile),
+      qq(size_t(tile) * tile),
+      d(size_t(tile) * tile),
+      rows(f, mr, tile) {
+  if (f.R > 1) above = Buffer<T>(size_t(tile) * tile), below = Buffer<T>(size_t(tile) * tile);
 }
 
 template <class T>
@@ -132,8 +164,7 @@ Distances<T>::Distances(const Factors<T>& factors, bool squared)
       squared_(squared),
       threshold_(T(3) * std::sqrt(std::numeric_limits<T>::epsilon())),
       centred_(factors),
-      left_(factors, k_.mr, factors.n),
-      right_(factors, k_.nr, factors.n),
+      packed_(factors, k_.nr, factors.n),
       mm_(factors.R * factors.R),
       kk_(factors.R * factors.R) {}
 
@@ -142,10 +173,7 @@ void Distances<T>::prepare(Team& team, int rank) {
   centred_.prepare(team, rank);
   team.wait();
   if (rank == 0) multiply_means();
-  const Span left = team.part(rank, left_.panels(f_.n), 1), right = team.part(rank, right_.panels(f_.n), 1);
-  left_.pack(centred_, nullptr, f_.n, left.begin, left.end);
-  right_.pack(centred_, nullptr, f_.n, right.begin, right.end);
-  team.wait();
+  pack(team, rank);
 }
 
 template <class T>
@@ -155,9 +183,23 @@ void Distances<T>::prepare_columns(const double* means, Team& team, int rank) {
     multiply_means();
   }
   team.wait();
-  const Span right = team.part(rank, right_.panels(f_.n), 1);
-  right_.pack(centred_, nullptr, f_.n, right.begin, right.end);
+  pack(team, rank);
+}
+
+template <class T>
+void Distances<T>::pack(Team& team, int rank) {
+  const Span own = team.part(rank, packed_.panels(f_.n), 1);
+  packed_.pack(centred_, nullptr, f_.n, own.begin, own.end);
   team.wait();
+}
+
+template <class T>
+void Distances<T>::reorder(const std::vector<int32_t>& order) {
+  std::vector<int64_t> members(f_.n), numbers(f_.n);
+  for (int64_t i = 0; i < f_.n; ++i) members[i] = f_.members[order[i]], numbers[i] = f_.number(order[i]);
+  members_ = std::move(members), numbers_ = std::move(numbers);
+  f_.members = members_.data(), f_.numbers = numbers_.data();
+  centred_.set_factors(f_);
 }
 
 template <class T>
@@ -170,24 +212,32 @@ void Distances<T>::multiply_means() {
 }
 
 template <class T>
-TileRows<T> Distances<T>::rows_of_tile(int64_t index) const {
-  const int64_t first = index * k_.tile;
-  return {f_, left_, first / k_.mr, std::min<int64_t>(k_.tile, f_.n - first), nullptr, first};
+TileSide<T> Distances<T>::open(Panels<T>& panels, const int32_t* samples, int64_t first, int64_t count) const {
+  panels.repack(centred_, packed_, samples, first, count);
+  return {f_, panels, count, samples, first};
+}
+
+template <class T>
+TileSide<T> Distances<T>::open_tile(TileBuffers<T>& buffers, int64_t index) const {
+  const int64_t first = index * k_.tile, count = std::min<int64_t>(k_.tile, f_.n - first);
+  if (buffers.open != index) open(buffers.rows, nullptr, first, count);
+  buffers.open = index;
+  return {f_, buffers.rows, count, nullptr, first};
 }
 
 // into (+)= the part of passes a and b in the inner products of the moved gradients
 template <class T>
-void Distances<T>::products(const TileRows<T>& rows, int64_t j0, int64_t columns, int64_t a, int64_t b,
-                            TileBuffers<T>& buffers, T* into, bool accumulate) const {
+void Distances<T>::products(const TileSide<T>& rows, const TileSide<T>& columns, int64_t j0, int64_t count, int64_t a,
+                            int64_t b, TileBuffers<T>& buffers, T* into, bool accumulate) const {
   const int64_t mr = k_.mr, nr = k_.nr, stride = k_.tile;
-  const int64_t down = (rows.count + mr - 1) / mr, across = (columns + nr - 1) / nr;
+  const int64_t down = (rows.count + mr - 1) / mr, across = (count + nr - 1) / nr;
   int64_t depth = 0;
   do {  // once even when D = 0, which clears the sums
     const int64_t size = std::min(kDepth, f_.D - depth);
     for (int64_t j = 0; j < across; ++j) {
-      const T* right = right_.p(j0 / nr + j, b) + depth * nr;
+      const T* right = columns.panels.p(j0 / nr + j, b) + depth * nr;
       for (int64_t i = 0; i < down; ++i)
-        k_.multiply(rows.panels.p(rows.first_panel + i, a) + depth * mr, right, size,
+        k_.multiply(rows.panels.p(i, a) + depth * mr, right, size,
                     buffers.pp.data() + i * mr * stride + j * nr, stride, depth > 0);
     }
     depth += kDepth;
@@ -195,52 +245,52 @@ void Distances<T>::products(const TileRows<T>& rows, int64_t j0, int64_t columns
   const T mm = mm_[a * f_.R + b], kk = kk_[a * f_.R + b];
   for (int64_t j = 0; j < across; ++j)
     for (int64_t i = 0; i < down; ++i) {
-      const T *left = rows.panels.q(rows.first_panel + i, a), *right = right_.q(j0 / nr + j, b);
+      const T *left = rows.panels.q(i, a), *right = columns.panels.q(j0 / nr + j, b);
       for (int64_t c = 0; c == 0 || c < f_.C; c += kDepth)
         k_.multiply(left + c * mr, right + c * nr, std::min(kDepth, f_.C - c), buffers.qq.data(), nr, c > 0);
       const int64_t at = i * mr * stride + j * nr;
-      k_.combine(buffers.qq.data(), buffers.pp.data() + at, rows.panels.cross(a, b, (rows.first_panel + i) * mr),
-                 right_.cross(b, a, j0 + j * nr), mm, kk, into + at, stride, accumulate);
+      k_.combine(buffers.qq.data(), buffers.pp.data() + at, rows.panels.cross(a, b, i * mr),
+                 columns.panels.cross(b, a, j0 + j * nr), mm, kk, into + at, stride, accumulate);
     }
 }
 
 template <class T>
-T Distances<T>::tile(const TileRows<T>& rows, int64_t j0, int64_t j1, TileBuffers<T>& buffers, T* out,
-                     int64_t stride) const {
+T Distances<T>::tile(const TileSide<T>& rows, const TileSide<T>& columns, int64_t j0, int64_t j1,
+                     TileBuffers<T>& buffers, T* out, int64_t stride) const {
   if (f_.R == 0) std::fill_n(buffers.gram.data(), k_.tile * k_.tile, T(0));  // no pass, no product
-  for (int64_t a = 0; a < f_.R; ++a) products(rows, j0, j1 - j0, a, a, buffers, buffers.gram.data(), a > 0);
+  for (int64_t a = 0; a < f_.R; ++a) products(rows, columns, j0, j1 - j0, a, a, buffers, buffers.gram.data(), a > 0);
   // pairs of passes in an order that makes the sum the same for (i, j) and (j, i)
   bool first = true;
   for (int64_t a = 0; a < f_.R; ++a)
     for (int64_t b = a + 1; b < f_.R; ++b, first = false) {
-      products(rows, j0, j1 - j0, a, b, buffers, buffers.above.data(), !first);
-      products(rows, j0, j1 - j0, b, a, buffers, buffers.below.data(), !first);
+      products(rows, columns, j0, j1 - j0, a, b, buffers, buffers.above.data(), !first);
+      products(rows, columns, j0, j1 - j0, b, a, buffers, buffers.below.data(), !first);
     }
   if (!first)
     for (int64_t i = 0; i < rows.count; ++i)
       for (int64_t j = i * k_.tile; j < i * k_.tile + j1 - j0; ++j)
         buffers.gram[j] += buffers.above[j] + buffers.below[j];
-  return epilogue(rows, j0, j1, buffers, out, stride);
+  return epilogue(rows, columns, j0, j1, buffers, out, stride);
 }
 
 // d^2 = n_i + n_j - 2 <g_i, g_j> has lost its digits where the gradients nearly agree: those pairs are measured again
 template <class T>
-T Distances<T>::epilogue(const TileRows<T>& rows, int64_t j0, int64_t j1, const TileBuffers<T>& buffers, T* out,
-                         int64_t stride) const {
-  const T *norms = right_.norms(), *norms_of_rows = rows.panels.norms() + rows.first_panel * k_.mr;
+T Distances<T>::epilogue(const TileSide<T>& rows, const TileSide<T>& columns, int64_t j0, int64_t j1,
+                         const TileBuffers<T>& buffers, T* out, int64_t stride) const {
+  const T *own = rows.panels.norms(), *norms = columns.panels.norms();
   T largest = T(0);
   for (int64_t row = 0; row < rows.count; ++row, out += stride) {
     const int64_t i = rows.sample(row);
     const T* gram = buffers.gram.data() + row * k_.tile;
-    const T norm = norms_of_rows[row];
-    RowSummary<T> summary = k_.distance_row(gram, norm, norms + j0, j1 - j0, threshold_, squared_, out);
+    RowSummary<T> summary = k_.distance_row(gram, own[row], norms + j0, j1 - j0, threshold_, squared_, out);
     if (summary.close) {
       summary.largest = T(0);
       for (int64_t j = j0; j < j1; ++j) {
-        const T scale = norm + norms[j];
+        const T scale = own[row] + norms[j];
         if (scale - T(2) * gram[j - j0] <= threshold_ * scale) {
-          const bool same = rows.factors.number(i) == f_.number(j) || scale == T(0);
-          const T exact = same ? T(0) : T(squared_norm_of_difference(rows.factors, i, f_, j));
+          const int64_t other = columns.sample(j);
+          const bool same = rows.factors.number(i) == columns.factors.number(other) || scale == T(0);
+          const T exact = same ? T(0) : T(squared_norm_of_difference(rows.factors, i, columns.factors, other));
           out[j - j0] = squared_ ? exact : std::sqrt(exact);
         }
         summary.largest = std::max(summary.largest, out[j - j0]);
@@ -253,7 +303,7 @@ T Distances<T>::epilogue(const TileRows<T>& rows, int64_t j0, int64_t j1, const 
 
 template <class T>
 T Distances<T>::matrix(std::atomic<int64_t>& next, T* out) const {
-  TileBuffers<T> buffers(k_.tile, f_.R);
+  TileBuffers<T> buffers = this->buffers();
   const int64_t n = f_.n;
   T top = T(0);
   const auto write = [&](int64_t i0, int64_t i1, int64_t j0, int64_t j1, const T* d, int64_t stride, T largest) {

@@ -42,6 +42,7 @@ class Centred {
   // A member's share of the means; all shares must be there before anything else is asked for
   void prepare(const Team& team, int rank);
   void set_means(const double* means) { std::copy_n(means, means_.size(), means_.begin()); }  // [R, C + D]
+  void set_factors(const Factors<T>& f) { f_ = f; }  // the same samples in another order
   void deviations(int64_t i, int64_t pass, T* q, T* p) const;
   const Factors<T>& factors() const { return f_; }
   const double* residual_mean(int64_t pass) const { return means_.data() + pass * (f_.C + f_.D); }
@@ -59,8 +60,10 @@ template <class T>
 class Panels {
  public:
   Panels(const Factors<T>& f, int width, int64_t count);
-  // Packs panels [begin, end); sample number s of the panels is samples[s], or s where samples is null
+  // Packs panels [begin, end) of `count` samples, of which number s is samples[s], or s where samples is null
   void pack(const Centred<T>& centred, const int32_t* samples, int64_t count, int64_t begin, int64_t end);
+  // Packs samples [first, first + count) or those given, which `packed` has described already
+  void repack(const Centred<T>& centred, const Panels& packed, const int32_t* samples, int64_t first, int64_t count);
   int64_t panels(int64_t count) const { return (count + width_ - 1) / width_; }
   const T* q(int64_t panel, int64_t pass) const { return data_.data() + (panel * R_ + pass) * (C_ + D_) * width_; }
   const T* p(int64_t panel, int64_t pass) const { return q(panel, pass) + C_ * width_; }
@@ -71,50 +74,68 @@ class Panels {
   const T* norms() const { return norms_.data(); }
 
  private:
+  void place(int64_t at, const T* q, const T* p);
   void describe(const Centred<T>& centred, int64_t at, const T* q, const T* p);
 
   int width_;
   int64_t R_, C_, D_, count_;
   Buffer<T> data_;
-  std::vector<T> u_, v_, norms_;
+  std::vector<T> u_, v_, norms_, scratch_;
 };
 
-// Scratch of one thread: [tile, tile] each, and one micro-tile.
+// Scratch of one thread: [tile, tile] each, and the rows of a tile.
 template <class T>
 struct TileBuffers {
-  TileBuffers(int tile, int64_t R);
+  TileBuffers(const Factors<T>& f, int mr, int tile);
   Buffer<T> gram, above, below, pp, qq, d;
+  Panels<T> rows;
+  int64_t open = -1;  // the tile of rows that `rows` holds
 };
 
-// The rows of one tile: panels, the first panel among them, and which samples of which factors they hold.
+// Samples as the rows or the columns of tiles: panels, and which samples of which factors those hold.
 template <class T>
-struct TileRows {
+struct TileSide {
   const Factors<T>& factors;
   const Panels<T>& panels;
-  int64_t first_panel, count;
+  int64_t count;
   const int32_t* samples;  // null for first, first + 1, ...
   int64_t first;
 
-  int64_t sample(int64_t row) const { return samples ? samples[row] : first + row; }
+  int64_t sample(int64_t at) const { return samples ? samples[at] : first + at; }
 };
 
 // All samples packed, with their norms. Every entry comes from the same chain of operations whatever tile it is in, so
-// that a row computed alone equals that row of the whole matrix bit for bit, and the matrix is symmetric bit for bit.
+// that a row computed alone equals that row of the whole matrix bit for bit, the matrix is symmetric bit for bit, and
+// another order of the samples permutes it.
 template <class T>
 class Distances {
  public:
   Distances(const Factors<T>& factors, bool squared);
   int64_t n() const { return f_.n; }
   int tile_size() const { return k_.tile; }
-  TileRows<T> rows_of_tile(int64_t index) const;
+  int64_t tiles() const { return (f_.n + k_.tile - 1) / k_.tile; }
+  const Factors<T>& factors() const { return f_; }
   const Centred<T>& centred() const { return centred_; }
+  TileBuffers<T> buffers() const { return TileBuffers<T>(f_, k_.mr, k_.tile); }
   // Packs a member's share and waits for the others
   void prepare(Team& team, int rank);
   // The same for use as columns only, with means [R, C + D] of more samples than are here
   void prepare_columns(const double* means, Team& team, int rank);
-  // Distances from at most tile_size() rows to samples [j0, j1), at most as many, j0 at the start of a panel; returns
+  // Puts sample order[i] in place i; `pack` must follow. Factors::number tells which sample it is.
+  void reorder(const std::vector<int32_t>& order);
+  void pack(Team& team, int rank);
+  // Panels for some samples as rows or as columns
+  Panels<T> rows(int64_t count) const { return Panels<T>(f_, k_.mr, count); }
+  Panels<T> columns(int64_t count) const { return Panels<T>(f_, k_.nr, count); }
+  // samples: [count], or null for first, first + 1, ...
+  TileSide<T> open(Panels<T>& panels, const int32_t* samples, int64_t first, int64_t count) const;
+  TileSide<T> all() const { return {f_, packed_, f_.n, nullptr, 0}; }
+  // The rows of a whole tile, kept in the buffers until another one is asked for
+  TileSide<T> open_tile(TileBuffers<T>& buffers, int64_t index) const;
+  // Distances from at most tile_size() rows to columns [j0, j1), at most as many, j0 at the start of a panel; returns
   // the largest
-  T tile(const TileRows<T>& rows, int64_t j0, int64_t j1, TileBuffers<T>& buffers, T* out, int64_t stride) const;
+  T tile(const TileSide<T>& rows, const TileSide<T>& columns, int64_t j0, int64_t j1, TileBuffers<T>& buffers, T* out,
+         int64_t stride) const;
   // visit(i0, i1, j0, j1, d, stride, largest) for the tiles of the upper triangle that this thread takes off the counter
   template <class Visit>
   void upper_tiles(std::atomic<int64_t>& next, TileBuffers<T>& buffers, const Visit& visit) const;
@@ -123,30 +144,31 @@ class Distances {
 
  private:
   void multiply_means();
-  void products(const TileRows<T>& rows, int64_t j0, int64_t columns, int64_t a, int64_t b, TileBuffers<T>& buffers,
-                T* into, bool accumulate) const;
-  T epilogue(const TileRows<T>& rows, int64_t j0, int64_t j1, const TileBuffers<T>& buffers, T* out,
-                int64_t stride) const;
+  void products(const TileSide<T>& rows, const TileSide<T>& columns, int64_t j0, int64_t count, int64_t a, int64_t b,
+                TileBuffers<T>& buffers, T* into, bool accumulate) const;
+  T epilogue(const TileSide<T>& rows, const TileSide<T>& columns, int64_t j0, int64_t j1, const TileBuffers<T>& buffers,
+             T* out, int64_t stride) const;
 
   Factors<T> f_;
   const Kernels<T>& k_;
   const bool squared_;
   const T threshold_;
   Centred<T> centred_;
-  Panels<T> left_, right_;
+  std::vector<int64_t> members_, numbers_;  // of another order; else empty
+  Panels<T> packed_;
   std::vector<T> mm_, kk_;  // [R, R] inner products of the means
 };
 
 template <class T>
 template <class Visit>
 void Distances<T>::upper_tiles(std::atomic<int64_t>& next, TileBuffers<T>& buffers, const Visit& visit) const {
-  const int64_t size = k_.tile, count = (f_.n + size - 1) / size, all = count * (count + 1) / 2;
+  const int64_t size = k_.tile, count = tiles(), last = count * (count + 1) / 2;
   int64_t row = 0, before = 0;  // tiles in the block rows above
-  for (int64_t t = next.fetch_add(1); t < all; t = next.fetch_add(1)) {
+  for (int64_t t = next.fetch_add(1); t < last; t = next.fetch_add(1)) {
     for (; t >= before + (count - row); ++row) before += count - row;
     const int64_t i0 = row * size, j0 = (row + t - before) * size;
     const int64_t i1 = std::min(f_.n, i0 + size), j1 = std::min(f_.n, j0 + size);
-    const T largest = tile(rows_of_tile(row), j0, j1, buffers, buffers.d.data(), size);
+    const T largest = tile(open_tile(buffers, row), this->all(), j0, j1, buffers, buffers.d.data(), size);
     visit(i0, i1, j0, j1, buffers.d.data(), size, largest);
   }
 }

@@ -4,56 +4,12 @@
 
 #include "factors.h"
 #include "greedy.h"
+#include "lazy_greedy.h"
 #include "ops.h"
 #include "stages.h"
 
 namespace acs_fast {
 namespace {
-
-// Rows computed from the factors when they are asked for, a tile at a time: nothing n x n is ever there.
-template <class T>
-class FactorSource {
- public:
-  FactorSource(const Distances<T>& distances, const Team& team)
-      : distances_(distances),
-        column_(distances.n()),
-        opened_(distances.centred().factors(), kernels<T>().mr, distances.tile_size()) {
-    for (int m = 0; m < team.size(); ++m)
-      buffers_.emplace_back(distances.tile_size(), distances.centred().factors().R);
-  }
-
-  int64_t rows_at_once() const { return distances_.tile_size(); }
-  int64_t columns_at_once() const { return distances_.tile_size(); }
-  const T* column(int64_t j, Team& team) {
-    const int32_t sample = int32_t(j);
-    open(&sample, 1);
-    const int64_t part = columns_at_once(), n = distances_.n();
-    team.share((n + part - 1) / part, [&](int64_t p, int rank) {
-      distances_.tile(tile_rows(), p * part, std::min(n, (p + 1) * part), buffers_[rank], column_.data() + p * part, n);
-    });
-    return column_.data();
-  }
-  void open(const int32_t* i, int64_t count) {
-    opened_.pack(distances_.centred(), i, count, 0, opened_.panels(count));
-    samples_ = i;
-    count_ = count;
-  }
-  void rows(Span columns, int rank, const T** out) {
-    T* d = buffers_[rank].d.data();
-    distances_.tile(tile_rows(), columns.begin, columns.end, buffers_[rank], d, columns_at_once());
-    for (int64_t r = 0; r < count_; ++r) out[r] = d + r * columns_at_once() - columns.begin;
-  }
-
- private:
-  TileRows<T> tile_rows() const { return {distances_.centred().factors(), opened_, 0, count_, samples_, 0}; }
-
-  const Distances<T>& distances_;
-  std::vector<T> column_;
-  Panels<T> opened_;
-  const int32_t* samples_ = nullptr;
-  int64_t count_ = 0;
-  std::vector<TileBuffers<T>> buffers_;
-};
 
 struct Seconds {
   double distances = 0.0, greedy = 0.0;
@@ -84,44 +40,15 @@ Seconds solve_dense(Team& team, Distances<T>& distances, int64_t budget, T* work
   return seconds;
 }
 
-// Matrix-free: upper tiles once for the largest distance and once for the first gains, then only the rows touched
+// Without the whole matrix, on as many tiles of it as fit in `bytes`
 template <class T>
-Seconds solve_matrix_free(Team& team, Distances<T>& distances, int64_t budget, GreedyResult& result) {
+Seconds solve_lazily(Team& team, Distances<T>& distances, double bytes, int64_t budget, GreedyResult& result) {
   Stopwatch watch;
   Seconds seconds;
-  const int64_t n = distances.n();
-  std::atomic<int64_t> next{0}, again{0};
-  std::vector<T> largest(team.size());
-  std::vector<TileBuffers<T>> buffers;
-  for (int m = 0; m < team.size(); ++m) buffers.emplace_back(distances.tile_size(), distances.centred().factors().R);
-  team.run([&](int rank) {
-    distances.prepare(team, rank);
-    T top = T(0);
-    const auto visit = [&](int64_t, int64_t, int64_t, int64_t, const T*, int64_t, T here) { top = std::max(top, here); };
-    distances.upper_tiles(next, buffers[rank], visit);
-    largest[rank] = top;
-  });
-  Greedy<T> greedy(n, double(largest_of(largest)));
-  std::vector<std::vector<uint64_t>> sums(team.size(), std::vector<uint64_t>(n, 0));
-  team.run([&](int rank) {
-    std::vector<const T*> rows(distances.tile_size());
-    std::vector<T> mirrored(distances.tile_size() * distances.tile_size());
-    const auto visit = [&](int64_t i0, int64_t i1, int64_t j0, int64_t j1, const T* d, int64_t s, T) {
-      for (int64_t i = 0; i < i1 - i0; ++i) rows[i] = d + i * s - j0;
-      greedy.add_to_column_sums(sums[rank].data(), rows.data(), i1 - i0, {j0, j1});
-      if (i0 == j0) return;
-      kernels<T>().transpose(d, s, i1 - i0, j1 - j0, mirrored.data(), s);
-      for (int64_t j = 0; j < j1 - j0; ++j) rows[j] = mirrored.data() + j * s - i0;
-      greedy.add_to_column_sums(sums[rank].data(), rows.data(), j1 - j0, {i0, i1});
-    };
-    distances.upper_tiles(again, buffers[rank], visit);
-  });
+  LazyGreedy<T> greedy(team, distances, bytes);
+  greedy.prepare();
   seconds.distances = watch.lap();
-  for (int m = 1; m < team.size(); ++m)
-    for (int64_t j = 0; j < n; ++j) sums[0][j] += sums[m][j];
-  greedy.set_gains(sums[0].data(), {0, n});
-  FactorSource<T> source(distances, team);
-  team.lead([&] { greedy.run(team, source, budget, result); });
+  greedy.run(budget, result);
   seconds.greedy = watch.lap();
   return seconds;
 }
@@ -194,7 +121,7 @@ class Solver {
       if (memory.data() == nullptr) memory = Buffer<T>(size_t(n) * n);
       seconds = solve_dense(team, distances, k, memory.data(), result);
     } else {
-      seconds = solve_matrix_free(team, distances, k, result);
+      seconds = solve_lazily(team, distances, double(workspace_bytes_), k, result);
     }
     std::vector<int64_t> counts(k, 0);
     for (const int64_t a : assignment)

@@ -55,6 +55,8 @@ struct Kernels {
   // sum_j += offset + sum_r bits(clamp(rows[r][j], low[r], high[r]) * scale + magic), count <= kRowsAtOnce
   void (*clamp_sum)(uint64_t* sum, const T* const* rows, const T* low, const T* high, int count, int64_t begin,
                     int64_t end, double scale, uint64_t offset);
+  // sum_j bits(min(d_j, high_j) * scale + magic)
+  uint64_t (*clamp_total)(const T* d, const T* high, int64_t n, double scale);
   // writes the i in [0, n) with candidate[i] < current[i], ascending; returns how many
   int64_t (*find_lower)(const T* candidate, const T* current, int64_t n, int32_t* out);
   // largest of values[begin, end), the lowest index among equals

@@ -272,6 +272,24 @@ void clamp_sum_kernel(uint64_t* sum, const T* const* rows, const T* low, const T
 }
 
 template <class T>
+uint64_t clamp_total_kernel(const T* d, const T* high, int64_t n, double scale) {
+  const Vec<double> s = fill(scale), magic = fill(kRoundingMagic);
+  Words sums{};
+  int64_t j = 0;
+  for (; j + kDoubles <= n; j += kDoubles)
+    sums += reinterpret_cast<Words>(fused(lower_of(load_doubles(d + j), load_doubles(high + j)), s, magic));
+  uint64_t total = 0;
+  for (int l = 0; l < kDoubles; ++l) total += sums[l];
+  for (; j < n; ++j) {
+    const double rounded = double(d[j] < high[j] ? d[j] : high[j]) * scale + kRoundingMagic;
+    uint64_t bits;
+    __builtin_memcpy(&bits, &rounded, sizeof bits);
+    total += bits;
+  }
+  return total;
+}
+
+template <class T>
 int64_t find_lower_kernel(const T* candidate, const T* current, int64_t n, int32_t* out) {
   constexpr int BLOCK = 2 * kLanes<T>;
   int64_t found = 0, i = 0;
@@ -425,7 +443,7 @@ constexpr Kernels<T> table() {
   return {ACS_MR, nr, ACS_TILE,
           multiply_kernel<T>, combine_kernel<T>, distance_row_kernel<T>,
           transpose_kernel<T>, mirrors_kernel<T>,
-          clamp_sum_kernel<T>, find_lower_kernel<T>, argmax_kernel,
+          clamp_sum_kernel<T>, clamp_total_kernel<T>, find_lower_kernel<T>, argmax_kernel,
           dots_kernel<T>, dot_kernel<T>, dot_differences_kernel<T>};
 }
 
