@@ -237,7 +237,7 @@ void Distances<T>::products(const TileSide<T>& rows, const TileSide<T>& columns,
     for (int64_t j = 0; j < across; ++j) {
       const T* right = columns.panels.p(j0 / nr + j, b) + depth * nr;
       for (int64_t i = 0; i < down; ++i)
-        k_.multiply(rows.panels.p(i, a) + depth * mr, right, size,
+        k_.multiply(rows.panels.p(i, a) + depth * mr, right, size, std::min(mr, rows.count - i * mr),
                     buffers.pp.data() + i * mr * stride + j * nr, stride, depth > 0);
     }
     depth += kDepth;
@@ -246,11 +246,12 @@ void Distances<T>::products(const TileSide<T>& rows, const TileSide<T>& columns,
   for (int64_t j = 0; j < across; ++j)
     for (int64_t i = 0; i < down; ++i) {
       const T *left = rows.panels.q(i, a), *right = columns.panels.q(j0 / nr + j, b);
+      const int64_t height = std::min(mr, rows.count - i * mr);
       for (int64_t c = 0; c == 0 || c < f_.C; c += kDepth)
-        k_.multiply(left + c * mr, right + c * nr, std::min(kDepth, f_.C - c), buffers.qq.data(), nr, c > 0);
+        k_.multiply(left + c * mr, right + c * nr, std::min(kDepth, f_.C - c), height, buffers.qq.data(), nr, c > 0);
       const int64_t at = i * mr * stride + j * nr;
       k_.combine(buffers.qq.data(), buffers.pp.data() + at, rows.panels.cross(a, b, i * mr),
-                 columns.panels.cross(b, a, j0 + j * nr), mm, kk, into + at, stride, accumulate);
+                 columns.panels.cross(b, a, j0 + j * nr), mm, kk, height, into + at, stride, accumulate);
     }
 }
 

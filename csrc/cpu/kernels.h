@@ -36,13 +36,14 @@ struct Kernels {
   int nr;    // columns of a micro-tile
   int tile;  // rows and columns of a tile, a multiple of both
 
-  // out[mr x nr] (+)= sum_k a[k * mr + i] * b[k * nr + j]; each entry is one chain over k, whatever its place
-  void (*multiply)(const T* a, const T* b, int64_t k, T* out, int64_t stride, bool accumulate);
-  // The inner products of centred gradients from those of their factors, over mr rows and nr columns: qq is a dense
+  // out[mr x nr] (+)= sum_k a[k * mr + i] * b[k * nr + j] at least in the first `rows` rows; each entry is one chain
+  // over k, whatever its place
+  void (*multiply)(const T* a, const T* b, int64_t k, int64_t rows, T* out, int64_t stride, bool accumulate);
+  // The inner products of centred gradients from those of their factors, over `rows` rows and nr columns: qq is a dense
   // micro-tile; pp and gram have row stride `stride`; left and right belong to the rows and columns.
   //   gram (+)= (qq + (v_i + v_j) + mm) pp + qq (u_i + u_j + kk) + (v_i u_j + v_j u_i)
-  void (*combine)(const T* qq, const T* pp, const Cross<T>& left, const Cross<T>& right, T mm, T kk, T* gram,
-                  int64_t stride, bool accumulate);
+  void (*combine)(const T* qq, const T* pp, const Cross<T>& left, const Cross<T>& right, T mm, T kk, int64_t rows,
+                  T* gram, int64_t stride, bool accumulate);
   // out_j = max(norm_i + norm_j - 2 gram_j, 0), or its root; whether any is close, and the largest
   RowSummary<T> (*distance_row)(const T* gram, T norm, const T* norms, int64_t n, T threshold, bool squared, T* out);
   // out[j * out_stride + i] = in[i * stride + j]

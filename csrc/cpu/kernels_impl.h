@@ -78,12 +78,12 @@ inline double total(Eight v) {
 }
 #endif
 
-template <class T>
-void multiply_kernel(const T* a, const T* b, int64_t k, T* out, int64_t stride, bool accumulate) {
+template <class T, int ROWS>
+inline void multiply_rows(const T* a, const T* b, int64_t k, T* out, int64_t stride, bool accumulate) {
   constexpr int L = kLanes<T>;
-  Vec<T> acc[ACS_MR][ACS_NV];
+  Vec<T> acc[ROWS][ACS_NV];
 #pragma GCC unroll 16
-  for (int i = 0; i < ACS_MR; ++i)
+  for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < ACS_NV; ++v) acc[i][v] = Vec<T>{};
   for (int64_t p = 0; p < k; ++p, a += ACS_MR, b += ACS_NV * L) {
@@ -91,14 +91,14 @@ void multiply_kernel(const T* a, const T* b, int64_t k, T* out, int64_t stride, 
 #pragma GCC unroll 4
     for (int v = 0; v < ACS_NV; ++v) right[v] = load(b + v * L);
 #pragma GCC unroll 16
-    for (int i = 0; i < ACS_MR; ++i) {
+    for (int i = 0; i < ROWS; ++i) {
       const Vec<T> left = fill(a[i]);
 #pragma GCC unroll 4
       for (int v = 0; v < ACS_NV; ++v) acc[i][v] = fused(left, right[v], acc[i][v]);
     }
   }
 #pragma GCC unroll 16
-  for (int i = 0; i < ACS_MR; ++i)
+  for (int i = 0; i < ROWS; ++i)
 #pragma GCC unroll 4
     for (int v = 0; v < ACS_NV; ++v) {
       T* p = out + i * stride + v * L;
@@ -107,10 +107,21 @@ void multiply_kernel(const T* a, const T* b, int64_t k, T* out, int64_t stride, 
 }
 
 template <class T>
-void combine_kernel(const T* qq, const T* pp, const Cross<T>& left, const Cross<T>& right, T mm, T kk, T* gram,
-                    int64_t stride, bool accumulate) {
+void multiply_kernel(const T* a, const T* b, int64_t k, int64_t rows, T* out, int64_t stride, bool accumulate) {
+  static_assert(ACS_MR > 4, "the cases below are smaller");
+  if (rows == 1) return multiply_rows<T, 1>(a, b, k, out, stride, accumulate);
+  if (rows <= 4) return multiply_rows<T, 4>(a, b, k, out, stride, accumulate);
+#if ACS_MR > 8
+  if (rows <= 8) return multiply_rows<T, 8>(a, b, k, out, stride, accumulate);
+#endif
+  multiply_rows<T, ACS_MR>(a, b, k, out, stride, accumulate);
+}
+
+template <class T>
+void combine_kernel(const T* qq, const T* pp, const Cross<T>& left, const Cross<T>& right, T mm, T kk, int64_t rows,
+                    T* gram, int64_t stride, bool accumulate) {
   constexpr int L = kLanes<T>;
-  for (int64_t i = 0; i < ACS_MR; ++i, qq += ACS_NV * L, pp += stride, gram += stride) {
+  for (int64_t i = 0; i < rows; ++i, qq += ACS_NV * L, pp += stride, gram += stride) {
     const Vec<T> u = fill(left.u[i]), v = fill(left.v[i]);
     for (int j = 0; j < ACS_NV * L; j += L) {
       const Vec<T> q = load(qq + j), uj = load(right.u + j), vj = load(right.v + j);

@@ -44,6 +44,25 @@ LazyGreedy<T>::LazyGreedy(Team& team, Distances<T>& distances, double bytes)
   for (int m = 0; m < team.size(); ++m) buffers_.push_back(distances.buffers());
 }
 
+// The centres along a path that goes on to the nearest one left, so that neighbours in it are alike
+template <class T>
+std::vector<int32_t> LazyGreedy<T>::path(const std::vector<int32_t>& centres, const TileSide<T>& side) {
+  const int64_t count = int64_t(centres.size());
+  Panels<T> panels = distances_.columns(count);
+  const TileSide<T> columns = distances_.open(panels, centres.data(), 0, count);
+  TileBuffers<T>& own = buffers_[0];
+  distances_.tile(side, columns, 0, count, own, own.d.data(), size_);
+  std::vector<int32_t> place(count, -1);
+  for (int64_t at = 0, step = 0; step < count; ++step) {
+    place[at] = int32_t(step);
+    int64_t next = -1;
+    for (int64_t c = 0; c < count; ++c)
+      if (place[c] < 0 && (next < 0 || own.d[at * size_ + c] < own.d[at * size_ + next])) next = c;
+    at = next;
+  }
+  return place;
+}
+
 // Puts the samples in the order of the nearest of some centres; returns the largest distance to one
 template <class T>
 T LazyGreedy<T>::cluster() {
@@ -61,12 +80,14 @@ T LazyGreedy<T>::cluster() {
         if (own.d[c * size_ + j] < own.d[nearest[j0 + j] * size_ + j]) nearest[j0 + j] = int32_t(c);
   };
   team_.run([&](int rank) { distances_.prepare(team_, rank); });
+  std::vector<int32_t> place;
   team_.lead([&] {
     const TileSide<T> side = distances_.open(touched_panels_, centres.data(), 0, count);
+    place = path(centres, side);
     team_.share(tiles_, [&](int64_t tile, int rank) { assign(side, tile, rank); });
   });
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return nearest[a] < nearest[b]; });
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return place[nearest[a]] < place[nearest[b]]; });
   distances_.reorder(order);
   team_.run([&](int rank) { distances_.pack(team_, rank); });
   return *std::max_element(largest.begin(), largest.end());

@@ -55,6 +55,7 @@ class LazyGreedy {
   }
 
   T cluster();
+  std::vector<int32_t> path(const std::vector<int32_t>& centres, const TileSide<T>& side);
   T sum_columns();
   void compute_parts();
   void add_parts(int64_t a, int64_t b, int rank);
