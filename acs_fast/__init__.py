@@ -23,7 +23,6 @@ from acs_fast.objectives import (
     Vanilla,
     WithAttack,
 )
-from acs_fast.objectives.selective import perturb_allocated
 from acs_fast.schedule import Schedule
 from acs_fast.selection import (
     Clusters,
@@ -77,7 +76,6 @@ __all__ = [
     "last_layer_gradients",
     "load",
     "pairwise_distances",
-    "perturb_allocated",
     "weighted_mean",
 ]
 
