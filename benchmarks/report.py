@@ -30,7 +30,6 @@ QUALITIES = {
     "gain": "loss that the attack adds",
 }
 HEADLINES = ("craig-5k", "craig-50k", "greedy-5k", "distances-5k", "gradmatch-2k-k300", "engine-pgd", "engine-trades")
-WORDS = {True: "yes", False: "**no**", None: "?"}
 TITLE = """# Benchmarks
 
 Written by `python -m benchmarks.report` from the files in `benchmarks/results`. `acs-fast bench` measures the fast path
@@ -109,11 +108,9 @@ def _against(ours: Row, rival: Row | None) -> str:
 def section(runs: list[Run], folder: Path, base: Path) -> str:
     """A suite's bars and plots, and every table folded in below."""
     pictures = [markdown.image(path, base) for path in plots.draw(runs, folder)]
-    verdicts = [verdict for run in runs for verdict in bars.verdicts(run)]
-    lines = [f"| {v.title} | {v.wanted} | {v.found} | {WORDS[v.met]} |" for v in verdicts]
-    shown = ["\n".join(["| work | wanted | measured | met |", "|---|---|---|---|", *lines])] if lines else []
+    judged = bars.table([verdict for run in runs for verdict in bars.verdicts(run)])
     rest = markdown.folded("Every case, with all opponents, and where it was measured", tables(runs))
-    return "\n\n".join([*shown, *pictures, rest])
+    return "\n\n".join([*([judged] if judged else []), *pictures, rest])
 
 
 def tables(runs: list[Run]) -> str:

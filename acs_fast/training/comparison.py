@@ -43,12 +43,18 @@ def compare(
     return results
 
 
-def run_one(config: RunConfig, splits: Splits, folder: Path, device: torch.device, quiet: bool) -> dict[str, Any]:
-    """One run in its own sub-folder; finished, resumed or new."""
+def run_one(
+    config: RunConfig, splits: Splits, folder: Path, device: torch.device, quiet: bool, kind: type[Run] = Run
+) -> dict[str, Any]:
+    """One run in its own sub-folder; finished, resumed or new.
+
+    Args:
+        kind: `Run`, or a subclass that measures more.
+    """
     own = folder / f"{config.method}-seed{config.seed}"
     if processes.on_first((own / RESULT).exists):
         return processes.on_first(lambda: checkpoint.read_json(own / RESULT, {"config", "test", "seconds"}))
-    run = Run(config, splits, own, device, show_progress=not quiet)
+    run = kind(config, splits, own, device, show_progress=not quiet)
     if processes.on_first((own / CHECKPOINT).exists):
         run.restore()
     return run.train()

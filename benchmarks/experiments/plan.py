@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from benchmarks.experiments.results import Record, cost
 from benchmarks.experiments.trial import TrialConfig
 
 
@@ -53,7 +54,7 @@ class Experiment:
 
     Attributes:
         base: settings that all variants share.
-        minutes: expected core-minutes for all seeds, measured on one core of the machine named in the README.
+        minutes: expected core-minutes for all seeds.
         candidate: label of the variant that the bars are about.
         controls: labels of what it has to beat at the same seconds.
         full: label of the training on the full data that speed-ups refer to.
@@ -78,96 +79,73 @@ class Experiment:
             return self
         base = {**self.base, **self.digits}
         longer = base["epochs"] / self.base["epochs"]
-        scaled = [
-            replace(v, overrides={**v.overrides, "epochs": round(longer * v.overrides["epochs"])})
-            if "epochs" in v.overrides else v
-            for v in self.variants
-        ]  # fmt: skip
-        return replace(self, base=base, variants=tuple(scaled))
+        variants = []
+        for v in self.variants:
+            scaled = {"epochs": round(longer * v.overrides["epochs"])} if "epochs" in v.overrides else {}
+            variants.append(replace(v, overrides={**v.overrides, **scaled}))
+        return replace(self, base=base, variants=tuple(variants))
 
 
 @dataclass
 class Job:
-    """A variant on a seed. `state` goes from "waiting" to "running" to "done", "failed" or "not run"."""
+    """A variant on a seed; `record.state` goes from "waiting" to "running" to "done", "failed" or "not run"."""
 
     variant: Variant
-    seed: int
-    state: str = "waiting"
-    reason: str = ""
-    key: str = ""
+    record: Record
     config: TrialConfig | None = None
-    result: dict[str, Any] | None = None
+
+    def cannot(self, reason: str) -> bool:
+        self.record.state, self.record.reason = "not run", reason
+        return False
 
 
-@dataclass
 class Plan:
-    """The jobs of an experiment, seed by seed and method after method, so that noise of the machine hits all alike."""
+    """The jobs of an experiment, seed by seed and method after method, so that noise of the machine hits all alike.
 
-    experiment: Experiment
-    seeds: int
-    common: Mapping[str, Any] = field(default_factory=dict)  # on top of everything, such as the name of the data
-    version: str = ""
-    jobs: list[Job] = field(init=False)
+    Args:
+        common: settings on top of everything, such as the name of the data.
+        version: runs are reused for the same version only.
+    """
 
-    def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise ValueError(f"seeds must be at least 1; got {self.seeds}")
-        self.jobs = [Job(v, seed) for seed in range(self.seeds) for v in self.experiment.variants]
+    def __init__(
+        self, experiment: Experiment, seeds: int, common: Mapping[str, Any] | None = None, version: str = ""
+    ) -> None:
+        self.experiment, self.common, self.version = experiment, common or {}, version
+        self.jobs = [
+            Job(v, Record(v.label, v.group, v.x, seed, "waiting"))
+            for seed in range(seeds) for v in experiment.variants
+        ]  # fmt: skip
 
     def ready(self) -> Job | None:
         """The next job that can start, its config and key set; None when none can."""
-        for job in self.jobs:
-            if job.state == "waiting" and self._prepare(job):
-                return job
-        return None
+        return next((job for job in self.jobs if job.record.state == "waiting" and self._prepare(job)), None)
 
     @property
-    def unfinished(self) -> list[Job]:
-        return [job for job in self.jobs if job.state in ("waiting", "running")]
+    def unfinished(self) -> bool:
+        return any(job.record.state in ("waiting", "running") for job in self.jobs)
 
     def _prepare(self, job: Job) -> bool:
         """Whether the job can start. One that never can gets state "not run" and the reason."""
-        settings = {**self.experiment.base, **job.variant.overrides, **self.common, "seed": job.seed}
+        settings = {**self.experiment.base, **job.variant.overrides, **self.common, "seed": job.record.seed}
         try:
             config = TrialConfig(**settings)
         except (ValueError, TypeError) as error:
-            job.state, job.reason = "not run", str(error)
-            return False
-        if job.variant.same_seconds is not None:
-            epochs = self._affordable(job)
-            if epochs is None:
+            return job.cannot(str(error))
+        if (rule := job.variant.same_seconds) is not None:
+            anchor, pace = (self._find(label, job) for label in (rule.anchor, rule.pace))
+            for label, other in ((rule.anchor, anchor), (rule.pace, pace)):
+                if other is None or other.record.state in ("failed", "not run"):
+                    return job.cannot(f"it needs the seconds of {label}, which was not run")
+            if anchor.record.result is None or pace.record.result is None:
                 return False
-            config = replace(config, epochs=epochs)
-        job.config, job.key = config, key_of(config, self.version)
+            epochs = pace.config.epochs * cost(anchor.record.result) / cost(pace.record.result)
+            config = replace(config, epochs=max(1, round(epochs)))
+        text = json.dumps([config.as_dict(), self.version], sort_keys=True)
+        job.config, job.record.key = config, hashlib.sha256(text.encode()).hexdigest()[:16]
         return True
 
-    def _affordable(self, job: Job) -> int | None:
-        """Epochs that cost as much as the anchor did; None while that is not known."""
-        rule = job.variant.same_seconds
-        if rule is None:
-            raise ValueError(f"variant {job.variant.name} has no rule for its seconds")
-        found = [self._find(label, job) for label in (rule.anchor, rule.pace)]
-        for label, other in zip((rule.anchor, rule.pace), found, strict=True):
-            if other is None or other.state in ("failed", "not run"):
-                job.state, job.reason = "not run", f"it needs the seconds of {label}, which was not run"
-                return None
-        anchor, pace = found
-        if anchor is None or pace is None or anchor.result is None or pace.result is None or pace.config is None:
-            return None
-        return max(1, round(pace.config.epochs * cost(anchor.result) / cost(pace.result)))
-
     def _find(self, label: str, near: Job) -> Job | None:
-        groups = (near.variant.group, "")
-        same = [j for j in self.jobs if j.seed == near.seed and j.variant.label == label and j.variant.group in groups]
-        return next(iter(sorted(same, key=lambda j: j.variant.group, reverse=True)), None)
-
-
-def cost(result: Mapping[str, Any]) -> float:
-    """Seconds that a user pays: attacks, steps and selections; validation and diagnostics are left out."""
-    return float(result["seconds"]["training"] + result["seconds"]["selection"])
-
-
-def key_of(config: TrialConfig, version: str) -> str:
-    """Names a run: the same settings under the same code give the same key."""
-    text = json.dumps([config.as_dict(), version], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """The job of that label on the same seed, in the same group or in none."""
+        same = [j for j in self.jobs if j.record.seed == near.record.seed and j.variant.label == label]
+        by_group = {j.variant.group: j for j in same}
+        return by_group.get(near.variant.group, by_group.get(""))

@@ -4,146 +4,108 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import markdown
-from benchmarks.experiments import engine, plots
-from benchmarks.experiments.results import (
-    Interval,
-    Measure,
-    Results,
-    clean,
-    collapsed,
-    error,
-    mean,
-    read,
-    robust,
-    seconds,
-    variance,
-)
+from acs_fast.benchmark import read as read_run
+from benchmarks import bars, markdown
+from benchmarks.experiments import plots
+from benchmarks.experiments.results import Measure, Results, accuracy, collapsed, cost, error, mean, read, robust
 from benchmarks.experiments.verdicts import verdicts
 
-HEADER = (
-    "| method | robust, % | robust, last weights | robust, last EMA | clean, % | training, s | selection, s | speed-up "
-    "| gradient error | gradient variance | seeds |\n|---|---|---|---|---|---|---|---|---|---|---|"
-)
-WORDS = {True: "**pass**", False: "**fail**", None: "not judged"}
+COLUMNS: dict[str, tuple[Measure, str, bool]] = {  # heading: figure, format, with its interval
+    "robust, %": (robust, ".1f", True),
+    "robust, last weights": (accuracy("robust", "last"), ".1f", True),
+    "robust, last EMA": (accuracy("robust", "average"), ".1f", True),
+    "clean, %": (accuracy("clean"), ".1f", True),
+    "training, s": (lambda result: float(result["seconds"]["training"]), ".1f", False),
+    "selection, s": (lambda result: float(result["seconds"]["selection"]), ".2f", False),
+    "gradient error": (error, ".3f", False),
+}
+SAME = "Speed-ups are over full training in the same engine"
+STEP = ("engine-pgd", "ours-channels-last", "published")
 
 
 def sections(folder: Path, base: Path) -> list[str]:
-    """One for every results file of the folder, with its plots."""
-    parts = []
-    for path in sorted(folder.glob("E*.json")):
-        results = read(path)
-        images = plots.draw(results, path.stem, folder)
-        if results.experiment == "E1":  # E4 has no runs of its own
-            figure = plots.error_against_speedup(results, folder / f"{path.stem.replace('E1', 'E4')}.png")
-            images += [figure] if figure else []
-        parts.append(section(results, [markdown.image(image, base) for image in images]))
-    return parts
+    """One for every results file of the folder, with its plot; `base` is where the document will be."""
+    return [
+        section(results := read(path), plots.draw(results, path.with_suffix(".png")), folder.parent / "step", base)
+        for path in sorted(folder.glob("E*.json"))
+    ]
 
 
-def section(results: Results, pictures: list[str]) -> str:
-    """What stands between the markers: question, bars and pictures, and the table folded in below."""
-    whole = "\n\n".join([table(results), *notes(results)])
+def section(results: Results, picture: Path | None, steps: Path, base: Path) -> str:
+    """Question, bars and picture, and the table folded in below."""
+    whole = "\n\n".join([table(results), *notes(results, steps)])
     parts = [
         f"## {results.experiment}: {results.title}\n\n{results.question}",
-        bars(results),
-        *pictures,
+        bars.table(verdicts(results)),
+        markdown.image(picture, base) if picture else "",
         markdown.folded("Every method with intervals, and how it was measured", whole),
     ]
     return "\n\n".join(part for part in parts if part)
 
 
-def bars(results: Results) -> str:
-    """The verdicts as a table; "" where the experiment has none."""
-    judged = verdicts(results)
-    lines = [f"| {v.wanted} | {v.found} | {WORDS[v.met]} |" for v in judged]
-    return "\n".join(["| wanted | measured | |", "|---|---|---|", *lines]) if judged else ""
-
-
 def table(results: Results) -> str:
     """A line per variant, under a line per group; only what has finished runs."""
-    lines = []
+    lines = [f"| method | {' | '.join(COLUMNS)} | speed-up | seeds |", "|---" * (len(COLUMNS) + 3) + "|"]
     for group in results.groups:
         rows = [_line(results, label, group) for label in results.labels(group) if results.of(label, group)]
-        if rows and group:
-            lines.append(f"| *{group}* |" + " |" * 10)
-        lines += rows
-    return "\n".join([HEADER, *lines])
+        lines += [f"| *{group}* |{' |' * (len(COLUMNS) + 2)}"] * bool(rows and group) + rows
+    return "\n".join(lines)
 
 
 def _line(results: Results, label: str, group: str) -> str:
     records = results.of(label, group)
-    full = mean(results.reference(results.full, group), seconds)
-    own = mean(records, seconds)
-    speedup = "" if full is None or own is None else f"{full.mean / own.mean:.2f}"
-    cells = [
-        label + _collapses(results, label, group), _cell(mean(records, robust()), ".1f"),
-        _cell(mean(records, robust("last")), ".1f"), _cell(mean(records, robust("average")), ".1f"),
-        _cell(mean(records, clean()), ".1f"), _plain(mean(records, _part("training")), ".1f"),
-        _plain(mean(records, _part("selection")), ".2f"), speedup, _plain(mean(records, error), ".3f"),
-        _plain(mean(records, variance), ".1e"), str(len(records)),
-    ]  # fmt: skip
+    full, own = mean(results.reference(results.full, group), cost), mean(records, cost)
+    overfitted = sum(collapsed(r.result) for r in records if r.result is not None)
+    cells = [f"{label} (collapsed: {overfitted} of {len(records)})" if overfitted else label]
+    for measure, spec, with_interval in COLUMNS.values():
+        found = mean(records, measure)
+        cells.append("" if found is None else f"{found:{spec}}" if with_interval else f"{found.mean:{spec}}")
+    cells += ["" if full is None or own is None else f"{full.mean / own.mean:.2f}", str(len(records))]
     return f"| {' | '.join(cells)} |"
 
 
-def _collapses(results: Results, label: str, group: str) -> str:
-    """Says how many runs ended in catastrophic overfitting."""
-    records = results.of(label, group)
-    found = sum(collapsed(r.result) for r in records if r.result is not None)
-    return f" (collapsed: {found} of {len(records)})" if found else ""
-
-
-def _part(name: str) -> Measure:
-    return lambda result: float(result["seconds"][name])
-
-
-def _cell(found: Interval | None, spec: str) -> str:
-    return "" if found is None else f"{found:{spec}}"
-
-
-def _plain(found: Interval | None, spec: str) -> str:
-    return "" if found is None else f"{found.mean:{spec}}"
-
-
-def notes(results: Results) -> list[str]:
+def notes(results: Results, steps: Path) -> list[str]:
     """What the columns mean, what is missing, and where it was measured."""
     missing = sorted({f"{r.label}{f' ({r.group})' if r.group else ''}: {r.reason or r.state}"
                       for r in results.runs if r.result is None})  # fmt: skip
-    parts = [measured_how(results)]
-    if missing:
-        parts.append(f"Not run, or not yet: {'; '.join(missing)}.")
-    return [*parts, engine.sentence(), footer(results)] if results.candidate else [*parts, footer(results)]
+    versions = ", ".join(f"{k} {v}" for k, v in results.versions.items() if k in ("torch", "python", "acs_fast"))
+    return [
+        _measured_how(results),
+        *([f"Not run, or not yet: {'; '.join(missing)}."] if missing else []),
+        *([_published_step(steps)] if results.candidate else []),
+        f"{markdown.origin(results.machine, results.commit, results.date)}, {results.processes} runs at a time with "
+        f"{results.threads_per_process} thread each, methods interleaved. Versions: {versions}."
+        + ("" if results.complete else " Not all runs have finished; what there is, is shown."),
+    ]
 
 
-def measured_how(results: Results) -> str:
+def _measured_how(results: Results) -> str:
     """The settings that all runs of an experiment share, from the runs themselves."""
     config = next((r.result["config"] for r in results.runs if r.result is not None), None)
     if config is None:
         return "No run has finished yet."
-    model = f"{config['model']} network" + (f" of width {config['width']}" if config["width"] else "")
+    width = f" of width {config['width']}" if config["width"] else ""
     size = f"{config['limit']} images to train and validate on" if config["limit"] else "all images"
     return (
-        f"{results.data}, {size}, {model}, {config['epochs']} epochs (full training), batches of "
-        f"{config['batch_size']}. With schedules of one length, coresets, random subsets and the shorter schedule "
+        f"{results.data}, {size}, {config['model']} network{width}, {config['epochs']} epochs (full training), batches "
+        f"of {config['batch_size']}. With schedules of one length, coresets, random subsets and the shorter schedule "
         "train on the same number of samples and not for the same time, unless the label says so. Mean and 95 % "
         "confidence interval of the mean over seeds (Student's t). Robust: test accuracy of the best weights by "
-        f"validation (EMA) under PGD-{config['test_steps']} with {config['test_restarts']} restart(s) on "
-        f"{config['test_limit']} images, the same for all runs; the last weights, and the last EMA weights, beside it. "
-        "Training: seconds of attacks and steps; selection: attack pass, gradients and the selection itself; speed-up: "
-        "full training's seconds over the sum of both. Gradient error: of the weighted last-layer gradient, relative, "
-        "mean over selections; gradient variance: its expected square over redraws at the first selection, at weights "
-        "that all methods share. Where gradients come from training passes, both are relative to the sum over these "
-        "passes, which is smaller: compare them only with one another."
+        f"validation under PGD-{config['test_steps']} with {config['test_restarts']} restart(s) on "
+        f"{config['test_limit']} images, the same for all runs; the last weights, and the last averaged ones, beside "
+        "it. Training: seconds of attacks and steps; selection: attack pass, gradients and the selection itself; "
+        "speed-up: full training's seconds over the sum of both. Gradient error: of the weighted last-layer gradient, "
+        "relative, mean over selections; where gradients come from training passes it is relative to the sum over "
+        "these passes, which is smaller: compare those with one another only."
     )
 
 
-def footer(results: Results) -> str:
-    """Where, with what, from which commit and when."""
-    m, c = results.machine, results.commit
-    named = ", ".join(f"{k} {v}" for k, v in results.versions.items() if k in ("torch", "python", "acs_fast"))
-    partial = "" if results.complete else " Not all runs have finished; what there is, is shown."
-    return (
-        f"Measured {results.date[:10]} at commit {c['sha']}{' with local changes' if c['dirty'] else ''} on "
-        f"{m['cpu']}, {m['cores']} cores, {results.processes} runs at a time with "
-        f"{results.threads_per_process} thread each, methods interleaved. Versions: {named}.{partial}"
-    )
+def _published_step(folder: Path) -> str:
+    """What a speed-up leaves out: how much faster a training step is than in the published loop."""
+    case, ours, published = STEP
+    for run in sorted((read_run(p) for p in folder.glob("*.json")), key=lambda r: r.date, reverse=True):
+        rows = {row.opponent: row for row in run.of_case(case) if row.ok}
+        if not run.quick and {ours, published} <= rows.keys():
+            ratio = rows[published].median / rows[ours].median
+            return f"{SAME}, whose step takes {1 / ratio:.2f} times as long as one of the published loop."
+    return f"{SAME}; the published loop was not timed."

@@ -1,17 +1,16 @@
-"""Results files: one JSON file per experiment, written anew after every run."""
+"""Results files, one per experiment and written anew after every run; and figures from them, with intervals."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiments.plan import cost
-from benchmarks.experiments.statistics import Interval, interval
-
 FORMAT = 1
+CONFIDENCE = 0.95
 
 
 @dataclass
@@ -84,62 +83,78 @@ def read(path: Path) -> Results:
     return Results(**content, runs=runs)
 
 
+@dataclass(frozen=True)
+class Interval:
+    """A mean and half the width of its confidence interval (None: a single value has none)."""
+
+    mean: float
+    half: float | None
+    count: int
+
+    @property
+    def bar(self) -> float:
+        """Length of the error bar."""
+        return self.half or 0.0
+
+    def __format__(self, spec: str) -> str:
+        """`f"{interval:.1f}"`: the mean, and the half width where there is one."""
+        half = "" if self.half is None else f" ± {self.half:{spec.removeprefix('+')}}"
+        return f"{self.mean:{spec}}{half}"
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Student's interval for the mean of a few independent values."""
+    from scipy import stats
+
+    centre, n = statistics.fmean(values), len(values)
+    if n == 1:
+        return Interval(centre, None, 1)
+    return Interval(centre, float(stats.t.ppf(0.5 + CONFIDENCE / 2, n - 1) * stats.sem(values)), n)
+
+
 Measure = Callable[[dict[str, Any]], "float | None"]
 
 
-def robust(weights: str = "best") -> Measure:
-    """Robust test accuracy in percent of the "best", "last" or "average" weights."""
-    return lambda result: _percent(result, weights, "robust")
+def accuracy(kind: str, weights: str = "best") -> Measure:
+    """Test accuracy in percent, "clean" or "robust", of the "best", "last" or "average" weights."""
+
+    def measure(result: dict[str, Any]) -> float | None:
+        test = result["test"].get(weights)
+        return None if test is None else 100.0 * float(test[kind])
+
+    return measure
 
 
-def clean(weights: str = "best") -> Measure:
-    return lambda result: _percent(result, weights, "clean")
+robust = accuracy("robust")
 
 
 def error(result: dict[str, Any]) -> float | None:
+    """Relative error of the coreset's gradient, mean over selections."""
     value = result["gradient_error"]
     return None if value is None else float(value)
 
 
-def variance(result: dict[str, Any]) -> float | None:
-    """Expected squared relative error of the gradient at the first selection.
-
-    Runs of one seed and fraction warm up alike, so that every sampler is measured at the same weights.
-    """
-    found = [s["gradient_variance"] for s in result.get("selections", ()) if s.get("gradient_variance") is not None]
-    return float(found[0]) if found else None
-
-
-def seconds(result: dict[str, Any]) -> float:
-    return cost(result)
+def cost(result: dict[str, Any]) -> float:
+    """Seconds that a user pays: attacks, steps and selections; validation and diagnostics are left out."""
+    return float(result["seconds"]["training"] + result["seconds"]["selection"])
 
 
 def mean(records: list[Record], measure: Measure) -> Interval | None:
     """Over the seeds of a variant; None where no run has the figure."""
-    values = [measure(r.result) for r in records if r.result is not None]
-    known = [v for v in values if v is not None]
+    known = [v for r in records if r.result is not None and (v := measure(r.result)) is not None]
     return interval(known) if known else None
 
 
 def paired(ours: list[Record], theirs: list[Record], measure: Measure) -> Interval | None:
     """Ours minus theirs, on the seeds that both have; None where they share none."""
-    other = {r.seed: measure(r.result) for r in theirs if r.result is not None}
-    differences = []
-    for record in ours:
-        own, rival = measure(record.result) if record.result is not None else None, other.get(record.seed)
-        if own is not None and rival is not None:
-            differences.append(own - rival)
-    return interval(differences) if differences else None
+    own, rival = ({r.seed: measure(r.result) for r in rs if r.result is not None} for rs in (ours, theirs))
+    both = [own[s] - rival[s] for s in own if own[s] is not None and rival.get(s) is not None]
+    return interval(both) if both else None
 
 
 def collapsed(result: dict[str, Any]) -> bool:
     """Catastrophic overfitting: seen in validation, or the last weights keep less than half of the best ones'."""
     if result.get("catastrophic_overfitting_epoch") is not None:
         return True
-    last, best = _percent(result, "last", "robust"), _percent(result, "best", "robust")
+    last, best = accuracy("robust", "last")(result), robust(result)
     return last is not None and best is not None and last < 0.5 * best
-
-
-def _percent(result: dict[str, Any], weights: str, kind: str) -> float | None:
-    test = result["test"].get(weights)
-    return None if test is None else 100.0 * float(test[kind])

@@ -1,7 +1,8 @@
-"""One run of an experiment: the package's own training run, with the evaluation that the experiments use."""
+"""One run of an experiment: a run of the library's comparison, with the evaluation that the experiments use."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,13 +15,11 @@ from acs_fast._util.checks import check_count
 from acs_fast._util.randomness import derived_seed
 from acs_fast.evaluation import accuracy, robust_accuracy
 from acs_fast.objectives import PGD
-from acs_fast.training import checkpoint
-from acs_fast.training.config import RunConfig
-from acs_fast.training.data import Splits, load
-from acs_fast.training.run import Run
+from acs_fast.training import Run, RunConfig, Splits, load_data, run_one
 from benchmarks.experiments.faults import faulty
 
-RESULT = "result.json"
+VARIABLE = "ACS_FAST_FASHION_MNIST"
+SYSTEM = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
 
 
 @dataclass(frozen=True)
@@ -29,27 +28,23 @@ class TrialConfig(RunConfig):
 
     Attributes:
         fault: a name from `faults.FAULTS`, or "" for the selector as it is.
-        validation_limit: attack at most so many validation images after each epoch.
         test_steps, test_restarts: of the PGD attack on the test images, at random starts.
     """
 
     fault: str = ""
-    validation_limit: int = 300
     test_steps: int = 20
     test_restarts: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("validation_limit", "test_steps", "test_restarts"):
+        for name in ("test_steps", "test_restarts"):
             check_count(name, getattr(self, name), low=1)
         _ = self.selection  # checks the fault
 
     @property
     def selection(self) -> dict[str, Any]:
         arguments = super().selection
-        if not self.fault:
-            return arguments
-        return {**arguments, "selector": faulty(self.fault, self.build_selector())}
+        return {**arguments, "selector": faulty(self.fault, self.build_selector())} if self.fault else arguments
 
 
 class Trial(Run):
@@ -57,15 +52,11 @@ class Trial(Run):
 
     config: TrialConfig
 
-    def __init__(self, config: TrialConfig, splits: Splits, folder: Path) -> None:
-        super().__init__(config, splits, folder, torch.device("cpu"), show_progress=False)
-
     def _result(self) -> dict[str, Any]:
         result = super()._result()
         if self.config.evaluate_last:
             result["test"]["average"] = self._test(self.average)
         result["validation"] = [[e["epoch"], e["validation"]["robust"]] for e in self.log]
-        result["selections"] = [_selection(e) for e in self.log if e["coreset"] is not None]
         return result
 
     def _test(self, model: nn.Module) -> dict[str, float]:
@@ -76,30 +67,40 @@ class Trial(Run):
         return {"clean": accuracy(model, images, self.device), "robust": robust}
 
 
-def _selection(entry: dict[str, Any]) -> dict[str, Any]:
-    """An epoch's selection: when, how far from the full gradient, and what it cost."""
-    stats = entry["coreset"]
-    error = stats.get("relative_gradient_error")
-    return {"epoch": entry["epoch"], "relative_gradient_error": error, "seconds": stats["seconds"]}
-
-
-def run_trial(config: dict[str, Any], source: str, folder: Path) -> dict[str, Any]:
-    """Run, or go on with what is left in the folder, and return the result that is also written there.
+def run_trial(config: dict[str, Any], source: str, folder: str) -> dict[str, Any]:
+    """The result of a run: read, gone on with, or begun.
 
     Args:
         config: of a `TrialConfig`.
-        source: where the data is; see `acs_fast.training.data.load`.
+        source: where the data is; see `acs_fast.training.load_data`.
         folder: the run's own.
     """
-    if (folder / RESULT).exists():
-        return checkpoint.read_json(folder / RESULT, {"config", "test", "seconds"})
+    torch.set_num_threads(1)
     settings = TrialConfig(**config)
-    trial = Trial(settings, _splits(source, settings.limit), folder)
-    if (folder / "checkpoint.pt").exists():
-        trial.restore()
-    return trial.train()
+    splits = _splits(source, settings.limit)
+    return run_one(settings, splits, Path(folder), torch.device("cpu"), quiet=True, kind=Trial)
 
 
 @lru_cache(maxsize=2)
 def _splits(source: str, limit: int | None) -> Splits:
-    return load(source, limit)
+    return load_data(source, limit)
+
+
+def source(given: str | None) -> tuple[str, str]:
+    """What to load, and the name under which it stands in results.
+
+    Args:
+        given: a folder, or "digits"; None for the folder that the environment variable names, or the system's.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    if given == "digits":
+        return "digits", "digits"
+    folder = Path(given or os.environ.get(VARIABLE) or SYSTEM).expanduser()
+    if not folder.is_dir():
+        raise ValueError(
+            f"--data must be 'digits' or a folder with the IDX files of Fashion-MNIST (or set {VARIABLE}, or install "
+            f"Debian's dataset-fashion-mnist); got {folder}"
+        )
+    return str(folder.resolve()), "fashion-mnist"
