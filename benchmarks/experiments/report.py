@@ -7,7 +7,18 @@ from pathlib import Path
 from acs_fast.benchmark import read as read_run
 from benchmarks import bars, markdown
 from benchmarks.experiments import plots
-from benchmarks.experiments.results import Measure, Results, accuracy, collapsed, cost, error, mean, read, robust
+from benchmarks.experiments.results import (
+    Measure,
+    Results,
+    accuracy,
+    collapsed,
+    cost,
+    error,
+    mean,
+    read,
+    robust,
+    variance,
+)
 from benchmarks.experiments.verdicts import verdicts
 
 COLUMNS: dict[str, tuple[Measure, str, bool]] = {  # heading: figure, format, with its interval
@@ -18,6 +29,7 @@ COLUMNS: dict[str, tuple[Measure, str, bool]] = {  # heading: figure, format, wi
     "training, s": (lambda result: float(result["seconds"]["training"]), ".1f", False),
     "selection, s": (lambda result: float(result["seconds"]["selection"]), ".2f", False),
     "gradient error": (error, ".3f", False),
+    "gradient variance": (variance, ".1e", False),
 }
 SAME = "Speed-ups are over full training in the same engine"
 STEP = ("engine-pgd", "ours-channels-last", "published")
@@ -44,20 +56,21 @@ def section(results: Results, picture: Path | None, steps: Path, base: Path) -> 
 
 
 def table(results: Results) -> str:
-    """A line per variant, under a line per group; only what has finished runs."""
-    lines = [f"| method | {' | '.join(COLUMNS)} | speed-up | seeds |", "|---" * (len(COLUMNS) + 3) + "|"]
+    """A line per variant, under a line per group; only what has finished runs, and columns with figures."""
+    columns = [name for name, (measure, _, _) in COLUMNS.items() if mean(results.runs, measure) is not None]
+    lines = [f"| {' | '.join(['method', *columns, 'speed-up', 'seeds'])} |", "|---" * (len(columns) + 3) + "|"]
     for group in results.groups:
-        rows = [_line(results, label, group) for label in results.labels(group) if results.of(label, group)]
-        lines += [f"| *{group}* |{' |' * (len(COLUMNS) + 2)}"] * bool(rows and group) + rows
+        rows = [_line(results, label, group, columns) for label in results.labels(group) if results.of(label, group)]
+        lines += [f"| *{group}* |{' |' * (len(columns) + 2)}"] * bool(rows and group) + rows
     return "\n".join(lines)
 
 
-def _line(results: Results, label: str, group: str) -> str:
+def _line(results: Results, label: str, group: str, columns: list[str]) -> str:
     records = results.of(label, group)
     full, own = mean(results.reference(results.full, group), cost), mean(records, cost)
     overfitted = sum(collapsed(r.result) for r in records if r.result is not None)
     cells = [f"{label} (collapsed: {overfitted} of {len(records)})" if overfitted else label]
-    for measure, spec, with_interval in COLUMNS.values():
+    for measure, spec, with_interval in (COLUMNS[name] for name in columns):
         found = mean(records, measure)
         cells.append("" if found is None else f"{found:{spec}}" if with_interval else f"{found.mean:{spec}}")
     cells += ["" if full is None or own is None else f"{full.mean / own.mean:.2f}", str(len(records))]
@@ -96,7 +109,8 @@ def _measured_how(results: Results) -> str:
         "it. Training: seconds of attacks and steps; selection: attack pass, gradients and the selection itself; "
         "speed-up: full training's seconds over the sum of both. Gradient error: of the weighted last-layer gradient, "
         "relative, mean over selections; where gradients come from training passes it is relative to the sum over "
-        "these passes, which is smaller: compare those with one another only."
+        "these passes, which is smaller: compare those with one another only. Gradient variance: that error's "
+        "expected square over redraws, at the first selection."
     )
 
 

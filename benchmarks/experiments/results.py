@@ -134,6 +134,12 @@ def error(result: dict[str, Any]) -> float | None:
     return None if value is None else float(value)
 
 
+def variance(result: dict[str, Any]) -> float | None:
+    """Expected squared relative error of the gradient at the first selection, which runs of 2026-11 have measured."""
+    found = [s["gradient_variance"] for s in result.get("selections", ()) if s.get("gradient_variance") is not None]
+    return float(found[0]) if found else None
+
+
 def cost(result: dict[str, Any]) -> float:
     """Seconds that a user pays: attacks, steps and selections; validation and diagnostics are left out."""
     return float(result["seconds"]["training"] + result["seconds"]["selection"])

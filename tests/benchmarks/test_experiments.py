@@ -240,7 +240,7 @@ def test_collapse_is_seen_and_missing_figures_stay_empty():
     found = made(g={"craig": ([0.6] * 3, 10.0)})
     for record in found.of("craig", "g"):
         record.result["test"]["last"] = {"clean": 0.8, "robust": 0.1}
-    line = "| craig (collapsed: 3 of 3) | 60.0 ± 0.0 | 10.0 ± 0.0 |  | 60.0 ± 0.0 | 10.0 | 0.00 |  | 10.00 | 3 |"
+    line = "| craig (collapsed: 3 of 3) | 60.0 ± 0.0 | 10.0 ± 0.0 | 60.0 ± 0.0 | 10.0 | 0.00 | 10.00 | 3 |"
     assert line in report.table(found)
 
 
