@@ -85,11 +85,12 @@ class Trainer:
     """A model and everything for one opponent's steps on one batch."""
 
     def __init__(self, case: StepCase, loop: str, engine: Engine) -> None:
-        self.case, self.loop, self.engine = case, loop, engine
+        self.case, self.loop = case, loop
         generator = torch.Generator().manual_seed(0)
         x = torch.rand(case.batch, 3, case.side, case.side, generator=generator)
         torch.manual_seed(0)
-        model = models.build("resnet18", x, CLASSES, case.width)
+        model = models.build("resnet18", (x.mean((0, 2, 3)), x.std((0, 2, 3))), CLASSES, case.width)
+        self.engine = engine = engine.suited(model, x.device)
         self.model = engine.runnable(engine.laid_out(model)).train()
         self.x, self.y = engine.laid_out(x), torch.randint(CLASSES, (case.batch,), generator=generator)
         self.optimizer = torch.optim.SGD(model.parameters(), 0.01, 0.9, weight_decay=5e-4)
