@@ -20,6 +20,8 @@ def table(run: Run) -> str:
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = [f"{case['title']} ({case['size']})", *(_aligned(line, widths) for line in cells)]
         lines += [f"  {row.title}: {row.status}, {row.reason}" for row in rows if not row.ok]
+        if reference is None and shown:
+            lines.append("  no answer was compared, since the reference path has none")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 

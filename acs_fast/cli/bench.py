@@ -66,7 +66,7 @@ def about(done: Run) -> str:
     lines = [
         f"acs_fast {versions['acs_fast']}, torch {versions['torch']}, Python {versions['python']}, {place}, "
         f"{facts['cores']} cores.",
-        "Before timing, all backends gave the reference path's answers. Speed-up: seconds of the reference path over",
+        "Before timing, answers were compared with the reference path's. Speed-up: seconds of the reference path over",
         "those of the row, where its answer is as good; its spread is that of all pairs of runs.",
     ]
     if (facts["load_at_start"] or 0.0) > BUSY * facts["cores"]:

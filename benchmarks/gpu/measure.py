@@ -7,22 +7,19 @@ each case, and begins none after S seconds.
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
-import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import acs_fast
+from acs_fast.benchmark import Row, Run, machine
 from acs_fast.ops import device as ops
 from acs_fast.ops.reference.greedy import greedy
 from benchmarks.gpu import campaign, floors, report
@@ -30,8 +27,8 @@ from benchmarks.gpu import campaign, floors, report
 PRECISIONS = {"tf32x3": torch.float32, "bf16": torch.bfloat16, "float64": torch.float32}
 
 
-def seconds(work: Callable[[], Any], repeat: int, warm_up: int = 2) -> dict[str, float]:
-    """Median and spread by device events."""
+def seconds(work: Callable[[], Any], repeat: int, warm_up: int = 2) -> list[float]:
+    """Of every run, by device events."""
     for _ in range(warm_up):
         work()
     times = []
@@ -42,24 +39,20 @@ def seconds(work: Callable[[], Any], repeat: int, warm_up: int = 2) -> dict[str,
         end.record()
         end.synchronize()
         times.append(start.elapsed_time(end) / 1e3)
-    times.sort()
-    return {
-        "median_s": statistics.median(times), "p20_s": times[len(times) // 5], "p80_s": times[-1 - len(times) // 5],
-        "repeats": repeat,
-    }  # fmt: skip
+    return times
 
 
 def measured_rates() -> floors.Rates:
     """Copy bandwidth and the rates of plain matrix products."""
     x = torch.empty(1 << 30, dtype=torch.uint8, device="cuda")
     y = torch.empty_like(x)
-    copy = 2.0 * x.numel() / seconds(lambda: y.copy_(x), 20)["median_s"]
+    copy = 2.0 * x.numel() / statistics.median(seconds(lambda: y.copy_(x), 20))
     rates = {}
     for name, dtype in (("tf32x3", torch.float32), ("bf16", torch.bfloat16), ("float64", torch.float64)):
         n = 8192 if name == "bf16" else 4096
         a, b = (torch.randn(n, n, device="cuda", dtype=dtype) for _ in range(2))
         torch.backends.cuda.matmul.allow_tf32 = name == "tf32x3"
-        rates[name] = 2.0 * n**3 / seconds(lambda a=a, b=b: a @ b, 10)["median_s"]
+        rates[name] = 2.0 * n**3 / statistics.median(seconds(lambda a=a, b=b: a @ b, 10))
     torch.backends.cuda.matmul.allow_tf32 = False
     rates["tf32x3"] /= 3.0  # three products of tf32
     return floors.Rates(copy=copy, products=rates)
@@ -87,8 +80,8 @@ def problem(case: floors.Case) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def craig(case: floors.Case, p: dict[str, Any], repeat: int) -> dict[str, Any]:
-    """The whole selection, its two stages, and a plain product of the same shapes."""
+def craig(case: floors.Case, p: dict[str, Any], repeat: int) -> tuple[dict[str, list[float]], int]:
+    """Seconds of the whole selection, its two stages, and a plain product of the same shapes; peak bytes."""
     from acs_fast.ops.triton.distances import packed_distances
 
     def whole() -> Any:
@@ -110,7 +103,7 @@ def craig(case: floors.Case, p: dict[str, Any], repeat: int) -> dict[str, Any]:
         repeat,
     )
     rows["plain products"] = seconds(lambda: plain_products(case, p), repeat)
-    return {"times": rows, "peak_bytes": peak}
+    return rows, peak
 
 
 def plain_products(case: floors.Case, p: dict[str, Any]) -> None:
@@ -130,7 +123,7 @@ def torch_recipe(case: floors.Case, p: dict[str, Any]) -> None:
     greedy(torch.cdist(dense, dense), case.picks)
 
 
-def gradmatch(case: floors.Case, p: dict[str, Any], repeat: int) -> dict[str, Any]:
+def gradmatch(case: floors.Case, p: dict[str, Any], repeat: int) -> tuple[dict[str, list[float]], int]:
     g = acs_fast.LastLayerGradients(p["r"][:, 0], p["h"][:, 0])
     targets = torch.stack([g[p["members"][a : a + case.size]].to(torch.float64).total() for a in p["offsets"][:-1]])
 
@@ -140,42 +133,37 @@ def gradmatch(case: floors.Case, p: dict[str, Any], repeat: int) -> dict[str, An
         )
 
     torch.cuda.reset_peak_memory_stats()
-    rows: dict[str, Any] = {"all": seconds(whole, max(1, repeat // 4), warm_up=1)}
-    return {"times": rows, "peak_bytes": torch.cuda.max_memory_allocated()}
+    rows = {"all": seconds(whole, max(1, repeat // 4), warm_up=1)}
+    return rows, torch.cuda.max_memory_allocated()
 
 
-def row(case: floors.Case, rates: floors.Rates, repeat: int) -> dict[str, Any]:
-    """Times of a case; out of memory and what else goes wrong is a row too."""
+def rows(case: floors.Case, repeat: int) -> list[Row]:
+    """One for each stage of a case; out of memory and what else goes wrong is a row too."""
     try:
-        found = (gradmatch if case.algorithm == "gradmatch" else craig)(case, problem(case), repeat)
-    except torch.OutOfMemoryError:
-        return {"case": asdict(case), "error": "out of memory"}
+        times, peak = (gradmatch if case.algorithm == "gradmatch" else craig)(case, problem(case), repeat)
+    except torch.OutOfMemoryError as error:
+        return [failed(case, "out of memory", str(error).splitlines()[0][:80])]
     except Exception as error:  # the other cases are still wanted
-        return {"case": asdict(case), "error": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
-    return {"case": asdict(case), "floor_s": floors.floor_seconds(case, rates), **found}
+        return [failed(case, "failed", f"{type(error).__name__}: {error}".splitlines()[0][:200])]
+    return [
+        Row(case.name, stage, stage, "control" if stage == report.PLAIN else "ours", "ok", found,
+            peak if stage == "all" else None)
+        for stage, found in times.items()
+    ]  # fmt: skip
 
 
-def commit() -> str:
-    """ACS_FAST_COMMIT, or what git says; a machine that was given nothing but the files has neither."""
-    named = os.environ.get("ACS_FAST_COMMIT", "")
-    if named:
-        return named
-    try:
-        asked = subprocess.run(
-            ["git", "rev-parse", "--short", "HEAD"], cwd=campaign.ROOT, capture_output=True, text=True
-        )
-    except OSError:
-        return "unknown"
-    return asked.stdout.strip() or "unknown"
+def failed(case: floors.Case, status: str, reason: str) -> Row:
+    return Row(case.name, "all", "all", "ours", status, reason=reason)
 
 
-def machine() -> dict[str, Any]:
-    triton = importlib.metadata.version("triton") if ops.has_triton() else "none"
-    return {
-        "device": torch.cuda.get_device_name(), "torch": torch.__version__, "triton": triton,
-        "cuda": torch.version.cuda, "python": platform.python_version(), "commit": commit(),
-        "kernels": str(ops.kernels(torch.float32)),
-    }  # fmt: skip
+def begin(rates: floors.Rates, cases: list[floors.Case]) -> Run:
+    """A run without rows yet; the floors are those of the measured rates."""
+    facts = {"rates": asdict(rates), "kernels": str(ops.kernels(torch.float32))}
+    described = [{**asdict(case), "floor_s": floors.floor_seconds(case, rates)} for case in cases]
+    return Run(
+        "cuda", datetime.now(timezone.utc).isoformat(timespec="seconds"), False, machine.cores(),
+        machine.machine() | facts, machine.versions(), machine.commit(campaign.ROOT), described,
+    )  # fmt: skip
 
 
 def main() -> int:
@@ -186,27 +174,24 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=campaign.FOLDER / "gpu.json")
     args = parser.parse_args()
     deadline = time.monotonic() + args.seconds
-    rates = measured_rates()
-    result: dict[str, Any] = {**machine(), "rates": asdict(rates), "rows": []}
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    for case in floors.CASES:
-        if args.case is not None and case.name not in args.case:
-            continue
-        if time.monotonic() > deadline:
-            result["rows"].append({"case": asdict(case), "error": "not begun: no time left"})
-        else:
-            result["rows"].append(row(case, rates, args.repeat))
-            torch.cuda.empty_cache()
-        args.output.write_text(json.dumps(result, indent=1) + "\n")
-        print(report.table({"rows": result["rows"][-1:]}), flush=True)
-    first = result["rows"][0]
-    if "error" not in first and first["case"]["algorithm"] == "craig" and time.monotonic() < deadline:
-        case = floors.Case(**first["case"])
-        p = problem(case)
-        first["times"]["one group by torch operators"] = seconds(lambda: torch_recipe(case, p), 1, warm_up=0)
-        args.output.write_text(json.dumps(result, indent=1) + "\n")
-    print(report.table(result))
-    return 1 if any("error" in r for r in result["rows"]) else 0
+    cases = [c for c in floors.CASES if args.case is None or c.name in args.case]
+    run = begin(measured_rates(), cases)
+    for case in cases:
+        late = time.monotonic() > deadline
+        run.rows += [failed(case, "not run", "no time left")] if late else rows(case, args.repeat)
+        torch.cuda.empty_cache()
+        run.finished.append(case.name)
+        run.write(args.output)
+        print(report.table(run, case.name), flush=True)
+    first = cases[0]
+    if first.algorithm == "craig" and run.rows[0].ok and time.monotonic() < deadline:
+        p, title = problem(first), "one group by torch operators"
+        found = seconds(lambda: torch_recipe(first, p), 1, warm_up=0)
+        run.rows.append(Row(first.name, title, title, "control", "ok", found))
+    run.complete = True
+    run.write(args.output)
+    print(report.table(run))
+    return 0 if all(row.ok for row in run.rows) else 1
 
 
 if __name__ == "__main__":

@@ -3,9 +3,12 @@
 import json
 import sys
 import time
+from dataclasses import asdict
 
 import pytest
+import torch
 
+from acs_fast.benchmark import Row, Run, machine
 from benchmarks.gpu import campaign, floors, measure, predictions, report
 
 
@@ -58,10 +61,9 @@ def test_the_commit_needs_no_git(tmp_path, monkeypatch, path):
     monkeypatch.delenv("ACS_FAST_COMMIT", raising=False)
     if path is not None:
         monkeypatch.setenv("PATH", path)
-    monkeypatch.setattr(campaign, "ROOT", tmp_path)
-    assert measure.commit() == "unknown"
+    assert machine.commit(tmp_path)["sha"] == "unknown"
     monkeypatch.setenv("ACS_FAST_COMMIT", "1234abc")
-    assert measure.commit() == "1234abc"
+    assert machine.commit(tmp_path)["sha"] == "1234abc"
 
 
 def test_kernels_are_cached_where_home_is_not_writable(tmp_path, monkeypatch):
@@ -82,28 +84,33 @@ def test_predictions_are_the_model_s_and_above_the_floors():
             assert stages["all"] <= case.bar_seconds
 
 
-def result():
-    time_s = {"median_s": 0.01, "p20_s": 0.009, "p80_s": 0.012, "repeats": 9}
-    case = vars(floors.CASES[0])
-    return {
-        "device": "GPU", "torch": "2.11", "triton": "3.6", "cuda": "13.0", "commit": "abc", "kernels": "both",
-        "rows": [
-            {"case": case, "floor_s": {"greedy": 0.005}, "peak_bytes": 1 << 30,
-             "times": {"all": time_s, "greedy": time_s, "distances": time_s,
-                       "plain products": {**time_s, "median_s": 0.005}}},
-            {"case": vars(floors.CASES[1]), "error": "out of memory"},
-        ],
-    }  # fmt: skip
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+def test_what_goes_wrong_in_a_case_is_a_row():
+    (row,) = measure.rows(floors.CASES[0], 1)
+    assert (row.case, row.status) == ("craig-cifar10", "failed")
+    assert row.reason
+
+
+def result() -> Run:
+    place = {"cpu": "CPU", "simd": "AVX2", "cores": 8, "memory_gib": 64, "gpu": {"name": "GPU", "memory_gib": 80}}
+    cases = [{**asdict(case), "floor_s": {"greedy": 0.005}} for case in floors.CASES[:2]]
+    first = cases[0]["name"]
+    times, peak = [0.009, 0.010, 0.012], 1 << 30
+    rows = [Row(first, stage, stage, "ours", "ok", times, peak) for stage in ("all", "greedy", "distances")]
+    rows += [Row(first, report.PLAIN, report.PLAIN, "control", "ok", [0.005]), measure.failed(floors.CASES[1], "out of "
+             "memory", "4 GiB")]  # fmt: skip
+    versions, commit = {"torch": "2.11", "cuda": "13.0"}, {"sha": "abc", "date": "2026-01-01", "dirty": False}
+    return Run("cuda", "2026-01-02", False, 8, place | {"kernels": "both"}, versions, commit, cases, rows=rows)
 
 
 def test_the_table_is_what_the_results_say(tmp_path):
     assert report.section(tmp_path) == ""
-    (tmp_path / "gpu.json").write_text(json.dumps(result()))
+    result().write(tmp_path / "gpu.json")
     (tmp_path / "gpu-steps.json").write_text(json.dumps([{"name": "tests", "status": "failed", "seconds": 1.0}]))
     text = report.section(tmp_path)
     guess = {stage: f"{1e3 * seconds:.2f}" for stage, seconds in predictions.load()["craig-cifar10"].items()}
-    assert f"| craig-cifar10 | all | 5.00 | {guess['all']} | 10.00 | 9.00 to 12.00 | 2.0 | 25 | yes |" in text
+    assert f"| craig-cifar10 | all | 5.00 | {guess['all']} | 10.00 | 9.40 to 11.20 | 2.0 | 25 | yes |" in text
     assert f"| craig-cifar10 | distances |  | {guess['distances']} | 10.00 |" in text
-    assert "|  | 60 % of plain | **no**, 50 % |" in text
-    assert "| craig-imagenet | out of memory |" in text
+    assert "|  | 60% of plain | **no**, 50% |" in text
+    assert "| craig-imagenet | out of memory: 4 GiB |" in text
     assert "tests failed" in text
