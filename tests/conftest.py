@@ -1,0 +1,49 @@
+"""What holds for all tests: the process is left as it was found, at however many threads it runs."""
+
+import gc
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+
+OF_THE_TOOLS = ("PYTEST_", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")  # set by pytest and torch themselves
+THREADS = os.environ.get("ACS_FAST_TEST_THREADS")
+if THREADS:
+    torch.set_num_threads(int(THREADS))
+
+
+def state_of_the_process():
+    """What a test could leave behind for those after it; random numbers apart, which every test seeds for itself."""
+    return {
+        "torch threads": torch.get_num_threads(),
+        "frozen objects": gc.get_freeze_count(),
+        "garbage collection": gc.isenabled(),
+        **{f"variable {k}": v for k, v in os.environ.items() if not k.startswith(OF_THE_TOOLS)},
+        "working directory": str(Path.cwd()),
+        "default dtype": torch.get_default_dtype(),
+        "gradients": torch.is_grad_enabled(),
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "mkldnn": torch.backends.mkldnn.enabled,
+        "process group": dist.is_available() and dist.is_initialized(),
+        "numpy errors": np.geterr(),
+        "log level": logging.getLogger("acs_fast").level,
+        "log handlers": list(logging.getLogger("acs_fast").handlers),
+    }
+
+
+@pytest.fixture(autouse=True)
+def _leaves_no_trace():
+    before = state_of_the_process()
+    yield
+    after = state_of_the_process()
+    changed = [
+        f"{name}: {before.get(name)!r} became {after.get(name)!r}"
+        for name in {**before, **after}
+        if before.get(name) != after.get(name)
+    ]
+    torch.set_num_threads(before["torch threads"])
+    assert not changed, f"the test left something behind: {'; '.join(changed)}"
