@@ -73,7 +73,7 @@ class RunConfig:
     label_smoothing: float = _objective(0.0, "share of each label that is spread over all classes")
     eps_warm_up: float = _objective(0.0, "share of the steps over which the attack grows to its full size")
 
-    method: str = _coreset("clusters", "what chooses the coreset, or 'full' for none", choices=METHODS, flag="selector")
+    method: str = _coreset("random", "what chooses the coreset, or 'full' for none", choices=METHODS, flag="selector")
     granularity: str = _coreset("class", "choose within classes, among mini-batches or globally", choices=GRANULARITIES)
     fraction: float = _coreset(0.25, "size of the coreset in (0, 1]")
     period: int = _coreset(5, "epochs between selections")
@@ -224,7 +224,7 @@ class RunConfig:
     @property
     def short_epochs(self) -> int:
         """Full-data epochs at the cost of `method`'s default: as many samples, or where selective as many passes."""
-        coreset = self if self.selects else replace(self, method="clusters")
+        coreset = self if self.selects else replace(self, method="random")
         if not coreset.is_selective:
             return max(1, round(coreset.schedule.cost(self.fraction)))
         rests = self.objective == "atta"
