@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from acs_fast._util.checks import check_count, check_number
-from acs_fast._util.exchange import Exchange
-from acs_fast._util.processes import of_first_rank
 from acs_fast._util.randomness import derived_seed
 from acs_fast._util.settings import check_same_settings, described, load_state, state_of
 from acs_fast.coreset import Coreset
@@ -21,7 +19,7 @@ from acs_fast.data import CoresetBatchSampler, CoresetSampler, IndexedDataset, P
 from acs_fast.gradients import AttackPass, Extraction
 from acs_fast.objectives import as_objective
 from acs_fast.schedule import Schedule
-from acs_fast.selection import Selector, build_selector, completed, distributed
+from acs_fast.selection import Selecting, Selector, build_selector, distributed
 
 logger = logging.getLogger("acs_fast")
 
@@ -95,10 +93,10 @@ class AdversarialCoreset:
             gradients = AttackPass(model, dataset, self.objective)
         self.gradients: Any = gradients
         self._plan = Plan(len(dataset), seed, *replicas(num_replicas, rank))
-        self._together = distributed.Together(self._plan.num_replicas, self._shared_facts)
+        together = distributed.Together(self._plan.num_replicas, self._shared_facts)
+        self._selecting = Selecting(self.selector, gradients, len(dataset), self.budget, self._all_labels, together)
         self.sampler = CoresetSampler(self.dataset, self._plan, self._advance)
         self._selected_epoch = -1
-        self._taken: Extraction | None = None
         self.current: Coreset | None = None
         self.history: list[dict[str, Any]] = []
         self._plan.announce(self.budget if self.schedule.kinds[self.epochs[0]] == "coreset" else len(dataset))
@@ -168,7 +166,6 @@ class AdversarialCoreset:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs for the same picks and the same order; loads with weights_only=True."""
-        taken = self._taken
         return {
             "config": self._config(),
             "epoch": self._plan.epoch,
@@ -176,7 +173,7 @@ class AdversarialCoreset:
             "coreset": None if self.current is None else self.current.state_dict(),
             "history": copy.deepcopy(self.history),
             "objective": state_of(self.objective),
-            "gradients": {"source": state_of(self.gradients), "taken": None if taken is None else taken.state_dict()},
+            "gradients": self._selecting.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -193,9 +190,7 @@ class AdversarialCoreset:
             self.current = Coreset.from_state(state["coreset"]).check(len(self.dataset))
         self._selected_epoch, self.history = state["selected_epoch"], copy.deepcopy(state["history"])
         load_state(self.objective, state["objective"])
-        load_state(self.gradients, state["gradients"]["source"])
-        taken = state["gradients"]["taken"]
-        self._taken = None if taken is None else Extraction.from_state(taken)
+        self._selecting.load_state_dict(state["gradients"])
         if state["epoch"] >= 0:
             self._plan.begin(state["epoch"], self.schedule.kinds[state["epoch"]], self.current)
 
@@ -220,37 +215,14 @@ class AdversarialCoreset:
 
     def _select(self, epoch: int) -> Coreset:
         start, seed = time.perf_counter(), derived_seed("selection", self.seed, epoch)
-        n, seconds = len(self.dataset), dict[str, float]()
-        taken = self._taken if self._taken is not None and not self._outdated(epoch) else None
-        exchange = self._together.exchange(self.gradients)
-        if taken is None and self.selector.needs_gradients and exchange is not None and self.selector.lasts != "epoch":
-            chosen, seconds = distributed.select(self.selector, self.gradients, n, self.budget, seed, exchange)
-            coreset = completed(chosen.to("cpu").check(n), None)
-        else:
-            if taken is None and self.selector.needs_gradients:
-                taken = self._all_gradients(seed, exchange)
-                seconds |= taken.seconds
-            factors, labels = (None, self._all_labels()) if taken is None else (taken.gradients, taken.labels.cpu())
-            chosen = self.selector.select(n, self.budget, factors, labels, seed).to("cpu").check(n)
-            coreset = completed(of_first_rank(chosen, self._plan.num_replicas), factors)
-        self._taken = taken if self.selector.lasts == "epoch" else None  # kept to redraw from
-        seconds |= coreset.stats["seconds"]
-        coreset.stats["seconds"] = {**seconds, "total": time.perf_counter() - start}
+        coreset = self._selecting(seed, self._outdated(epoch))
+        seconds = coreset.stats["seconds"]["total"] = time.perf_counter() - start
         self.current, self._selected_epoch = coreset, epoch
         self.history.append({"epoch": epoch, "size": len(coreset), **coreset.stats})
-        logger.info("epoch %d: selected %d of %d in %.2f s", epoch, len(coreset), n, time.perf_counter() - start)
+        logger.info("epoch %d: selected %d of %d in %.2f s", epoch, len(coreset), len(self.dataset), seconds)
         if self.on_select is not None:
             self.on_select(coreset, epoch)
         return coreset
-
-    def _all_gradients(self, seed: int, exchange: Exchange | None) -> Extraction:
-        n = len(self.dataset)
-        if exchange is not None:
-            return distributed.gather(self.gradients, n, seed, exchange)
-        taken: Extraction = self.gradients(seed)
-        if len(taken.gradients) != n:
-            raise ValueError(f"gradients must be those of all {n} samples; got {len(taken.gradients)}")
-        return taken
 
     def _shared_facts(self) -> dict[str, Any]:
         """What every process must have alike."""

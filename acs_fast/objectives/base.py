@@ -145,6 +145,15 @@ class Objective:
         self.loss = loss
         self._pixels = UnitIntervalCheck()
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name in ("attack", "loss_from_logits", "views", "residuals"):
+            if callable(vars(cls).get(name)):
+                raise TypeError(
+                    f"{cls.__name__}.{name} would be ignored, since an objective is composed of an attack and a loss: "
+                    "override perturb or per_sample_loss, or pass an Attack and a Loss to Objective"
+                )
+
     @property
     def closed_form(self) -> bool:
         """Whether `loss` alone says what a sample costs; an overridden `per_sample_loss` must be run to know."""

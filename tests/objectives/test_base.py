@@ -146,3 +146,9 @@ def test_bases_say_what_is_missing(model):
         objective.perturb(model, x, y)
     with pytest.raises(NotImplementedError, match="Loss must define value"):
         objective.per_sample_loss(nn.Flatten(), x, x, torch.zeros(2, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("name", ["attack", "loss_from_logits", "views", "residuals"])
+def test_methods_that_would_be_ignored_are_refused(name):
+    with pytest.raises(TypeError, match=f"Own.{name} would be ignored"):
+        type("Own", (acs.PGD,), {name: lambda self, *args: args[0]})

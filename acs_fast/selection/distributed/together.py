@@ -31,7 +31,7 @@ class Together:
     """
 
     def __init__(self, processes: int, facts: Callable[[], dict[str, Any]]) -> None:
-        self._processes, self._facts = processes, facts
+        self.processes, self._facts = processes, facts
         self._agreed = False
 
     def exchange(self, source: Any) -> Exchange | None:
@@ -43,8 +43,8 @@ class Together:
         Raises:
             ValueError: the processes differ in what must be the same; names it.
         """
-        there = dist.is_available() and dist.is_initialized() and dist.get_world_size() == self._processes
-        if self._processes == 1 or not there:
+        there = dist.is_available() and dist.is_initialized() and dist.get_world_size() == self.processes
+        if self.processes == 1 or not there:
             return None
         exchange = Exchange()
         if not self._agreed:

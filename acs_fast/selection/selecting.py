@@ -1,0 +1,86 @@
+"""One selection: gradients from the source, a choice by the selector, the same on every process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from acs_fast._util.exchange import Exchange
+from acs_fast._util.processes import of_first_rank
+from acs_fast._util.settings import load_state, state_of
+from acs_fast.coreset import Coreset
+from acs_fast.gradients.extract import Extraction
+from acs_fast.selection import distributed
+from acs_fast.selection.selector import Selector, completed
+
+
+class Selecting:
+    """Selects coresets of n samples, and keeps what selectors redraw from between two periods.
+
+    Args:
+        selector: who chooses.
+        source: called as source(seed) -> `Extraction` of all n samples; None where the selector needs no gradients.
+        n: N.
+        budget: k.
+        labels: called for [N] labels where no gradients bring them.
+        together: the processes that select together.
+    """
+
+    def __init__(
+        self,
+        selector: Selector,
+        source: Any,
+        n: int,
+        budget: int,
+        labels: Callable[[], Tensor],
+        together: distributed.Together,
+    ) -> None:
+        self.selector, self.source, self.n, self.budget = selector, source, n, budget
+        self._labels, self._together = labels, together
+        self._taken: Extraction | None = None
+
+    def __call__(self, seed: int, outdated: bool) -> Coreset:
+        """Select.
+
+        Args:
+            seed: of everything random in it.
+            outdated: whether gradients that were kept are of an earlier period.
+        """
+        exchange = self._together.exchange(self.source)
+        lasts, needs_gradients = self.selector.lasts, self.selector.needs_gradients
+        if needs_gradients and lasts != "epoch" and exchange is not None:
+            chosen, seconds = distributed.select(self.selector, self.source, self.n, self.budget, seed, exchange)
+            coreset = completed(chosen.to("cpu").check(self.n), None)
+        else:
+            taken, seconds = self._taken, dict[str, float]()
+            if needs_gradients and (taken is None or outdated):
+                taken = self._take(seed, exchange)
+                seconds = taken.seconds
+            coreset = self._chosen(taken, seed)
+            self._taken = taken if lasts == "epoch" else None
+        coreset.stats["seconds"] = {**seconds, **coreset.stats["seconds"]}
+        return coreset
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the source remembers, and the gradients that were kept; loads with weights_only=True."""
+        return {"source": state_of(self.source), "taken": None if self._taken is None else self._taken.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with what `state_dict` returned."""
+        load_state(self.source, state["source"])
+        self._taken = None if state["taken"] is None else Extraction.from_state(state["taken"])
+
+    def _take(self, seed: int, exchange: Exchange | None) -> Extraction:
+        if exchange is not None:
+            return distributed.gather(self.source, self.n, seed, exchange)
+        taken: Extraction = self.source(seed)
+        if len(taken.gradients) != self.n:
+            raise ValueError(f"gradients must be those of all {self.n} samples; got {len(taken.gradients)}")
+        return taken
+
+    def _chosen(self, taken: Extraction | None, seed: int) -> Coreset:
+        factors, labels = (None, self._labels()) if taken is None else (taken.gradients, taken.labels.cpu())
+        chosen = self.selector.select(self.n, self.budget, factors, labels, seed).to("cpu").check(self.n)
+        return completed(of_first_rank(chosen, self._together.processes), factors)
