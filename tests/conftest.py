@@ -10,7 +10,13 @@ import pytest
 import torch
 import torch.distributed as dist
 
-OF_THE_TOOLS = ("PYTEST_", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")  # set by pytest and torch themselves
+OF_THE_TOOLS = (  # set by pytest, by torch, and by scikit-learn when it is imported, whoever is first to do so
+    "PYTEST_",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "TRITON_CACHE_DIR",
+    "KMP_DUPLICATE_LIB_OK",
+    "KMP_INIT_AT_FORK",
+)
 THREADS = os.environ.get("ACS_FAST_TEST_THREADS")
 if THREADS:
     torch.set_num_threads(int(THREADS))
