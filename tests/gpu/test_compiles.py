@@ -65,8 +65,8 @@ def cubins(arch: int, toolchain: str) -> dict[str, dict[str, int]]:
 def test_triton_to_cubins(arch, toolchain):
     need_triton()
     usage = cubins(arch, toolchain)
-    allowed = 64 if arch == 100 else 16  # no bar is set for sm_100: there it must compile
-    assert not {name: u for name, u in usage.items() if u["stack_bytes"] > allowed}, "spilled registers"
+    if arch != 100:  # no bar is set for sm_100: there it must compile
+        assert not {name: u for name, u in usage.items() if u["stack_bytes"] > 16}, "spilled registers"
     products = {name: u for name, u in usage.items() if name.startswith("distances")}
     assert not {name: u for name, u in products.items() if u["LDG.E.U16"]}, "loads of two bytes in a loop of products"
     assert not {name: u for name, u in products.items() if not u["LDGSTS.E"]}, "loads that do not run ahead"

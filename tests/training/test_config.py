@@ -1,5 +1,7 @@
 """What the settings of a run mean together."""
 
+from dataclasses import replace
+
 import pytest
 
 from acs_fast.training import METHODS, RunConfig
@@ -9,14 +11,15 @@ from acs_fast.training.config import CONTROLS
 @pytest.mark.parametrize(
     ("settings", "passes"),
     [
-        ({}, True),
-        ({"compile": True}, False),
-        ({"objective": "pgd", "selection_steps": 1}, False),
-        ({"objective": "fgsm-gradalign"}, False),
+        ({}, False),  # of the default selector, which needs none
+        ({"method": "craig"}, True),
+        ({"method": "craig", "compile": True}, False),
+        ({"method": "craig", "objective": "pgd", "selection_steps": 1}, False),
+        ({"method": "craig", "objective": "fgsm-gradalign"}, False),
         ({"method": "craig", "granularity": "batch"}, True),
         ({"method": "random"}, False),
         ({"method": "full"}, False),
-        ({"gradients": "attack"}, False),
+        ({"method": "craig", "gradients": "attack"}, False),
     ],
 )
 def test_selections_come_from_training_passes_where_they_can(settings, passes):
@@ -41,9 +44,11 @@ def test_what_the_coreset_decides(settings, selective):
 
 
 def test_passes_of_every_sample_come_before_a_selection_from_them():
-    assert RunConfig(warm_start=0.0).schedule.kinds[:2] == ("full", "selective")
-    assert RunConfig(warm_start=0.0, gradients="attack").schedule.kinds[0] == "selective"
-    assert RunConfig(warm_start=0.0, train_on="coreset").schedule.kinds[0] == "full"
+    craig = RunConfig(method="craig", warm_start=0.0)
+    assert craig.schedule.kinds[:2] == ("full", "selective")
+    assert replace(craig, gradients="attack").schedule.kinds[0] == "selective"
+    assert replace(craig, train_on="coreset").schedule.kinds[0] == "full"
+    assert replace(craig, method="random").schedule.kinds[0] == "selective"
 
 
 def test_a_shorter_schedule_costs_the_same():

@@ -22,11 +22,15 @@ OBJECTIVES = {
 }
 
 
+def statistics(x):
+    return x.mean((0, 2, 3)), x.std((0, 2, 3))
+
+
 def step(engine, objective, wrap=None, name="resnet18"):
     """Adversarial examples, losses and gradients of one training step."""
     x, y = torch.rand(6, 3, 12, 12, generator=torch.Generator().manual_seed(0)).double(), torch.arange(6) % 4
     torch.manual_seed(0)
-    model = engine.laid_out(models.build(name, x, 4, 4).double())
+    model = engine.laid_out(models.build(name, statistics(x), 4, 4).double())
     runnable, x = (wrap or engine.runnable)(model), engine.laid_out(x)
     model.train()
     x_adv = objective.perturb(runnable, x, y)
@@ -68,7 +72,7 @@ def test_batches_of_every_size_and_mode_need_few_graphs():
 
     torch._dynamo.reset()
     x = torch.rand(8, 1, 8, 8)
-    model = models.build("small", x, 3, 2)
+    model = models.build("small", statistics(x), 3, 2)
     runnable = torch.compile(model, backend=backend)
     objective = acs.TRADES(6.0, 0.1, 0.03, 2, seed=0)
     for _ in range(3):
@@ -120,8 +124,8 @@ def test_convolutions_that_torch_gets_wrong_run_in_the_ordinary_format(tmp_path)
 def test_channels_last_stays_where_it_is_right():
     models_of = {"small": Engine(), "resnet18": Engine(channels_last=False)}
     for name, expected in models_of.items():  # the first shortcut of a narrow resnet has 2 channels
-        assert Engine().suited(models.build(name, torch.rand(2, 1, 8, 8), 3, 2), CPU) == expected
-    wide = models.build("resnet18", torch.rand(2, 1, 8, 8), 3, 8)
+        assert Engine().suited(models.build(name, statistics(torch.rand(2, 1, 8, 8)), 3, 2), CPU) == expected
+    wide = models.build("resnet18", statistics(torch.rand(2, 1, 8, 8)), 3, 8)
     assert Engine().suited(wide, CPU) == Engine()
     assert Engine().suited(nn.Conv2d(2, 4, 1, stride=2), torch.device("cuda")) == Engine()
 
@@ -129,7 +133,7 @@ def test_channels_last_stays_where_it_is_right():
 def test_half_precision_losses_and_residuals_are_taken_in_single_precision():
     x, y = torch.rand(6, 1, 8, 8), torch.arange(6) % 3
     torch.manual_seed(0)
-    model = models.build("small", x, 3, 4).eval()
+    model = models.build("small", statistics(x), 3, 4).eval()
     engine = Engine(amp=True)
     for name, objective in {**OBJECTIVES, "perceptual": lambda: acs.PerceptualAT(0.3, 2, seed=0)}.items():
         with engine.precision(CPU):
