@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import subprocess
 from pathlib import Path
 
 import torch
@@ -12,7 +13,8 @@ from acs_fast.ops import compiled
 from benchmarks import ROOT
 
 NO_PART = ("acs_fast/cli/", "acs_fast/training/report.py", "acs_fast/training/comparison.py")
-OWN = tuple(f"benchmarks/experiments/{name}.py" for name in ("trial", "faults"))  # what a run executes
+OWN = tuple(f"benchmarks/experiments/{name}.py" for name in ("trial", "faults", "budgeted", "pools", "arms"))
+PLAN = "benchmarks/experiments/targets.py"
 
 
 def code_version() -> str:
@@ -22,6 +24,14 @@ def code_version() -> str:
         text = _without_prose(path) if path.suffix == ".py" else path.read_text()
         digest.update(f"{path.relative_to(ROOT).as_posix()}\0{text}\0".encode())
     return digest.hexdigest()[:12]
+
+
+def plan_commit() -> str:
+    """The commit in which the plan was written down as it is; with "+" where it has changed since."""
+    git = ("git", "-C", str(ROOT))
+    found = subprocess.run([*git, "log", "-1", "--format=%h %cI", "--", PLAN], capture_output=True, text=True)
+    changed = subprocess.run([*git, "status", "--porcelain", "--", PLAN], capture_output=True, text=True)
+    return found.stdout.strip() + "+" * bool(changed.stdout)
 
 
 def _sources() -> list[Path]:

@@ -12,8 +12,9 @@ from typing import Any
 
 from acs_fast.benchmark import machine
 from benchmarks import ROOT
+from benchmarks.experiments.code_version import plan_commit
 from benchmarks.experiments.plan import Experiment, Job, Plan
-from benchmarks.experiments.results import Results, cost, robust
+from benchmarks.experiments.results import Results, accuracy, cost
 from benchmarks.experiments.trial import run_trial
 
 
@@ -65,8 +66,8 @@ def _start(plan: Plan, settings: Settings, pool: Executor, running: dict[Future[
         if same is not None:
             same.append(job)
             continue
-        folder = str(settings.scratch / job.record.key)
-        running[pool.submit(run_trial, job.config.as_dict(), settings.source, folder)] = [job]
+        folder = settings.scratch / job.record.key
+        running[pool.submit(run_trial, job.config, settings.source, folder)] = [job]
 
 
 def _settle(jobs: list[Job], future: Future[dict[str, Any]], plan: Plan) -> None:
@@ -77,8 +78,10 @@ def _settle(jobs: list[Job], future: Future[dict[str, Any]], plan: Plan) -> None
         job.record.state = "done" if error is None else "failed"
         job.record.reason = "" if error is None else f"{type(error).__name__}: {error}"
         job.record.result = future.result() if error is None else None
-    result = jobs[0].record.result
-    said = jobs[0].record.reason if result is None else f"{cost(result):.1f} s, robust {robust(result):.1f} %"
+    result, (kind, weights) = jobs[0].record.result, plan.experiment.figure
+    said = jobs[0].record.reason
+    if result is not None:
+        said = f"{cost(result):.1f} s, {kind} {accuracy(kind, weights)(result):.1f} %"
     done = sum(job.record.state not in ("waiting", "running") for job in plan.jobs)
     names = ", ".join(f"{job.variant.name}, seed {job.record.seed}" for job in jobs)
     print(f"[{plan.experiment.name} {done}/{len(plan.jobs)}] {names}: {said}", file=sys.stderr)
@@ -91,4 +94,6 @@ def _begin(experiment: Experiment, seeds: int, settings: Settings) -> Results:
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"), seeds=seeds, minutes=e.minutes,
         base=dict(e.base), candidate=e.candidate, controls=list(e.controls), full=e.full, machine=machine.machine(),
         versions=machine.versions(), commit=machine.commit(ROOT), code=settings.code, processes=settings.jobs,
+        first_seed=e.first_seed, figure=list(e.figure), threshold=e.threshold, oracle=e.oracle,
+        plan="" if e.threshold is None else plan_commit(),
     )  # fmt: skip

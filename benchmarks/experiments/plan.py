@@ -59,6 +59,12 @@ class Experiment:
         controls: labels of what it has to beat at the same seconds.
         full: label of the training on the full data that speed-ups refer to.
         digits: settings of the base that differ on the small digits data.
+        first_seed: seeds count up from here; those of a plan have served no tuning.
+        config: what the settings are those of.
+        figure: kind and weights of the accuracy that the bars are about; see `results.accuracy`.
+        threshold: points by which the candidate has to beat every control. Only experiments with a plan, which is
+            committed before they run, have one.
+        oracle: label of a variant that knows what no method can know.
     """
 
     name: str
@@ -72,16 +78,20 @@ class Experiment:
     controls: tuple[str, ...] = ()
     full: str = "full"
     digits: Mapping[str, Any] = field(default_factory=dict)
+    first_seed: int = 0
+    config: type[TrialConfig] = TrialConfig
+    figure: tuple[str, str] = ("robust", "best")
+    threshold: float | None = None
+    oracle: str = ""
 
     def on(self, data: str) -> Experiment:
         """The experiment with the base for these data; variants with epochs of their own keep their share of it."""
         if data != "digits":
             return self
         base = {**self.base, **self.digits}
-        longer = base["epochs"] / self.base["epochs"]
         variants = []
         for v in self.variants:
-            scaled = {"epochs": round(longer * v.overrides["epochs"])} if "epochs" in v.overrides else {}
+            scaled = {k: round(n * base[k] / self.base[k]) for k, n in v.overrides.items() if k in ("epochs", "passes")}
             variants.append(replace(v, overrides={**v.overrides, **scaled}))
         return replace(self, base=base, variants=tuple(variants))
 
@@ -113,7 +123,7 @@ class Plan:
         self.experiment, self.common, self.version = experiment, common or {}, version
         self.jobs = [
             Job(v, Record(v.label, v.group, v.x, seed, "waiting"))
-            for seed in range(seeds) for v in experiment.variants
+            for seed in range(experiment.first_seed, experiment.first_seed + seeds) for v in experiment.variants
         ]  # fmt: skip
 
     def ready(self) -> Job | None:
@@ -128,7 +138,7 @@ class Plan:
         """Whether the job can start. One that never can gets state "not run" and the reason."""
         settings = {**self.experiment.base, **job.variant.overrides, **self.common, "seed": job.record.seed}
         try:
-            config = TrialConfig(**settings)
+            config = self.experiment.config(**settings)
         except (ValueError, TypeError) as error:
             return job.cannot(str(error))
         if (rule := job.variant.same_seconds) is not None:

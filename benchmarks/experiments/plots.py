@@ -52,11 +52,15 @@ def _panels(results: Results) -> Any:
 
     groups = [g for g in results.groups if any(results.of(label, g) for label in results.labels(g))]
     groups = [g for g in groups if g] or groups
-    below = (accuracy("clean"), "clean accuracy, %") if results.candidate else (error, "gradient error")
+    kind, weights = results.figure
+    above = (accuracy(kind, weights), f"{kind} robust accuracy, %".replace("robust robust", "robust"))
+    below = (accuracy("clean", weights), "clean accuracy, %") if results.candidate else (error, "gradient error")
+    if mean(results.runs, accuracy("worst", weights)) is not None:
+        below = (accuracy("worst", weights), "robust, worst kind, %")
     figure = Figure(figsize=(max(6.0, 3.4 * len(groups)), 6.4), layout="constrained")
     grid = figure.subplots(2, len(groups), squeeze=False, sharex="col")
     for column, group in enumerate(groups):
-        for row, (measure, name) in enumerate(((robust, "robust accuracy, %"), below)):
+        for row, (measure, name) in enumerate((above, below)):
             panel = grid[row][column]
             _points(panel, results, group, measure)
             panel.grid(alpha=0.3)
@@ -91,4 +95,5 @@ def _level(panel: Any, level: Interval | None) -> None:
 
 def _title(results: Results) -> str:
     seeds = len({r.seed for r in results.runs if r.result is not None})
-    return f"{results.experiment}: {results.title} ({results.data}, {seeds} seeds; bars: 95 %; grey: full training)"
+    grey = "; grey: full training" if any(results.reference(results.full, g) for g in results.groups) else ""
+    return f"{results.experiment}: {results.title} ({results.data}, {seeds} seeds; bars: 95 %{grey})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from acs_fast.benchmark import read as read_run
 from benchmarks import bars, markdown
@@ -11,6 +12,7 @@ from benchmarks.experiments.results import (
     Measure,
     Results,
     accuracy,
+    autoattack,
     collapsed,
     cost,
     error,
@@ -26,6 +28,11 @@ COLUMNS: dict[str, tuple[Measure, str, bool]] = {  # heading: figure, format, wi
     "robust, last weights": (accuracy("robust", "last"), ".1f", True),
     "robust, last EMA": (accuracy("robust", "average"), ".1f", True),
     "clean, %": (accuracy("clean"), ".1f", True),
+    "balanced robust, %": (accuracy("balanced", "average"), ".1f", True),
+    "worst kind robust, %": (accuracy("worst", "average"), ".1f", True),
+    "clean, last EMA": (accuracy("clean", "average"), ".1f", True),
+    "AutoAttack, balanced": (autoattack, ".1f", True),
+    "CPU, s": (lambda result: result["seconds"].get("cpu"), ".1f", False),
     "training, s": (lambda result: float(result["seconds"]["training"]), ".1f", False),
     "selection, s": (lambda result: float(result["seconds"]["selection"]), ".2f", False),
     "gradient error": (error, ".3f", False),
@@ -85,7 +92,7 @@ def notes(results: Results, steps: Path) -> list[str]:
     return [
         _measured_how(results),
         *([f"Not run, or not yet: {'; '.join(missing)}."] if missing else []),
-        *([_published_step(steps)] if results.candidate else []),
+        *([_published_step(steps)] if results.candidate and results.threshold is None else []),
         f"{markdown.origin(results.machine, results.commit, results.date)}, {results.processes} runs at a time with "
         f"{results.threads_per_process} thread each, methods interleaved. Versions: {versions}."
         + ("" if results.complete else " Not all runs have finished; what there is, is shown."),
@@ -97,6 +104,8 @@ def _measured_how(results: Results) -> str:
     config = next((r.result["config"] for r in results.runs if r.result is not None), None)
     if config is None:
         return "No run has finished yet."
+    if results.threshold is not None:
+        return _planned_how(results, config)
     width = f" of width {config['width']}" if config["width"] else ""
     size = f"{config['limit']} images to train and validate on" if config["limit"] else "all images"
     return (
@@ -111,6 +120,25 @@ def _measured_how(results: Results) -> str:
         "relative, mean over selections; where gradients come from training passes it is relative to the sum over "
         "these passes, which is smaller: compare those with one another only. Gradient variance: that error's "
         "expected square over redraws, at the first selection."
+    )
+
+
+def _planned_how(results: Results, config: dict[str, Any]) -> str:
+    """The same of an experiment with a plan."""
+    last = results.first_seed + results.seeds - 1
+    checked = f"; AutoAttack on 500 of them for seeds below {config['autoattack_seeds']}" * bool(
+        config["autoattack_seeds"]
+    )
+    return (
+        f"{results.data}, pools of {config['limit']} images drawn by the seed, {config['model']} network of width "
+        f"{config['width']}, batches of {config['batch_size']}; seeds {results.first_seed} to {last}, the plan as "
+        f"committed in {results.plan}. A budget of {config['passes']:,} counted passes unless the label says so "
+        "(forward 1, backward to the input 1, to the weights another 1; selections included), the last epoch cut where "
+        "it ends. Mean and 95 % confidence interval over seeds (Student's t) of the averaged weights after the last "
+        f"step: accuracy under PGD-{config['test_steps']} on {config['test_limit']} {config['tested_on']} images"
+        f"{checked}. Balanced: every kind counts the same. CPU seconds are those of the process, training and "
+        "selecting; wall seconds (training, selection) were taken on a machine that did other work too and say less. "
+        "Gradient error: of the coreset's weighted sum over what the selector looks at, relative."
     )
 
 

@@ -49,6 +49,11 @@ class Results:
     processes: int
     threads_per_process: int = 1
     complete: bool = False
+    first_seed: int = 0
+    figure: list[str] = field(default_factory=lambda: ["robust", "best"])
+    threshold: float | None = None
+    oracle: str = ""
+    plan: str = ""
     runs: list[Record] = field(default_factory=list)
 
     @property
@@ -116,16 +121,28 @@ Measure = Callable[[dict[str, Any]], "float | None"]
 
 
 def accuracy(kind: str, weights: str = "best") -> Measure:
-    """Test accuracy in percent, "clean" or "robust", of the "best", "last" or "average" weights."""
+    """Test accuracy in percent of the "best", "last" or "average" weights.
+
+    Args:
+        kind: "clean" or "robust", and where images have kinds "balanced" (robust, every kind counting the same),
+            "worst" (robust, of the worst kind) or "clean_balanced".
+        weights: see above.
+    """
 
     def measure(result: dict[str, Any]) -> float | None:
         test = result["test"].get(weights)
-        return None if test is None else 100.0 * float(test[kind])
+        return None if test is None or kind not in test else 100.0 * float(test[kind])
 
     return measure
 
 
 robust = accuracy("robust")
+
+
+def autoattack(result: dict[str, Any]) -> float | None:
+    """Accuracy in percent under AutoAttack, every kind counting the same, where a run has it."""
+    found = result["test"].get("average", {}).get("autoattack")
+    return None if found is None else 100.0 * float(found["balanced"])
 
 
 def error(result: dict[str, Any]) -> float | None:
@@ -151,11 +168,47 @@ def mean(records: list[Record], measure: Measure) -> Interval | None:
     return interval(known) if known else None
 
 
-def paired(ours: list[Record], theirs: list[Record], measure: Measure) -> Interval | None:
-    """Ours minus theirs, on the seeds that both have; None where they share none."""
+def differences(ours: list[Record], theirs: list[Record], measure: Measure) -> list[float]:
+    """Ours minus theirs, on the seeds that both have."""
     own, rival = ({r.seed: measure(r.result) for r in rs if r.result is not None} for rs in (ours, theirs))
-    both = [own[s] - rival[s] for s in own if own[s] is not None and rival.get(s) is not None]
+    return [own[s] - rival[s] for s in own if own[s] is not None and rival.get(s) is not None]
+
+
+def paired(ours: list[Record], theirs: list[Record], measure: Measure) -> Interval | None:
+    """The mean difference by seed; None where they share no seed."""
+    both = differences(ours, theirs, measure)
     return interval(both) if both else None
+
+
+@dataclass(frozen=True)
+class Advantage:
+    """A mean difference by seed, its one-sided lower 95 % bound, and p of a one-sided paired t-test."""
+
+    mean: float
+    low: float
+    p: float
+    count: int
+
+
+def advantage(ours: list[Record], theirs: list[Record], measure: Measure) -> Advantage | None:
+    """Of ours over theirs; None where they share fewer than two seeds."""
+    from scipy import stats
+
+    both = differences(ours, theirs, measure)
+    if len(both) < 2:
+        return None
+    test = stats.ttest_1samp(both, 0.0, alternative="greater")
+    low = float(test.confidence_interval(CONFIDENCE).low)
+    return Advantage(statistics.fmean(both), low, float(test.pvalue), len(both))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values adjusted for as many tests, by Holm's rule."""
+    adjusted, highest = [0.0] * len(p), 0.0
+    for rank, i in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[i]))
+        adjusted[i] = highest
+    return adjusted
 
 
 def collapsed(result: dict[str, Any]) -> bool:

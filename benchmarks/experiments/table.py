@@ -1,4 +1,4 @@
-"""The experiments, as a table: E1 to E7. E4 is a figure drawn from the runs of E1.
+"""The experiments, as a table: E1 to E7, and those of `targets`. E4 is a figure drawn from the runs of E1.
 
 All share one base, so that the same run in two experiments is made once. The schedule is the published one, at a
 quarter of its length on Fashion-MNIST and whole on the small digits data. Sizes are such that Fashion-MNIST takes
@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.experiments.plan import Experiment, SameSeconds, Variant
+from benchmarks.experiments.targets import PLANNED
 
 BASE: dict[str, Any] = {
     "limit": 3000, "width": 8, "objective": "pgd", "eps": 0.1, "alpha": 0.05, "steps": 5, "epochs": 30, "period": 5,
@@ -197,4 +198,4 @@ EXPERIMENTS = {
                       RANDOM_ATTA, "new attacks for half, at random", "trained on half, at random"),
         ),
     )
-}  # fmt: skip
+} | {e.name: e for e in PLANNED}  # fmt: skip

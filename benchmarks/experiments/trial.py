@@ -41,6 +41,14 @@ class TrialConfig(RunConfig):
             check_count(name, getattr(self, name), low=1)
         _ = self.selection  # checks the fault
 
+    def run(self, source: str, folder: Path) -> dict[str, Any]:
+        """The result of the run: read, gone on with, or begun; arguments as in `run_trial`."""
+        return self.run_on(_splits(source, self.limit), folder, Trial)
+
+    def run_on(self, splits: Splits, folder: Path, kind: type[Run]) -> dict[str, Any]:
+        """`run` on these data."""
+        return run_one(self, splits, folder, torch.device("cpu"), quiet=True, kind=kind)
+
     @property
     def selection(self) -> dict[str, Any]:
         arguments = super().selection
@@ -67,18 +75,15 @@ class Trial(Run):
         return {"clean": accuracy(model, images, self.device), "robust": robust}
 
 
-def run_trial(config: dict[str, Any], source: str, folder: str) -> dict[str, Any]:
-    """The result of a run: read, gone on with, or begun.
+def run_trial(config: TrialConfig, source: str, folder: Path) -> dict[str, Any]:
+    """The result of a run in this process, on one thread.
 
     Args:
-        config: of a `TrialConfig`.
         source: where the data is; see `acs_fast.training.load_data`.
         folder: the run's own.
     """
     torch.set_num_threads(1)
-    settings = TrialConfig(**config)
-    splits = _splits(source, settings.limit)
-    return run_one(settings, splits, Path(folder), torch.device("cpu"), quiet=True, kind=Trial)
+    return config.run(source, folder)
 
 
 @lru_cache(maxsize=2)

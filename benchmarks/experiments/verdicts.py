@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from benchmarks.bars import Verdict
-from benchmarks.experiments.results import Record, Results, cost, mean, paired, robust
+from benchmarks.experiments.results import (
+    Record,
+    Results,
+    accuracy,
+    advantage,
+    cost,
+    holm,
+    mean,
+    paired,
+    robust,
+)
 
 SPEEDUP = 3.0
 POINTS = 1.0
 MIN_SEEDS = 3
+LEVEL = 0.05  # of the tests of a plan, together
+OF_ORACLE = 0.5  # share of the oracle's gain over the best control
 SAME_SECONDS = 1.1  # a control may cost so much more, since epochs are whole, and still counts as costing the same
 
 
@@ -15,6 +27,8 @@ def verdicts(results: Results) -> list[Verdict]:
     """The bars of an experiment that names a candidate, one per group and one for the speed-up."""
     if not results.candidate:
         return []
+    if results.threshold is not None:
+        return [v for group in results.groups if group or len(results.groups) == 1 for v in _planned(results, group)]
     groups = [g for g in results.groups if results.candidate in results.labels(g)]
     return [*(_same_seconds(results, g) for g in groups), _as_good_and_faster(results, groups)]
 
@@ -73,3 +87,32 @@ def _figures(records: list[Record]) -> str:
 
 def _seeds(count: int) -> str:
     return "" if count >= MIN_SEEDS else f" ({count} of {MIN_SEEDS} seeds)"
+
+
+def _planned(results: Results, group: str) -> list[Verdict]:
+    """The candidate beats every control of the plan, by seed, on the plan's figure."""
+    measure, where = accuracy(*results.figure), f"{group}: " if group else ""
+    ours = results.of(results.candidate, group)
+    found = {c: advantage(ours, results.reference(c, group), measure) for c in results.controls}
+    found = {c: a for c, a in found.items() if a is not None}
+    judged = [
+        Verdict(
+            results.candidate, f"{where}better than {control} (p < {LEVEL:g} after Holm)",
+            f"{a.mean:+.1f} points, lower 95 % bound {a.low:+.1f}, p {p:.2g}, {a.count} seeds",
+            (a.low > 0.0 and p < LEVEL) if a.count == results.seeds else None,
+        )
+        for (control, a), p in zip(found.items(), holm([a.p for a in found.values()]), strict=True)
+    ]  # fmt: skip
+    if not found:
+        return [Verdict(results.candidate, f"{where}better than every control", "not measured", None)]
+    least = min(found, key=lambda c: found[c].mean)
+    wanted = f"{where}at least {results.threshold:g} points better than every control"
+    met = found[least].mean >= results.threshold if len(found) == len(results.controls) else None
+    judged.append(Verdict(results.candidate, wanted, f"{found[least].mean:+.1f} over {least}", met))
+    if (
+        most := advantage(results.reference(results.oracle, group), results.reference(least, group), measure)
+    ) is not None:
+        part = found[least].mean / most.mean
+        wanted = f"{where}at least {OF_ORACLE:.0%} of what {results.oracle} gains over {least}"
+        judged.append(Verdict(results.candidate, wanted, f"{part:.0%} of {most.mean:+.1f} points", part >= OF_ORACLE))
+    return judged

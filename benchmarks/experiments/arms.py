@@ -1,0 +1,162 @@
+"""Selectors that only experiments need: the controls that a selection has to beat, and what a selector looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from acs_fast import Clusters, Coreset, LastLayerGradients
+from acs_fast._util.randomness import derived_generator
+from acs_fast.gradients import Extraction
+from acs_fast.training import ImageSet
+from benchmarks.experiments.faults import shuffled_within
+
+SEEN = ("gradients", "features", "residuals", "pixels", "kinds")
+LEAST = 1e-3  # of an error or a loss, so that nothing is never drawn
+
+
+@dataclass(frozen=True)
+class View:
+    """Gradient source: another description of the samples in place of their gradients.
+
+    Args:
+        source: gives the gradients; never called for pixels and kinds, which need no model.
+        seen: a name from `SEEN`; "kinds" is what an oracle sees.
+        images, kinds: the samples.
+    """
+
+    source: Callable[[int], Extraction]
+    seen: str
+    images: ImageSet
+    kinds: Tensor
+
+    def __call__(self, seed: int) -> Extraction:
+        if self.seen == "pixels":
+            return _described(self.images.read(list(range(len(self.images)))), self.images.labels)
+        if self.seen == "kinds":
+            return _described(torch.nn.functional.one_hot(self.kinds).float(), self.images.labels)
+        taken = self.source(seed)
+        vectors = getattr(taken.gradients, self.seen)
+        return replace(_described(vectors, taken.labels), seconds=taken.seconds)
+
+
+def _described(vectors: Tensor, labels: Tensor) -> Extraction:
+    """Vectors [N, ...] in the place of gradients: distances and sums are theirs."""
+    return Extraction(LastLayerGradients(vectors.flatten(1), torch.ones(len(vectors), 1), bias=False), labels)
+
+
+class RandomClusters(Clusters):
+    """Clusters of the same sizes as those of the gradients, with members at random: do the gradients matter?"""
+
+    def _clusters(self, g: LastLayerGradients, count: int, labels: Tensor | None) -> tuple[Tensor, Coreset]:
+        clusters, medoids = super()._clusters(g, count, labels)
+        classes = torch.zeros(len(g), dtype=torch.int64) if labels is None else labels
+        return clusters[shuffled_within(classes, int(medoids.indices.sum()))], medoids
+
+
+@dataclass(frozen=True)
+class ClassQuotas:
+    """More of the classes with more errors: DRoP's quotas, tempered by a power.
+
+    Source: Vysogorets, Ahuja, Kempe, "DRoP: Distributionally Robust Data Pruning", 2024 (arXiv 2404.05579).
+    """
+
+    power: float = 0.5
+    needs_gradients = True
+    lasts = "epoch"
+
+    def select(
+        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
+    ) -> Coreset:
+        """See `Selector.select`."""
+        outputs = probabilities(gradients, labels)
+        wrong = (outputs.argmax(1) != labels).float()
+        sizes = torch.bincount(labels)
+        error = torch.bincount(labels, wrong) / sizes.clamp(min=1)
+        quotas = capped(sizes * error.clamp(min=LEAST) ** self.power, sizes, budget)
+        order = torch.randperm(n, generator=derived_generator("class quotas", seed))
+        return _equal(torch.cat([order[labels[order] == c][:quota] for c, quota in enumerate(quotas.tolist())]), n)
+
+
+@dataclass(frozen=True)
+class ByLoss:
+    """Samples drawn in proportion to a power of their loss, or with power = infinity the largest ones."""
+
+    power: float = 1.0
+    needs_gradients = True
+    lasts = "epoch"
+
+    def select(
+        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
+    ) -> Coreset:
+        """See `Selector.select`."""
+        own = probabilities(gradients, labels).gather(1, labels[:, None])[:, 0]
+        losses = -own.clamp(min=1e-12).log()
+        if self.power == float("inf"):
+            return _equal(losses.topk(budget).indices, n)
+        generator = derived_generator("by loss", seed)
+        return _equal(torch.multinomial(losses.clamp(min=LEAST) ** self.power, budget, generator=generator), n)
+
+
+@dataclass
+class RoundRobin:
+    """The samples in turn: those whose last turn is longest ago."""
+
+    needs_gradients = False
+    lasts = "epoch"
+    _next: int = field(default=0, repr=False, compare=False)
+
+    def select(
+        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
+    ) -> Coreset:
+        """See `Selector.select`."""
+        order = torch.randperm(n, generator=derived_generator("round robin"))
+        picks = order[(self._next + torch.arange(budget)) % n]
+        self._next = (self._next + budget) % n
+        return _equal(picks, n)
+
+
+@dataclass
+class Stale:
+    """The samples of which a new attack promises most: its age times the size of the residual that it left."""
+
+    needs_gradients = True
+    lasts = "epoch"
+    _age: Tensor | None = field(default=None, repr=False, compare=False)
+
+    def select(
+        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
+    ) -> Coreset:
+        """See `Selector.select`."""
+        age = torch.zeros(n) if self._age is None else self._age
+        size = gradients.residuals.flatten(1).norm(dim=1).cpu()
+        noise = torch.rand(n, generator=derived_generator("stale", seed))
+        picks = ((age + noise) * size).topk(budget).indices
+        self._age = age + 1.0
+        self._age[picks] = 0.0
+        return _equal(picks, n)
+
+
+def probabilities(gradients: LastLayerGradients, labels: Tensor) -> Tensor:
+    """[N, C] outputs of the model, read off the residuals of cross-entropy."""
+    residuals = gradients.residuals.flatten(1).cpu()
+    return residuals + torch.nn.functional.one_hot(labels, residuals.shape[1])
+
+
+def capped(wanted: Tensor, sizes: Tensor, budget: int) -> Tensor:
+    """[K] int64 in proportion to `wanted` [K] > 0, none above its size, whose sum is the budget."""
+    low, high = 0.0, float((sizes / wanted).max())
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if float((middle * wanted).minimum(sizes).sum()) > budget else (middle, high)
+    exact = (low * wanted).minimum(sizes)
+    whole = exact.floor().long()
+    whole[(exact - whole).topk(budget - int(whole.sum())).indices] += 1
+    return whole
+
+
+def _equal(picks: Tensor, n: int) -> Coreset:
+    return Coreset(picks, torch.full((len(picks),), n / len(picks)), torch.zeros(len(picks)))
