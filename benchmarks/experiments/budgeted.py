@@ -194,7 +194,7 @@ class BudgetTrial(Trial):
             "config": config.as_dict(), "test": {"average": self._test(self.average)},
             "seconds": {**stages, "training": stages["attack"] + stages["step"], **self.spent},
             "passes": visited + selections * config.scoring_passes * n, "steps": self.learner.batches,
-            "samples_visited": sum(e["samples"] for e in self.log), "selections": selections,
+            "samples_visited": sum(e["samples"] for e in self.log), "times_selected": selections,
             "gradient_error": sum(errors) / len(errors) if errors else None,
             "effective_size": coresets[-1]["effective_size"] if coresets else None,
         }  # fmt: skip

@@ -138,7 +138,8 @@ def test_methods_are_interleaved_and_names_unique():
     for experiment in EXPERIMENTS.values():
         plan = Plan(experiment, 2)
         count = len(experiment.variants)
-        assert [j.record.seed for j in plan.jobs] == [0] * count + [1] * count
+        first = experiment.first_seed
+        assert [j.record.seed for j in plan.jobs] == [first] * count + [first + 1] * count
         assert len({v.name for v in experiment.variants}) == count
         labels = {v.label for v in experiment.variants}
         assert {experiment.candidate, *experiment.controls} - {""} <= labels

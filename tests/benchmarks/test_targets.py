@@ -21,6 +21,14 @@ TINY = {**POOL, **DIGITS, "limit": 200, "width": 2, "pairing": 1, "minority": 0.
         "passes": 4000, "data": "digits", "period": 2}  # fmt: skip
 
 
+@pytest.fixture
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def gradients(n=60, classes=3):
     """Residuals of cross-entropy, of which some classes are wrong more often."""
     generator = torch.Generator().manual_seed(0)
@@ -119,7 +127,7 @@ def test_what_a_selector_may_look_at():
         ({"method": "full"}, [100] * 8 + [88]),  # 8,000 passes, 9 for a sample
         ({}, [50] * 17 + [38]),
         ({"method": "full", "objective": "atta"}, [100] * 16),  # one attack step
-        ({"arm": "clusters"}, [50] * 16 + [33]),  # 100 passes for the scores of every second epoch
+        ({"arm": "clusters"}, [50] * 15 + [38]),  # 100 passes for the scores of every second epoch
     ],
 )
 def test_a_budget_is_used_up(settings, visits):
@@ -140,7 +148,7 @@ def test_settings_are_checked(settings):
         BudgetConfig(**{**POOL, **settings})
 
 
-def test_arms_of_a_seed_share_pool_and_weights_and_cost_the_same(tmp_path):
+def test_arms_of_a_seed_share_pool_and_weights_and_cost_the_same(tmp_path, one_thread):
     settings = {**TINY, "seed": 3}
     found = [
         BudgetConfig(**{**settings, **arm}).run("digits", tmp_path / str(i))
@@ -153,15 +161,15 @@ def test_arms_of_a_seed_share_pool_and_weights_and_cost_the_same(tmp_path):
         test = result["test"]["average"]
         assert test["worst"] <= test["balanced"] <= 1.0
         assert len(test["each"]) == 10
-    assert found[1]["selections"] > found[0]["selections"] == 0
+    assert found[1]["times_selected"] > found[0]["times_selected"] == 0
     assert found[1]["effective_size"] == pytest.approx(100)
 
 
-def test_a_reference_model_selects_once_for_all_arms(tmp_path):
+def test_a_reference_model_selects_once_for_all_arms(tmp_path, one_thread):
     settings = {**TINY, "pairing": 0, "fraction": 0.1, "period": 10**6, "reference_passes": 2000}
     for i, arm in enumerate(({"arm": "craig", "seen": "features"}, {"arm": "gradmatch"}, {"arm": "balanced-fixed"})):
         result = BudgetConfig(**{**settings, **arm}).run("digits", tmp_path / str(i))
-        assert result["selections"] == 1
+        assert result["times_selected"] == 1
         assert abs(result["passes"] - 4000) <= 32 * 9  # the reference is not paid by the arm
 
 
@@ -211,7 +219,7 @@ def test_advantage_is_a_one_sided_paired_test():
     ]
     found = advantage(*records, lambda result: result["v"])
     assert found == Advantage(
-        2.0, pytest.approx(2.0 - 2.919986 / 3**0.5, abs=1e-5), pytest.approx(0.037050, abs=1e-5), 3
+        2.0, pytest.approx(2.0 - 2.919986 / 3**0.5, abs=1e-5), pytest.approx(0.037090, abs=1e-5), 3
     )
     assert advantage(records[0][:1], records[1][:1], lambda result: result["v"]) is None
 
