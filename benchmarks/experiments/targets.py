@@ -4,10 +4,11 @@ All of them: one-sided paired t-tests by seed of the averaged weights of the las
 controls together; a plan succeeds where every lower 95 % bound lies above 0 and the smallest mean difference reaches
 the threshold. Arms of a seed share the pool, the initial weights and the counted passes: forward 1, backward to the
 input 1, backward to the weights another 1, so that a sample with PGD-3 costs 9 and one scored at its clean image 1.
-Learning rates follow a cosine by step. Settings were fixed on seeds 100 to 103 and validation images, which no plan
-uses: the learning rate, the same for every arm (0.06 did better than 0.03 for the shorter schedule, random and clusters), the size of the coreset for each arm (an
-eighth, a quarter or half) and the number of clusters (15, 25 or 100); test images are looked at once. AutoAttack is
-left out for want of time.
+Learning rates follow a cosine by step. Settings of E8 were fixed on seeds 100 to 103 and validation images, which no
+plan uses: the learning rate, the same for every arm (0.06 did better than 0.03 for the shorter schedule, random and
+clusters), the size of the coreset for each arm (an eighth, a quarter or half) and the number of clusters (15, 25 or
+100). E9 takes the settings of an earlier trial. Test images are looked at once. AutoAttack is left out for want of
+time.
 """
 
 from __future__ import annotations
@@ -44,7 +45,24 @@ HIDDEN: dict[str, dict[str, Any]] = {  # fractions are those that did best on th
     CLUSTERS: {"arm": "clusters", "clusters": 25, **QUARTER},
     ORACLE: {"arm": "clusters", "seen": "kinds", "clusters": 10, "fraction": 0.25},
 }
+FIXED, CRAIG = "random in classes, fixed", "CRAIG, adversarial gradients, size weights"
+ONCE: dict[str, dict[str, Any]] = {
+    FIXED: {"arm": "balanced-fixed"},
+    CRAIG: {"arm": "craig"},
+    "CRAIG, adversarial gradients, equal weights": {"arm": "craig", "coreset_weights": "equal"},
+    "facility location on features, size weights": {"arm": "craig", "seen": "features"},
+    "facility location on features, equal weights": {"arm": "craig", "seen": "features", "coreset_weights": "equal"},
+    "facility location on pixels, size weights": {"arm": "craig", "seen": "pixels"},
+    "facility location on pixels, equal weights": {"arm": "craig", "seen": "pixels", "coreset_weights": "equal"},
+    "GradMatch, adversarial gradients": {"arm": "gradmatch"},
+    "largest losses": {"arm": "top-loss"},
+    "all 10,000, not stored": {"method": "full"},
+}
 NAMED = tuple(label for label in HIDDEN if label not in (CLUSTERS, ORACLE))
+FEW = {label: HIDDEN[label] for label in (SHORTER, REDRAWN, "CRAIG, equal weights", CLUSTERS)}
+OTHERS: dict[str, dict[str, Any]] = {
+    "90:10": {"minority": 0.1}, "98:2": {"minority": 0.02}, "95:5, other pairs": {"pairing": 2},
+}  # fmt: skip
 
 
 def _variants(arms: dict[str, dict[str, Any]], group: str = "", **shared: Any) -> tuple[Variant, ...]:
@@ -65,5 +83,22 @@ PLANNED = (
         "the rare ones more robust than every control does in as many passes?",
         30, _variants(HIDDEN), base={**POOL, "pairing": 1}, candidate=CLUSTERS,
         controls=NAMED, oracle=ORACLE, threshold=2.0,
+    ),
+    _plan(
+        "E8b", "One label, two kinds: other shares and other pairs",
+        "Does the answer of E8 hold where the rare kinds are a tenth or a fiftieth of their label, and with other "
+        "kinds under the labels?",
+        14,
+        tuple(v for group, settings in OTHERS.items() for v in _variants(FEW, group, **settings)),
+        base={**POOL, "pairing": 1}, seeds=4, first_seed=2000, candidate=CLUSTERS,
+        controls=(SHORTER, REDRAWN, "CRAIG, equal weights"), threshold=2.0,
+    ),
+    _plan(
+        "E9", "Select once, train many",
+        "Only 300 of 10,000 images may be kept. Are those that a reference model picks better to train on than random "
+        "ones of each class, in as many passes, and do gradients beat pixels?",
+        17, _variants(ONCE), figure=("robust", "average"), candidate=CRAIG, controls=(FIXED,), threshold=1.5,
+        base={**POOL, "limit": 10_000, "fraction": 0.03, "period": 10**6, "learning_rate": 0.03, "scored": "attack",
+              "passes": 144_000, "reference_passes": 144_000},
     ),
 )  # fmt: skip
