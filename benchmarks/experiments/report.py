@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from acs_fast.benchmark import read as read_run
 from benchmarks import bars, markdown
 from benchmarks.experiments import plots
+from benchmarks.experiments.pools import PAIRINGS
 from benchmarks.experiments.results import (
     Measure,
     Results,
@@ -17,11 +19,21 @@ from benchmarks.experiments.results import (
     cost,
     error,
     mean,
+    paired,
     read,
     robust,
     variance,
 )
 from benchmarks.experiments.verdicts import verdicts
+
+
+def rare(result: dict[str, Any]) -> float | None:
+    """Robust accuracy in percent of the averaged weights on the rarer kind of each label, where kinds hide."""
+    config = result["config"]
+    pairs = PAIRINGS.get(config.get("pairing", 0), ())
+    each = result["test"]["average"]["each"] if pairs else {}
+    return 100.0 * fmean(each[str(pair[(config["seed"] + 1) % 2])] for pair in pairs) if pairs else None
+
 
 COLUMNS: dict[str, tuple[Measure, str, bool]] = {  # heading: figure, format, with its interval
     "robust, %": (robust, ".1f", True),
@@ -29,6 +41,7 @@ COLUMNS: dict[str, tuple[Measure, str, bool]] = {  # heading: figure, format, wi
     "robust, last EMA": (accuracy("robust", "average"), ".1f", True),
     "clean, %": (accuracy("clean"), ".1f", True),
     "balanced robust, %": (accuracy("balanced", "average"), ".1f", True),
+    "rare kinds robust, %": (rare, ".1f", True),
     "worst kind robust, %": (accuracy("worst", "average"), ".1f", True),
     "clean, last EMA": (accuracy("clean", "average"), ".1f", True),
     "AutoAttack, balanced": (autoattack, ".1f", True),
@@ -65,7 +78,8 @@ def section(results: Results, picture: Path | None, steps: Path, base: Path) -> 
 def table(results: Results) -> str:
     """A line per variant, under a line per group; only what has finished runs, and columns with figures."""
     columns = [name for name, (measure, _, _) in COLUMNS.items() if mean(results.runs, measure) is not None]
-    lines = [f"| {' | '.join(['method', *columns, 'speed-up', 'seeds'])} |", "|---" * (len(columns) + 3) + "|"]
+    last = "speed-up" if results.threshold is None else "candidate's lead"
+    lines = [f"| {' | '.join(['method', *columns, last, 'seeds'])} |", "|---" * (len(columns) + 3) + "|"]
     for group in results.groups:
         rows = [_line(results, label, group, columns) for label in results.labels(group) if results.of(label, group)]
         lines += [f"| *{group}* |{' |' * (len(columns) + 2)}"] * bool(rows and group) + rows
@@ -74,14 +88,23 @@ def table(results: Results) -> str:
 
 def _line(results: Results, label: str, group: str, columns: list[str]) -> str:
     records = results.of(label, group)
-    full, own = mean(results.reference(results.full, group), cost), mean(records, cost)
     overfitted = sum(collapsed(r.result) for r in records if r.result is not None)
     cells = [f"{label} (collapsed: {overfitted} of {len(records)})" if overfitted else label]
     for measure, spec, with_interval in (COLUMNS[name] for name in columns):
         found = mean(records, measure)
         cells.append("" if found is None else f"{found:{spec}}" if with_interval else f"{found.mean:{spec}}")
-    cells += ["" if full is None or own is None else f"{full.mean / own.mean:.2f}", str(len(records))]
+    cells += [_gain(results, label, group), str(len(records))]
     return f"| {' | '.join(cells)} |"
+
+
+def _gain(results: Results, label: str, group: str) -> str:
+    """How much faster than full training; in an experiment with a plan, by how many points the candidate leads."""
+    records = results.of(label, group)
+    if results.threshold is not None:
+        lead = paired(results.of(results.candidate, group), records, accuracy(*results.figure))
+        return "" if lead is None or label == results.candidate else f"{lead:+.1f}"
+    full, own = mean(results.reference(results.full, group), cost), mean(records, cost)
+    return "" if full is None or own is None else f"{full.mean / own.mean:.2f}"
 
 
 def notes(results: Results, steps: Path) -> list[str]:
@@ -136,9 +159,10 @@ def _planned_how(results: Results, config: dict[str, Any]) -> str:
         "(forward 1, backward to the input 1, to the weights another 1; selections included), the last epoch cut where "
         "it ends. Mean and 95 % confidence interval over seeds (Student's t) of the averaged weights after the last "
         f"step: accuracy under PGD-{config['test_steps']} on {config['test_limit']} {config['tested_on']} images"
-        f"{checked}. Balanced: every kind counts the same. CPU seconds are those of the process, training and "
-        "selecting; wall seconds (training, selection) were taken on a machine that did other work too and say less. "
-        "Gradient error: of the coreset's weighted sum over what the selector looks at, relative."
+        f"{checked}. Balanced: every kind counts the same. Candidate's lead: its mean difference by seed. CPU seconds are "
+        "those of the process, training and selecting; wall seconds (training, selection) were taken on a machine that "
+        "did other work too and say less. Gradient error: of the coreset's weighted sum over what the selector looks "
+        "at, relative."
     )
 
 

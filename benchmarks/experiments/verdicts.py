@@ -107,12 +107,13 @@ def _planned(results: Results, group: str) -> list[Verdict]:
         return [Verdict(results.candidate, f"{where}better than every control", "not measured", None)]
     least = min(found, key=lambda c: found[c].mean)
     wanted = f"{where}at least {results.threshold:g} points better than every control"
-    met = found[least].mean >= results.threshold if len(found) == len(results.controls) else None
+    whole = len(found) == len(results.controls) and min(a.count for a in found.values()) == results.seeds
+    met = found[least].mean >= results.threshold if whole else None
     judged.append(Verdict(results.candidate, wanted, f"{found[least].mean:+.1f} over {least}", met))
-    if (
-        most := advantage(results.reference(results.oracle, group), results.reference(least, group), measure)
-    ) is not None:
+    rivals = results.reference(least, group)
+    if (most := advantage(results.reference(results.oracle, group), rivals, measure)) is not None:
         part = found[least].mean / most.mean
         wanted = f"{where}at least {OF_ORACLE:.0%} of what {results.oracle} gains over {least}"
-        judged.append(Verdict(results.candidate, wanted, f"{part:.0%} of {most.mean:+.1f} points", part >= OF_ORACLE))
+        said = f"{part:.0%} of {most.mean:+.1f} points"
+        judged.append(Verdict(results.candidate, wanted, said, part >= OF_ORACLE if whole else None))
     return judged
