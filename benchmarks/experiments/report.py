@@ -159,9 +159,9 @@ def _planned_how(results: Results, config: dict[str, Any]) -> str:
         "(forward 1, backward to the input 1, to the weights another 1; selections included), the last epoch cut where "
         "it ends. Mean and 95 % confidence interval over seeds (Student's t) of the averaged weights after the last "
         f"step: accuracy under PGD-{config['test_steps']} on {config['test_limit']} {config['tested_on']} images"
-        f"{checked}. Balanced: every kind counts the same. Candidate's lead: its mean difference by seed. CPU seconds are "
-        "those of the process, training and selecting; wall seconds (training, selection) were taken on a machine that "
-        "did other work too and say less. Gradient error: of the coreset's weighted sum over what the selector looks "
+        f"{checked}. Balanced: every kind counts the same. Candidate's lead: its mean difference by seed. CPU seconds "
+        "are those of the process, training and selecting; wall seconds (training, selection) were taken on a machine "
+        "that did other work too and say less. Gradient error: of the weighted sum over what the selector looks "
         "at, relative."
     )
 
