@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.experiments.results import Interval, Measure, Results, accuracy, cost, error, mean, robust
+from benchmarks.experiments.results import Interval, Measure, Results, accuracy, cost, error, mean, rare, robust
 
 COLOURS = ("#c1121f", "#e85d04", "#7b2cbf", "#2a9d8f", "#1d3557", "#6c584c", "#8d99ae", "#588157", "#b5179e", "#000000")
 MARKERS = "os^DvPX<*"  # one fewer than colours, so that the pairs repeat late
@@ -53,10 +53,10 @@ def _panels(results: Results) -> Any:
     groups = [g for g in results.groups if any(results.of(label, g) for label in results.labels(g))]
     groups = [g for g in groups if g] or groups
     kind, weights = results.figure
-    above = (accuracy(kind, weights), f"{kind} robust accuracy, %".replace("robust robust", "robust"))
+    above = (accuracy(kind, weights), "robust accuracy, %" if kind == "robust" else f"{kind} robust accuracy, %")
     below = (accuracy("clean", weights), "clean accuracy, %") if results.candidate else (error, "gradient error")
-    if mean(results.runs, accuracy("worst", weights)) is not None:
-        below = (accuracy("worst", weights), "robust, worst kind, %")
+    if mean(results.runs, rare) is not None:
+        below = (rare, "robust accuracy of rare kinds, %")
     figure = Figure(figsize=(max(6.0, 3.4 * len(groups)), 6.4), layout="constrained")
     grid = figure.subplots(2, len(groups), squeeze=False, sharex="col")
     for column, group in enumerate(groups):

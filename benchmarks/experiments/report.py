@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from acs_fast.benchmark import read as read_run
 from benchmarks import bars, markdown
 from benchmarks.experiments import plots
-from benchmarks.experiments.pools import PAIRINGS
 from benchmarks.experiments.results import (
     Measure,
     Results,
@@ -20,20 +18,12 @@ from benchmarks.experiments.results import (
     error,
     mean,
     paired,
+    rare,
     read,
     robust,
     variance,
 )
 from benchmarks.experiments.verdicts import verdicts
-
-
-def rare(result: dict[str, Any]) -> float | None:
-    """Robust accuracy in percent of the averaged weights on the rarer kind of each label, where kinds hide."""
-    config = result["config"]
-    pairs = PAIRINGS.get(config.get("pairing", 0), ())
-    each = result["test"]["average"]["each"] if pairs else {}
-    return 100.0 * fmean(each[str(pair[(config["seed"] + 1) % 2])] for pair in pairs) if pairs else None
-
 
 COLUMNS: dict[str, tuple[Measure, str, bool]] = {  # heading: figure, format, with its interval
     "robust, %": (robust, ".1f", True),

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks.experiments.pools import PAIRINGS
+
 FORMAT = 1
 CONFIDENCE = 0.95
 
@@ -143,6 +145,14 @@ def autoattack(result: dict[str, Any]) -> float | None:
     """Accuracy in percent under AutoAttack, every kind counting the same, where a run has it."""
     found = result["test"].get("average", {}).get("autoattack")
     return None if found is None else 100.0 * float(found["balanced"])
+
+
+def rare(result: dict[str, Any]) -> float | None:
+    """Robust accuracy in percent of the averaged weights on the rarer kind of each label, where kinds hide."""
+    config = result["config"]
+    pairs = PAIRINGS.get(config.get("pairing", 0), ())
+    each = result["test"]["average"]["each"] if pairs else {}
+    return 100.0 * statistics.fmean(each[str(pair[(config["seed"] + 1) % 2])] for pair in pairs) if pairs else None
 
 
 def error(result: dict[str, Any]) -> float | None:
