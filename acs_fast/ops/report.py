@@ -19,7 +19,7 @@ class Report:
     Attributes:
         backend: its name, one of `acs_fast.ops.backends.BACKENDS`.
         kernels: whose kernels did which part, and what is missing for better ones.
-        path: "dense" or "matrix-free", or both; "" where there is no choice.
+        path: "dense" or "matrix-free", "columns" or "screening", or both; "" where there is no choice.
         seconds: by stage.
         peak_bytes: above what was allocated before; on a CPU, what was planned for a matrix.
     """
@@ -72,7 +72,7 @@ def note_seconds(seconds: Mapping[str, float]) -> None:
 
 
 def note_path(path: str, matrix_bytes: int = 0) -> None:
-    """Say that a part of the work went the "dense" or the "matrix-free" way, and how large its matrix is."""
+    """Say which way a part of the work went, and how large its matrix is."""
     notes = _notes.get()
     if notes is not None:
         notes.paths.add(path)

@@ -95,9 +95,9 @@ def gradient_matching(
     largest = int(problems.sizes.max())
     planned = 8 * int(budgets.max()) * (largest + 2 * int(budgets.max()))  # Gram columns, Gram matrix, factor
     coreset = finish(
-        g, indices, weights, gains, watch, target=targets.sum(0), backend=report.backend, budget=k, path="dense",
-        kernels=report.kernels, peak_bytes=report.peak_bytes or planned, filled=len(indices) - int(counts.sum()),
-        stopped=int((counts < budgets.to(counts)).sum()),
+        g, indices, weights, gains, watch, target=targets.sum(0), backend=report.backend, budget=k,
+        kernels=report.kernels, path=report.path or "dense", peak_bytes=report.peak_bytes or planned,
+        filled=len(indices) - int(counts.sum()), stopped=int((counts < budgets.to(counts)).sum()),
     )  # fmt: skip
     coreset.stats["objective"] = _objective(g, problems, coreset, targets, ridge)
     return coreset.check(len(g), None if fill == "none" else k)

@@ -1,8 +1,10 @@
 // The vector kernels, written once. Products are our own and not calls of a BLAS: a row that is computed alone must equal
-// that row of the whole matrix bit for bit, and entry (i, j) entry (j, i), so that integers taken off a gain are those that
-// were put on. A BLAS promises neither, since its order of summation depends on the shape of the call. A file that includes this has set the target, ACS_NAMESPACE, ACS_BYTES (of a vector),
-// ACS_MR (rows of a micro-tile), ACS_NV (vectors across it), and `fused` and `root`: its multiply-add and square root.
-// Everything here has internal linkage, so that no code for a newer processor can leak into shared functions.
+// that row of the whole matrix bit for bit, and entry (i, j) entry (j, i), so that integers taken off a gain are those
+// that were put on. A BLAS promises neither, since its order of summation depends on the shape of the call.
+//
+// A file that includes this has set the target, ACS_NAMESPACE, ACS_BYTES (of a vector), ACS_MR (rows of a micro-tile),
+// ACS_NV (vectors across it), and `fused` and `root`: its multiply-add and square root. Everything here has internal
+// linkage, so that no code for a newer processor can leak into shared functions.
 
 namespace acs_fast {
 namespace ACS_NAMESPACE {
@@ -113,6 +115,7 @@ void multiply_kernel(const T* a, const T* b, int64_t k, int64_t rows, T* out, in
   if (rows <= 4) return multiply_rows<T, 4>(a, b, k, out, stride, accumulate);
 #if ACS_MR > 8
   if (rows <= 8) return multiply_rows<T, 8>(a, b, k, out, stride, accumulate);
+  if (rows <= 10) return multiply_rows<T, 10>(a, b, k, out, stride, accumulate);
 #endif
   multiply_rows<T, ACS_MR>(a, b, k, out, stride, accumulate);
 }

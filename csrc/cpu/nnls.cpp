@@ -9,12 +9,14 @@ namespace {
 
 constexpr double kDependent = 1e-10;  // an atom with a squared pivot below this part of its squared norm: no direction
 constexpr double kTolerance = 1e-12;  // of the dual, relative to the largest right-hand side
+constexpr int64_t kBlock = 64;        // rows of the factor that a substitution takes together
+constexpr int64_t kColumns = 256;     // columns of them that one member takes at a time
+constexpr int64_t kRowsShared = 16;   // rows of them that one member takes at a time
 
 }  // namespace
 
 bool NonNegativeLeastSquares::append(double rhs, const double* inner) {
   const int64_t atom = size();
-  for (int64_t a = 0; a < atom; ++a) gram_[a].push_back(inner[a]);
   gram_.emplace_back(inner, inner + atom + 1);
   weights_.push_back(0.0);
   rhs_.push_back(rhs);
@@ -24,7 +26,6 @@ bool NonNegativeLeastSquares::append(double rhs, const double* inner) {
     return true;
   }
   gram_.pop_back();
-  for (auto& products : gram_) products.pop_back();
   weights_.pop_back();
   rhs_.pop_back();
   is_passive_.pop_back();
@@ -39,11 +40,18 @@ void NonNegativeLeastSquares::solve() {
     double top = tolerance;
     for (int64_t a = 0; a < size(); ++a) {
       if (is_passive_[a]) continue;
-      const double dual = rhs_[a] - dot_(gram_[a].data(), weights_.data(), size());
-      if (dual > top) top = dual, entering = a;
+      const double rising = dual(a);
+      if (rising > top) top = rising, entering = a;
     }
     if (entering < 0 || !activate(entering)) return;
   }
+}
+
+// How fast the objective falls with the weight of an atom outside the passive set
+double NonNegativeLeastSquares::dual(int64_t atom) const {
+  double product = dot_(gram_[atom].data(), weights_.data(), atom);
+  for (int64_t a = atom + 1; a < size(); ++a) product += gram_[a][atom] * weights_[a];
+  return rhs_[atom] - product;
 }
 
 // Least squares on the passive set, stepping back and dropping atoms until all its weights are positive
@@ -89,7 +97,7 @@ bool NonNegativeLeastSquares::activate(int64_t atom) {
   const int64_t m = int64_t(passive_.size());
   if (m == capacity_) grow();
   std::vector<double> x(m);
-  for (int64_t i = 0; i < m; ++i) x[i] = gram_[atom][passive_[i]];
+  for (int64_t i = 0; i < m; ++i) x[i] = gram(atom, passive_[i]);
   forward(x);
   const double diagonal = gram_[atom][atom] + ridge_, pivot = diagonal - dot_(x.data(), x.data(), m);
   if (!(pivot > kDependent * diagonal)) return false;
@@ -120,24 +128,44 @@ void NonNegativeLeastSquares::drop(int64_t position) {
   y_.pop_back();
 }
 
+// Both substitutions go by blocks of kBlock rows: the triangle of a block by the leader, the rest of its rows by the team.
+// The blocks, and with them every sum, are the same for every number of threads.
 void NonNegativeLeastSquares::forward(std::vector<double>& x) const {
   constexpr int64_t kRows = 8;  // subtracted in one pass
   const int64_t m = int64_t(x.size());
-  for (int64_t begin = 0; begin < m; begin += kRows) {
-    const int64_t end = std::min(m, begin + kRows);
-    const double* rows[kRows];
-    for (int64_t i = begin; i < end; ++i) {
-      rows[i - begin] = row(i);
-      x[i] /= row(i)[i];
-      for (int64_t j = i + 1; j < end; ++j) x[j] -= row(i)[j] * x[i];
+  for (int64_t block = 0; block < m; block += kBlock) {
+    const int64_t stop = std::min(m, block + kBlock);
+    const double* rows[kBlock];
+    for (int64_t begin = block; begin < stop; begin += kRows) {
+      const int64_t end = std::min(stop, begin + kRows);
+      for (int64_t i = begin; i < end; ++i) {
+        rows[i - block] = row(i);
+        x[i] /= row(i)[i];
+        for (int64_t j = i + 1; j < end; ++j) x[j] -= row(i)[j] * x[i];
+      }
+      extra_.subtract(x.data(), rows + (begin - block), x.data() + begin, end - begin, end, stop);
     }
-    extra_.subtract(x.data(), rows, x.data() + begin, end - begin, end, m);
+    team_.share((m - stop + kColumns - 1) / kColumns, [&](int64_t part, int) {
+      const int64_t begin = stop + part * kColumns;
+      extra_.subtract(x.data(), rows, x.data() + block, stop - block, begin, std::min(m, begin + kColumns));
+    });
   }
 }
 
 void NonNegativeLeastSquares::backward(std::vector<double>& z) const {
   const int64_t m = int64_t(z.size());
-  for (int64_t i = m - 1; i >= 0; --i) z[i] = (z[i] - dot_(row(i) + i + 1, z.data() + i + 1, m - 1 - i)) / row(i)[i];
+  double beyond[kBlock];  // the products of a block's rows with what lies behind it
+  for (int64_t block = (m - 1) / kBlock * kBlock; block >= 0; block -= kBlock) {
+    const int64_t stop = std::min(m, block + kBlock);
+    const int64_t share = m - stop > kColumns ? kRowsShared : kBlock;
+    team_.share((stop - block + share - 1) / share, [&](int64_t part, int) {
+      const int64_t begin = block + part * share;
+      for (int64_t i = begin; i < std::min(stop, begin + share); ++i)
+        beyond[i - block] = dot_(row(i) + stop, z.data() + stop, m - stop);
+    });
+    for (int64_t i = stop - 1; i >= block; --i)
+      z[i] = (z[i] - beyond[i - block] - dot_(row(i) + i + 1, z.data() + i + 1, stop - 1 - i)) / row(i)[i];
+  }
 }
 
 std::vector<double> NonNegativeLeastSquares::solve_passive(std::vector<double> b) const {

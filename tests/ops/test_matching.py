@@ -160,3 +160,44 @@ def test_properties(backend, n, c, d, seed):
     assert float(gains.sum()) <= (target @ target - got**2) * (1 + 1e-6) + 1e-9  # some of it is of atoms that left
     best = nnls(atoms[indices.numpy()].T, target, maxiter=1000)[1] if len(indices) else np.linalg.norm(target)
     assert got <= best * (1 + 1e-7) + 1e-7
+
+
+def matched(backend, f, k):
+    n = len(f.residuals)
+    group = torch.arange(n), torch.tensor([0, n])
+    device = require_backend(backend)
+    arguments = (*f.to(device), group[0].to(device), group[1], torch.tensor([k]), k, totals(f, *group).to(device), 0.0)
+    (indices, weights, _, _), report = backends.run("gradient_matching", backend, *arguments)
+    return indices.cpu(), weights.cpu(), report
+
+
+@pytest.mark.parametrize(
+    ("c", "d", "passes", "dtype"),
+    [(3, 40, 1, torch.float32), (17, 33, 1, torch.float32), (6, 20, 2, torch.float32), (10, 130, 1, torch.float64)],
+)
+def test_screening_on_the_cpu_finds_the_picks_of_the_reference(c, d, passes, dtype):
+    f = random(700, c, d, passes, dtype=dtype)
+    indices, weights, report = matched("cpu", f, 90)
+    expected, right, _ = matched("reference", f, 90)
+    assert "screening" in report.path
+    assert torch.equal(indices, expected)
+    torch.testing.assert_close(weights, right)
+
+
+def test_screening_is_as_sure_for_samples_of_very_different_sizes():
+    f = random(500, 4, 24, bias=False)
+    sizes = torch.logspace(-12, 6, 500)[torch.randperm(500, generator=torch.Generator().manual_seed(0))]
+    root = sizes.sqrt()[:, None, None]
+    f = f._replace(residuals=f.residuals * root, features=f.features * root)
+    indices, _, report = matched("cpu", f, 40)
+    assert "screening" in report.path
+    assert torch.equal(indices, matched("reference", f, 40)[0])
+
+
+def test_screening_keeps_every_one_of_equal_samples_in_the_race():
+    f = random(60, 4, 24)
+    index = torch.arange(600) % 60
+    twins = f._replace(residuals=f.residuals[index], features=f.features[index])
+    indices, _, report = matched("cpu", twins, 30)
+    assert "screening" in report.path
+    assert bool((indices < 60).all())  # the lowest index among equals
