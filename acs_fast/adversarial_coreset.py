@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import copy
 import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from acs_fast._util.checks import check_count, check_number
-from acs_fast._util.randomness import derived_seed
-from acs_fast._util.settings import check_same_settings, described, load_state, state_of
+from acs_fast._util.settings import check_complete, check_same_settings, described, load_state, state_of
 from acs_fast.coreset import Coreset
-from acs_fast.data import CoresetBatchSampler, CoresetSampler, IndexedDataset, Plan, labels_of, replicas, stored_labels
+from acs_fast.data import CoresetBatchSampler, CoresetSampler, IndexedDataset, Labels, Plan, replicas
 from acs_fast.gradients import AttackPass, Extraction
 from acs_fast.objectives import as_objective
 from acs_fast.schedule import Schedule
@@ -23,7 +20,7 @@ from acs_fast.selection import Selecting, Selector, build_selector, distributed
 
 logger = logging.getLogger("acs_fast")
 
-STATE = {"config", "epoch", "selected_epoch", "coreset", "history", "objective", "gradients"}
+STATE = {"config", "epoch", "coreset", "history", "objective", "selection"}
 
 
 class AdversarialCoreset:
@@ -56,8 +53,8 @@ class AdversarialCoreset:
         ValueError, TypeError: an argument outside its range or of the wrong kind.
 
     Example:
-        >>> from torch.utils.data import TensorDataset
-        >>> data = TensorDataset(torch.rand(8, 1, 2, 2), torch.arange(8) % 2)
+        >>> import torch
+        >>> data = torch.utils.data.TensorDataset(torch.rand(8, 1, 2, 2), torch.arange(8) % 2)
         >>> model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
         >>> coreset = AdversarialCoreset(model, data, lambda x, y: x, fraction=0.5, epochs=4, period=2, warm_start=0.5)
         >>> coreset.epochs
@@ -88,15 +85,15 @@ class AdversarialCoreset:
         self.fraction = check_number("fraction", fraction, low=0.0, high=1.0, above=True)
         self.schedule = _schedule(schedule, epochs, fraction, period, warm_start)
         self.seed = check_count("seed", seed)
-        self._labels = _checked_labels(stored_labels(dataset) if labels is None else labels, len(dataset))
         if gradients is None and self.selector.needs_gradients:
             gradients = AttackPass(model, dataset, self.objective)
         self.gradients: Any = gradients
         self._plan = Plan(len(dataset), seed, *replicas(num_replicas, rank))
         together = distributed.Together(self._plan.num_replicas, self._shared_facts)
-        self._selecting = Selecting(self.selector, gradients, len(dataset), self.budget, self._all_labels, together)
+        self._selecting = Selecting(
+            self.selector, gradients, self.schedule, len(dataset), self.budget, Labels(dataset, labels), seed, together
+        )
         self.sampler = CoresetSampler(self.dataset, self._plan, self._advance)
-        self._selected_epoch = -1
         self.current: Coreset | None = None
         self.history: list[dict[str, Any]] = []
         self._plan.announce(self.budget if self.schedule.kinds[self.epochs[0]] == "coreset" else len(dataset))
@@ -124,9 +121,7 @@ class AdversarialCoreset:
             ValueError: epoch is outside the schedule.
         """
         self.schedule.kind(epoch)
-        selected = None
-        if self.schedule.uses_coreset(epoch) and epoch != self._selected_epoch and self._due(epoch):
-            selected = self._select(epoch)
+        selected = self._select(epoch) if self._selecting.is_due(epoch) else None
         self._plan.begin(epoch, self.schedule.kinds[epoch], self.current)
         return selected
 
@@ -144,19 +139,11 @@ class AdversarialCoreset:
         Raises:
             ValueError: an index on the CPU that the current epoch does not train on.
         """
-        index = torch.as_tensor(index)
-        found = self._plan.on("weights", index.device)[index]
-        if index.device.type == "cpu" and bool(torch.isnan(found).any()):
-            missing = int(index[torch.isnan(found)][0])
-            raise ValueError(
-                f"index must come from this coreset's sampler; sample {missing} is not part of epoch {self._plan.epoch}"
-            )
-        return found
+        return self._plan.weights_of(index)
 
     def contains(self, index: Any) -> Tensor:
         """[B] bool on the device of `index`: which samples belong to the coreset; all, in epochs that have none."""
-        index = torch.as_tensor(index)
-        return self._plan.on("members", index.device)[index]
+        return self._plan.contains(index)
 
     def total_steps(self, batch_size: int) -> int:
         """Optimiser steps of this process over the whole schedule with mini-batches of this size, none dropped."""
@@ -169,11 +156,10 @@ class AdversarialCoreset:
         return {
             "config": self._config(),
             "epoch": self._plan.epoch,
-            "selected_epoch": self._selected_epoch,
             "coreset": None if self.current is None else self.current.state_dict(),
             "history": copy.deepcopy(self.history),
             "objective": state_of(self.objective),
-            "gradients": self._selecting.state_dict(),
+            "selection": self._selecting.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -182,15 +168,13 @@ class AdversarialCoreset:
         Raises:
             ValueError: the state is of a run with other settings or other data; names them.
         """
-        missing = sorted(STATE - state.keys()) if isinstance(state, dict) else sorted(STATE)
-        if missing:
-            raise ValueError(f"state must be what state_dict() returned; it lacks {', '.join(missing)}")
+        check_complete(state, STATE)
         check_same_settings(self._config(), state["config"])
         if state["coreset"] is not None:
             self.current = Coreset.from_state(state["coreset"]).check(len(self.dataset))
-        self._selected_epoch, self.history = state["selected_epoch"], copy.deepcopy(state["history"])
+        self.history = copy.deepcopy(state["history"])
         load_state(self.objective, state["objective"])
-        self._selecting.load_state_dict(state["gradients"])
+        self._selecting.load_state_dict(state["selection"])
         if state["epoch"] >= 0:
             self._plan.begin(state["epoch"], self.schedule.kinds[state["epoch"]], self.current)
 
@@ -203,22 +187,14 @@ class AdversarialCoreset:
 
     def _advance(self, number: int) -> None:
         """Begin the epoch that trains as the number-th, unless a later one has begun."""
-        if check_count("epoch", number) >= len(self.epochs):
-            raise ValueError(f"epoch must be below the number of epochs that train, {len(self.epochs)}; got {number}")
-        if self.epochs[number] > self._plan.epoch:
-            self.step(self.epochs[number])
-
-    def _due(self, epoch: int) -> bool:
-        if self.selector.lasts == "epoch" or self.current is None:
-            return True
-        return self.selector.lasts == "period" and self._outdated(epoch)
+        epoch = self.schedule.nth(number)
+        if epoch > self._plan.epoch:
+            self.step(epoch)
 
     def _select(self, epoch: int) -> Coreset:
-        start, seed = time.perf_counter(), derived_seed("selection", self.seed, epoch)
-        coreset = self._selecting(seed, self._outdated(epoch))
-        seconds = coreset.stats["seconds"]["total"] = time.perf_counter() - start
-        self.current, self._selected_epoch = coreset, epoch
+        self.current = coreset = self._selecting(epoch)
         self.history.append({"epoch": epoch, "size": len(coreset), **coreset.stats})
+        seconds = coreset.stats["seconds"]["total"]
         logger.info("epoch %d: selected %d of %d in %.2f s", epoch, len(coreset), len(self.dataset), seconds)
         if self.on_select is not None:
             self.on_select(coreset, epoch)
@@ -227,15 +203,6 @@ class AdversarialCoreset:
     def _shared_facts(self) -> dict[str, Any]:
         """What every process must have alike."""
         return {**self._config(), "data": distributed.fingerprint(self.dataset.dataset)}
-
-    def _outdated(self, epoch: int) -> bool:
-        """Whether the latest selection is of an earlier period."""
-        return self._selected_epoch < self.schedule.last_due(epoch)
-
-    def _all_labels(self) -> Tensor:
-        if self._labels is None:
-            self._labels = labels_of(self.dataset.dataset).cpu()
-        return self._labels
 
 
 def _schedule(given: Schedule | None, epochs: int | None, fraction: float, period: int, warm_start: float) -> Schedule:
@@ -246,12 +213,3 @@ def _schedule(given: Schedule | None, epochs: int | None, fraction: float, perio
     if epochs is not None and epochs != len(given.kinds):
         raise ValueError(f"epochs must be those of the schedule, {len(given.kinds)}; got {epochs}")
     return given
-
-
-def _checked_labels(given: Any, n: int) -> Tensor | None:
-    if given is None:
-        return None
-    labels = torch.as_tensor(given).cpu()
-    if labels.shape != (n,) or labels.dtype.is_floating_point:
-        raise ValueError(f"labels must be {n} integers; got {labels.dtype} of shape {list(labels.shape)}")
-    return labels

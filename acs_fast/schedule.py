@@ -120,6 +120,12 @@ class Schedule:
             raise ValueError(f"epoch must be below epochs, {len(self.kinds)}; got {epoch}")
         return self.kinds[epoch]
 
+    def nth(self, number: int) -> int:
+        """The epoch that trains as the number-th, from 0. Raises ValueError where fewer train."""
+        if check_count("epoch", number) >= len(self.epochs):
+            raise ValueError(f"epoch must be below the number of epochs that train, {len(self.epochs)}; got {number}")
+        return self.epochs[number]
+
     def uses_coreset(self, epoch: int) -> bool:
         """Whether an epoch needs a coreset."""
         return self.kinds[epoch] in ("coreset", "selective")

@@ -21,6 +21,13 @@ def check_same_settings(own: dict[str, Any], saved: dict[str, Any]) -> None:
         raise ValueError(f"state must be of a run with the same settings; these differ: {', '.join(different)}")
 
 
+def check_complete(state: Any, names: set[str]) -> None:
+    """Raise ValueError, naming what is missing, unless a state holds these entries."""
+    missing = sorted(names - state.keys()) if isinstance(state, dict) else sorted(names)
+    if missing:
+        raise ValueError(f"state must be what state_dict() returned; it lacks {', '.join(missing)}")
+
+
 def state_of(part: Any) -> dict[str, Any]:
     """The part's `state_dict()`; empty where it has none."""
     return part.state_dict() if hasattr(part, "state_dict") else {}

@@ -2,15 +2,17 @@
 
 from acs_fast.data.batches import BatchAdapter, unpack
 from acs_fast.data.indexed import IndexedDataset
+from acs_fast.data.labels import Labels, labels_of, stored_labels
 from acs_fast.data.plan import Plan
 from acs_fast.data.samplers import CoresetBatchSampler, CoresetSampler, replicas
-from acs_fast.data.views import is_random, labels_of, stored_labels
+from acs_fast.data.views import is_random
 
 __all__ = [
     "BatchAdapter",
     "CoresetBatchSampler",
     "CoresetSampler",
     "IndexedDataset",
+    "Labels",
     "Plan",
     "is_random",
     "labels_of",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -58,12 +60,25 @@ class Plan:
         else:
             self._set(coreset.indices, coreset.weights / coreset.weights.mean(), batches=coreset.batches)
 
-    def on(self, name: str, device: torch.device) -> Tensor:
-        """`weights` or `members` on a device, copied there once an epoch."""
-        key = (name, device)
-        if key not in self._on_device:
-            self._on_device[key] = getattr(self, name).to(device)
-        return self._on_device[key]
+    def weights_of(self, index: Any) -> Tensor:
+        """[B] weights of samples on the device of `index`; NaN for samples outside the epoch on a GPU.
+
+        Raises:
+            ValueError: an index on the CPU of a sample outside the epoch.
+        """
+        index = torch.as_tensor(index)
+        found = self._on("weights", index.device)[index]
+        if index.device.type == "cpu" and bool(torch.isnan(found).any()):
+            missing = int(index[torch.isnan(found)][0])
+            raise ValueError(
+                f"index must come from this coreset's sampler; sample {missing} is not part of epoch {self.epoch}"
+            )
+        return found
+
+    def contains(self, index: Any) -> Tensor:
+        """[B] bool on the device of `index`: which samples are members."""
+        index = torch.as_tensor(index)
+        return self._on("members", index.device)[index]
 
     def order(self, n: int) -> Tensor:
         """This process's share of the epoch's order of n things; short shares are padded from the beginning."""
@@ -101,6 +116,13 @@ class Plan:
         batches = whole.view(-1, batch_size)
         order = torch.randperm(len(batches), generator=derived_generator("batches", self.seed, self.epoch))
         return torch.cat([batches[order].flatten(), left])
+
+    def _on(self, name: str, device: torch.device) -> Tensor:
+        """`weights` or `members` on a device, copied there once an epoch."""
+        key = (name, device)
+        if key not in self._on_device:
+            self._on_device[key] = getattr(self, name).to(device)
+        return self._on_device[key]
 
     def _set(
         self, indices: Tensor, weights: Tensor, members: Tensor | None = None, batches: list[Tensor] | None = None

@@ -1,7 +1,8 @@
-"""One selection: gradients from the source, a choice by the selector, the same on every process."""
+"""Selection: when it is due, gradients from the source, a choice by the selector, the same on every process."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -9,22 +10,26 @@ from torch import Tensor
 
 from acs_fast._util.exchange import Exchange
 from acs_fast._util.processes import of_first_rank
+from acs_fast._util.randomness import derived_seed
 from acs_fast._util.settings import load_state, state_of
 from acs_fast.coreset import Coreset
 from acs_fast.gradients.extract import Extraction
+from acs_fast.schedule import Schedule
 from acs_fast.selection import distributed
 from acs_fast.selection.selector import Selector, completed
 
 
 class Selecting:
-    """Selects coresets of n samples, and keeps what selectors redraw from between two periods.
+    """Selects coresets of n samples when they are due, and keeps what selectors redraw from between two periods.
 
     Args:
         selector: who chooses.
         source: called as source(seed) -> `Extraction` of all n samples; None where the selector needs no gradients.
+        schedule: when a selection is due.
         n: N.
         budget: k.
         labels: called for [N] labels where no gradients bring them.
+        seed: of everything random in the selections.
         together: the processes that select together.
     """
 
@@ -32,22 +37,29 @@ class Selecting:
         self,
         selector: Selector,
         source: Any,
+        schedule: Schedule,
         n: int,
         budget: int,
         labels: Callable[[], Tensor],
+        seed: int,
         together: distributed.Together,
     ) -> None:
-        self.selector, self.source, self.n, self.budget = selector, source, n, budget
-        self._labels, self._together = labels, together
+        self.selector, self.source, self.schedule, self.n, self.budget = selector, source, schedule, n, budget
+        self._labels, self._seed, self._together = labels, seed, together
+        self._epoch = -1  # of the latest selection
         self._taken: Extraction | None = None
 
-    def __call__(self, seed: int, outdated: bool) -> Coreset:
-        """Select.
+    def is_due(self, epoch: int) -> bool:
+        """Whether an epoch begins with a selection that has not been made yet."""
+        if not self.schedule.uses_coreset(epoch) or epoch == self._epoch:
+            return False
+        if self.selector.lasts == "epoch" or self._epoch < 0:
+            return True
+        return self.selector.lasts == "period" and self._is_outdated(epoch)
 
-        Args:
-            seed: of everything random in it.
-            outdated: whether gradients that were kept are of an earlier period.
-        """
+    def __call__(self, epoch: int) -> Coreset:
+        """The coreset of an epoch."""
+        start, seed = time.perf_counter(), derived_seed("selection", self._seed, epoch)
         exchange = self._together.exchange(self.source)
         lasts, needs_gradients = self.selector.lasts, self.selector.needs_gradients
         if needs_gradients and lasts != "epoch" and exchange is not None:
@@ -55,22 +67,30 @@ class Selecting:
             coreset = completed(chosen.to("cpu").check(self.n), None)
         else:
             taken, seconds = self._taken, dict[str, float]()
-            if needs_gradients and (taken is None or outdated):
+            if needs_gradients and (taken is None or self._is_outdated(epoch)):
                 taken = self._take(seed, exchange)
                 seconds = taken.seconds
             coreset = self._chosen(taken, seed)
             self._taken = taken if lasts == "epoch" else None
-        coreset.stats["seconds"] = {**seconds, **coreset.stats["seconds"]}
+        self._epoch = epoch
+        total = time.perf_counter() - start
+        coreset.stats["seconds"] = {**seconds, **coreset.stats["seconds"], "total": total}
         return coreset
 
     def state_dict(self) -> dict[str, Any]:
-        """What the source remembers, and the gradients that were kept; loads with weights_only=True."""
-        return {"source": state_of(self.source), "taken": None if self._taken is None else self._taken.state_dict()}
+        """The epoch of the latest selection, what the source remembers, and the gradients that were kept."""
+        taken = None if self._taken is None else self._taken.state_dict()
+        return {"epoch": self._epoch, "source": state_of(self.source), "taken": taken}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with what `state_dict` returned."""
+        self._epoch = state["epoch"]
         load_state(self.source, state["source"])
         self._taken = None if state["taken"] is None else Extraction.from_state(state["taken"])
+
+    def _is_outdated(self, epoch: int) -> bool:
+        """Whether the latest selection is of an earlier period."""
+        return self._epoch < self.schedule.last_due(epoch)
 
     def _take(self, seed: int, exchange: Exchange | None) -> Extraction:
         if exchange is not None:
