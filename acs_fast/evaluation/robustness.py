@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from acs_fast._util.checks import check_count
 from acs_fast._util.progress import progress
 from acs_fast._util.randomness import derived_seed
+from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.data import unpack
 from acs_fast.evaluation import autoattack
 from acs_fast.evaluation.accuracy import correct, evaluating, standing
@@ -123,17 +122,19 @@ class Measurement:
     device: torch.device
     masks: Masks = field(default_factory=Masks)
     labels: list[Tensor] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
     attacked: int = 0
     large_eps: float = 0.0
     ensemble: autoattack.AutoAttack | None = None
     skipped: str | None = None
 
+    def __post_init__(self) -> None:
+        self.watch = Stopwatch(self.device)
+
     def add(self, number: int, x: Tensor, y: Tensor) -> None:
         """Measure the batch with this number."""
         x, y = x.to(self.device), y.to(self.device)
         self.labels.append(y.cpu())
-        with self._timed("clean"):
+        with self.watch("clean"):
             self.masks.add("clean", correct(self.model, x, y))
         left = len(y) if self.plan.limit is None else min(len(y), self.plan.limit - self.attacked)
         if left > 0:
@@ -156,25 +157,25 @@ class Measurement:
             **{name: {"clean": of_parts(masks["clean"], part), "robust": of_parts(masks["robust"], part[:n])}
                for name, part in parts.items()},
             "masking": masking(figures["pgd"], figures["fgsm"], self.large_eps, figures["large"], after),
-            "seconds": self.seconds,
+            "seconds": self.watch.seconds(),
         }  # fmt: skip
 
     def _attack(self, number: int, x: Tensor, y: Tensor) -> None:
         plan, seed = self.plan, derived_seed("batch", self.plan.seed, number)
-        with self._timed("fgsm"):
+        with self.watch("fgsm"):
             one_step = PGD(plan.eps, plan.eps, 1, plan.norm, random_start=False)
             self.masks.add("fgsm", standing(self.model, x, y, one_step))
-        with self._timed("pgd"):
+        with self.watch("pgd"):
             alive = self._standing(x, y, plan.attack(plan.eps), seed, plan.restarts)
             self.masks.add("pgd", alive)
-        with self._timed("curve"):
+        with self.watch("curve"):
             self._curve(x, y, alive, seed)
-        with self._timed("masking"):
+        with self.watch("masking"):
             scale = 1.0 if plan.norm == "linf" else x[0].numel() ** 0.5
             self.large_eps = max(plan.eps, LARGE_EPS * scale)
             attack = PGD(self.large_eps, 2.5 * self.large_eps / LARGE_STEPS, LARGE_STEPS, plan.norm)
             self.masks.add("large", self._standing(x, y, attack, seed))
-        with self._timed("autoattack"):
+        with self.watch("autoattack"):
             self.masks.add("robust", alive & self._autoattack(x, y))
 
     def _standing(
@@ -224,12 +225,6 @@ class Measurement:
             "targets": self.ensemble.targets, "warnings": self.ensemble.warnings,
             "pyautoattack": self.ensemble.version,
         }  # fmt: skip
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
 def _checked(groups: Tensor, n: int) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from acs_fast._util.checks import check_finite, check_floating, check_labels
-from acs_fast._util.dtypes import accumulable_dtype
+from acs_fast._util.dtypes import accumulable, accumulable_dtype
 from acs_fast._util.progress import progress
 from acs_fast._util.randomness import derived_seed, preserved_random_state
 from acs_fast._util.stopwatch import Stopwatch
@@ -20,7 +20,6 @@ from acs_fast.data.batches import BatchAdapter, unpack
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.gradients.head import find_head, is_output, recorded, unwrapped
 from acs_fast.objectives import Objective, as_objective
-from acs_fast.objectives.base import widened
 from acs_fast.objectives.model_state import untouched
 
 FeaturesFn = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
@@ -189,7 +188,7 @@ class HeadReader:
             with torch.enable_grad():
                 losses = self.objective.per_sample_loss(self.model, x, x_adv, y)
                 residuals, features = passes.factors(losses)
-        return *_stacked(residuals, features), widened(losses.detach())
+        return *_stacked(residuals, features), accumulable(losses.detach())
 
     def closed(self, logits: tuple[Tensor, ...], features: list[Tensor], y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The same from the logits and features of passes that have been made, where there is a closed form."""
@@ -248,7 +247,7 @@ def _closed(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Residuals, features and losses by the objective's closed form."""
     with torch.no_grad():
-        losses = objective.loss.value(tuple(widened(z) for z in logits), y)
+        losses = objective.loss.value(tuple(accumulable(z) for z in logits), y)
     return *_stacked(objective.loss.residuals(logits, y), features), losses
 
 

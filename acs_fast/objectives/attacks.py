@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acs_fast._util.checks import check_count, check_labels, check_number
+from acs_fast._util.dtypes import accumulable
 from acs_fast.objectives.ascent import ascend
 from acs_fast.objectives.balls import Ball, ball
-from acs_fast.objectives.base import Attack, given, widened
+from acs_fast.objectives.base import Attack, given
 from acs_fast.objectives.model_state import logits_of, untouched
 
 
@@ -70,4 +71,4 @@ def summed_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     """Cross-entropy [] summed over the batch, in float32 or wider. Raises ValueError for labels outside the logits."""
     if y.device.type == "cpu":  # elsewhere the check would wait for the device
         check_labels(y, logits.shape[1], len(logits))
-    return F.cross_entropy(widened(logits), y, reduction="sum")
+    return F.cross_entropy(accumulable(logits), y, reduction="sum")

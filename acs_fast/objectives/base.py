@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from acs_fast._util.checks import UnitIntervalCheck, check_label_shape, check_labels, check_number
+from acs_fast._util.dtypes import accumulable
 from acs_fast._util.randomness import derived_seed
 from acs_fast.objectives.model_state import logits_of, without_ddp
 
@@ -113,7 +114,7 @@ class Loss:
     def residuals(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
         """[B, R, C] gradients of each sample's loss at its logits, in float32 or wider."""
         with torch.enable_grad():
-            leaves = tuple(widened(z).detach().requires_grad_() for z in logits)
+            leaves = tuple(accumulable(z).detach().requires_grad_() for z in logits)
             gradients = torch.autograd.grad(self.value(leaves, y).sum(), leaves, materialize_grads=True)
         return torch.stack(gradients, 1)
 
@@ -188,7 +189,7 @@ class Objective:
 
     def per_sample_loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
         """[B] losses, differentiable with respect to the model's parameters."""
-        logits = tuple(widened(logits_of(model, view)) for view in self.loss.views(x, x_adv))
+        logits = tuple(accumulable(logits_of(model, view)) for view in self.loss.views(x, x_adv))
         if y.device.type == "cpu":  # elsewhere the check would wait for the device
             check_labels(y, logits[0].shape[1], len(x))
         return self.loss.value(logits, y)
@@ -249,11 +250,6 @@ class ObjectiveWrapper(Objective):
 def given(start: Tensor | None, own: Tensor) -> Tensor:
     """[B, ...] starts of an attack: the caller's, and the attack's own where that is None or NaN."""
     return own if start is None else torch.where(start.isnan(), own, start)
-
-
-def widened(z: Tensor) -> Tensor:
-    """In float32 or wider: losses of half-precision logits are taken in single precision."""
-    return z.to(torch.promote_types(z.dtype, torch.float32))
 
 
 def _described(thing: Any, settings: dict[str, Any]) -> str:

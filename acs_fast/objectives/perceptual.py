@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from acs_fast._util.checks import check_count, check_number
+from acs_fast._util.dtypes import accumulable
 from acs_fast.objectives.ascent import input_gradient
 from acs_fast.objectives.balls import unfilled
-from acs_fast.objectives.base import Attack, Objective, given, widened
+from acs_fast.objectives.base import Attack, Objective, given
 from acs_fast.objectives.cross_entropy import CrossEntropy
 from acs_fast.objectives.model_state import logits_of, uncompiled, untouched
 
@@ -186,7 +187,7 @@ class _OwnActivations(_Space):
             phi.append(activations)
             return out
 
-        logits = widened(logits_of(network, moved))
+        logits = accumulable(logits_of(network, moved))
         self._last = phi[0].detach()
         return logits, _between(phi[0], self._origin)
 
@@ -202,14 +203,14 @@ class _Given(_Space):
         self._model, self._x, self._distance = model, x, distance
 
     def evaluate(self, moved: Tensor) -> tuple[Tensor, Tensor]:
-        return widened(logits_of(self._model, moved)), self.between(self._x, moved)
+        return accumulable(logits_of(self._model, moved)), self.between(self._x, moved)
 
     def between(self, a: Tensor, b: Tensor) -> Tensor:
         found = self._distance(a, b)
         if not isinstance(found, Tensor) or found.numel() != len(a) or (found.dim() == 0):
             got = f"shape {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
             raise ValueError(f"distance must return one number an image, [{len(a)}]; got {got}")
-        return widened(found.flatten())
+        return accumulable(found.flatten())
 
 
 @contextmanager
@@ -249,7 +250,7 @@ def _keeping(found: dict[Any, Tensor], key: str | None) -> Callable[[nn.Module, 
 
 def _normalised(activations: Tensor) -> Tensor:
     """[B, P]: length 1 over the channels of [B, C, ...], divided by the root of the number of positions."""
-    a = widened(activations)
+    a = accumulable(activations)
     norms: Tensor = torch.linalg.vector_norm(a, dim=1, keepdim=True).clamp_min(torch.finfo(a.dtype).tiny)
     positions = max(1, a[0, 0].numel())
     normalised: Tensor = a / norms / positions**0.5

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acs_fast._util.checks import check_number
+from acs_fast._util.dtypes import accumulable
 from acs_fast.objectives.ascent import input_gradient
 from acs_fast.objectives.attacks import summed_cross_entropy
 from acs_fast.objectives.balls import ball
-from acs_fast.objectives.base import Attack, Loss, Objective, given, widened
+from acs_fast.objectives.base import Attack, Loss, Objective, given
 from acs_fast.objectives.cross_entropy import cross_entropy_residual
 from acs_fast.objectives.memory_bank import MemoryBank, checked_index
 from acs_fast.objectives.model_state import logits_of, untouched
@@ -105,7 +106,7 @@ class PriorGuidedLoss(Loss):
         return entropy + self.lam * (end - start).square().mean(-1)
 
     def residuals(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        start, end = (widened(z) for z in logits)
+        start, end = (accumulable(z) for z in logits)
         pull = 2.0 * self.lam * (end - start) / end.shape[-1]
         return torch.stack([-pull, cross_entropy_residual(end, y, self.label_smoothing) + pull], 1)
 

@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acs_fast._util.checks import check_count, check_number
+from acs_fast._util.dtypes import accumulable
 from acs_fast.objectives.ascent import ascend
 from acs_fast.objectives.balls import ball, unfilled
-from acs_fast.objectives.base import Attack, Loss, Objective, given, widened
+from acs_fast.objectives.base import Attack, Loss, Objective, given
 from acs_fast.objectives.cross_entropy import smoothed
 from acs_fast.objectives.model_state import logits_of, untouched
 from acs_fast.ops.residuals import trades_residuals
@@ -46,10 +47,10 @@ class DivergenceAttack(Attack):
         begin = around.project(given(start, x + noise), x)
         with untouched(model, self.train_mode):
             with torch.inference_mode(False), torch.no_grad():
-                probabilities = widened(logits_of(model, x)).softmax(-1)
+                probabilities = accumulable(logits_of(model, x)).softmax(-1)
             # KL less the entropy of the clean prediction, which has no slope
             return ascend(
-                lambda v: -(probabilities * widened(logits_of(model, v)).log_softmax(-1)).sum(),
+                lambda v: -(probabilities * accumulable(logits_of(model, v)).log_softmax(-1)).sum(),
                 x, begin, around, self.alpha, self.steps,
             )  # fmt: skip
 
