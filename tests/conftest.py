@@ -10,12 +10,13 @@ import pytest
 import torch
 import torch.distributed as dist
 
-OF_THE_TOOLS = (  # set by pytest, by torch, and by scikit-learn when it is imported, whoever is first to do so
+OF_THE_TOOLS = (  # set by pytest, by torch, and by scikit-learn and Lightning when they are imported, whoever is first
     "PYTEST_",
     "TORCHINDUCTOR_CACHE_DIR",
     "TRITON_CACHE_DIR",
     "KMP_DUPLICATE_LIB_OK",
     "KMP_INIT_AT_FORK",
+    "PYTORCH_NVML_BASED_CUDA_CHECK",
 )
 THREADS = os.environ.get("ACS_FAST_TEST_THREADS")
 if THREADS:
