@@ -8,12 +8,16 @@ from pathlib import Path
 
 import torch
 
+from acs_fast._util.checks import check_count
+
 SHARE = 0.5  # of the free memory that one selection may plan for
 UNKNOWN_FREE_BYTES = 4 << 30
 
 
-def workspace_bytes(device: torch.device) -> int:
-    """Bytes that a selection on `device` may allocate: a share of what is free now."""
+def workspace_bytes(device: torch.device, memory: int | None = None) -> int:
+    """Bytes that a selection on `device` may allocate: `memory`, or else a share of what is free now."""
+    if memory is not None:
+        return check_count("memory", memory)
     if device.type == "cuda":
         return int(SHARE * torch.cuda.mem_get_info(device)[0])
     return int(SHARE * _free_host_bytes())

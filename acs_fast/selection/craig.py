@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from acs_fast import ops
-from acs_fast._util.checks import check_choice, check_finite, check_floating, resolve_budget
+from acs_fast._util.checks import check_choice, check_count, check_finite, check_floating, resolve_budget
 from acs_fast._util.dtypes import accumulable
 from acs_fast._util.memory import workspace_bytes
 from acs_fast._util.stopwatch import Stopwatch
@@ -57,6 +57,7 @@ def facility_location(
     *,
     metric: str = "euclidean",
     groups: Tensor | None = None,
+    memory: int | None = None,
     backend: str = "auto",
 ) -> Coreset:
     r"""CRAIG: the exact greedy minimiser of the distance from every sample to its nearest selected one.
@@ -74,6 +75,8 @@ def facility_location(
         metric: "euclidean" (CRAIG's theory), "sqeuclidean" or "precomputed".
         groups: [N] integers: an independent problem within each, the budget shared in proportion to the sizes by
             largest remainder, at least one each.
+        memory: bytes that distances may take, by default half of what is free. Groups whose distance matrix is larger
+            are solved without the whole of it, with the same picks: the path "matrix-free" in the stats.
         backend: "auto", or one of "reference", "cpu", "triton", "cuda".
 
     Returns:
@@ -102,7 +105,7 @@ def facility_location(
     with watch("select"):
         (indices, weights, gains, objective), report = ops.facility_location(
             g.residuals, g.features, g.bias, metric == "sqeuclidean", problems.members, problems.offsets, budgets, k,
-            workspace_bytes(g.device), backend=backend,
+            workspace_bytes(g.device, memory), backend=backend,
         )  # fmt: skip
     watch.add(report.seconds)
     return finish(
@@ -152,7 +155,7 @@ class Craig:
         metric: "euclidean" or "sqeuclidean".
         per_class: an independent problem for each label, else one over all samples.
         weights: "size" (the number of samples that a pick stands for) or "equal".
-        backend: see `facility_location`.
+        backend, memory: see `facility_location`; across processes, `memory` is each one's own.
 
     Raises:
         ValueError: an argument outside its range.
@@ -162,6 +165,7 @@ class Craig:
     per_class: bool = True
     weights: str = "size"
     backend: str = "auto"
+    memory: int | None = None
     needs_gradients = True
     lasts = "period"
 
@@ -169,6 +173,8 @@ class Craig:
         check_choice("metric", self.metric, METRICS)
         check_choice("weights", self.weights, WEIGHTS)
         check_choice("backend", self.backend, backends.BACKENDS)
+        if self.memory is not None:
+            check_count("memory", self.memory)
 
     def select(
         self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
@@ -177,7 +183,9 @@ class Craig:
         if gradients is None:
             raise ValueError("gradients must be given for Craig; got None")
         groups = labels.to(gradients.device) if self.per_class and labels is not None else None
-        chosen = facility_location(gradients, budget, metric=self.metric, groups=groups, backend=self.backend)
+        chosen = facility_location(
+            gradients, budget, metric=self.metric, groups=groups, memory=self.memory, backend=self.backend
+        )
         if self.weights == "size":
             return chosen
         weights = torch.full_like(chosen.weights, n / len(chosen))

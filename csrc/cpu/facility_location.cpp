@@ -40,7 +40,7 @@ Seconds solve_dense(Team& team, Distances<T>& distances, int64_t budget, T* work
   return seconds;
 }
 
-// Without the whole matrix, on as many tiles of it as fit in `bytes`
+// Without the whole matrix, on as many tiles of it as fit in `bytes` beside everything else
 template <class T>
 Seconds solve_lazily(Team& team, Distances<T>& distances, double bytes, int64_t budget, GreedyResult& result) {
   Stopwatch watch;

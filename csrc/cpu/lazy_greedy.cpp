@@ -17,6 +17,13 @@ void upper_pairs(std::atomic<int64_t>& next, int64_t count, const Visit& visit) 
   }
 }
 
+// Parts of gains with their versions, and the packed factors
+template <class T>
+double bytes_beside_tiles(const Factors<T>& f, int64_t groups) {
+  const int64_t parts = groups * int64_t(sizeof(int64_t) + sizeof(int32_t)), factors = f.R * (f.C + f.D) * int64_t(sizeof(T));
+  return double(f.n) * double(parts + factors);
+}
+
 }  // namespace
 
 template <class T>
@@ -29,7 +36,7 @@ LazyGreedy<T>::LazyGreedy(Team& team, Distances<T>& distances, double bytes)
       tiles_(distances.tiles()),
       per_group_((tiles_ + kGroups - 1) / kGroups),
       groups_((tiles_ + per_group_ - 1) / per_group_),
-      kept_(tiles_, size_, bytes),
+      kept_(tiles_, size_, bytes - bytes_beside_tiles(distances.factors(), groups_)),
       quantiser_(0.0, n_),
       totals_(team.size(), std::vector<uint64_t>(size_)),
       column_(n_),

@@ -20,7 +20,7 @@ namespace acs_fast {
 template <class T>
 class LazyGreedy {
  public:
-  // bytes: of memory for tiles
+  // bytes: of memory for everything here; tiles are kept as far as they fit
   LazyGreedy(Team& team, Distances<T>& distances, double bytes);
   // The largest distance, and the gains before the first pick
   void prepare();

@@ -177,17 +177,23 @@ def test_statistics(select):
     assert coreset.indices.dtype == torch.int64
 
 
-def test_small_workspace_takes_the_matrix_free_path(monkeypatch):
+def test_little_memory_takes_the_matrix_free_path():
     g = make_gradients(150, dtype=torch.float64)
     dense = acs.facility_location(g, 40)
-    import importlib
-
-    module = importlib.import_module("acs_fast.selection.craig")
-    monkeypatch.setattr(module, "workspace_bytes", lambda device: 1000)
-    free = acs.facility_location(g, 40)
+    free = acs.facility_location(g, 40, memory=1000)
+    selected = acs.Craig(per_class=False, memory=1000).select(150, 40, g, None, 0)
+    assert selected.stats["path"] == "matrix-free"
+    assert torch.equal(selected.indices, free.indices)
     assert (dense.stats["path"], free.stats["path"]) == ("dense", "matrix-free")
     assert torch.equal(dense.indices, free.indices)
     assert torch.equal(dense.weights, free.weights)
+
+
+def test_memory_is_a_count_of_bytes():
+    with pytest.raises(ValueError, match="memory"):
+        acs.facility_location(X, 2, memory=-1)
+    with pytest.raises(TypeError, match="memory"):
+        acs.Craig(memory=0.5)
 
 
 X = torch.rand(6, 3)

@@ -27,6 +27,7 @@ def facility_location(
     *,
     metric: str = "euclidean",
     per_class: bool = True,
+    memory: int | None = None,
     backend: str = "auto",
     exchange: Exchange | None = None,
 ) -> Coreset:
@@ -36,7 +37,7 @@ def facility_location(
 
     Args:
         shard: the samples of this rank, in any order.
-        budget, metric, backend: as there; N is the number of samples on all ranks.
+        budget, metric, memory, backend: as there; N is the number of samples on all ranks, `memory` this rank's.
         per_class: a problem for each label of the shards, else one over all samples.
         exchange: the processes that select together; by default all of them.
 
@@ -53,7 +54,7 @@ def facility_location(
     k = resolve_budget(budget, n)
     watch = Stopwatch(shard.gradients.device)
     name = backends.chosen("facility_location", backend, shard.gradients.device)
-    cover = _Cover(metric == "sqeuclidean", name, watch)
+    cover = _Cover(metric == "sqeuclidean", name, own_workspace_bytes(shard.gradients.device, memory), watch)
     with watch("select"):
         if per_class:
             own = classes(shard, k, exchange)
@@ -71,8 +72,8 @@ def facility_location(
 class _Cover:
     """Facility location of problems that are here, or of one that is not anywhere whole."""
 
-    def __init__(self, squared: bool, backend: str, watch: Stopwatch) -> None:
-        self.squared, self.backend, self.watch = squared, backend, watch
+    def __init__(self, squared: bool, backend: str, workspace_bytes: int, watch: Stopwatch) -> None:
+        self.squared, self.backend, self.workspace_bytes, self.watch = squared, backend, workspace_bytes, watch
 
     def way(self, path: str, **more: Any) -> dict[str, Any]:
         """How it went, for the stats."""
@@ -82,7 +83,7 @@ class _Cover:
         g, budgets = own.shard.gradients, own.own_budgets
         (indices, weights, gains, objectives), report = ops.facility_location(
             g.residuals, g.features, g.bias, self.squared, own.groups.members, own.groups.offsets, budgets,
-            int(budgets.sum()), own_workspace_bytes(g.device), backend=self.backend,
+            int(budgets.sum()), self.workspace_bytes, backend=self.backend,
         )  # fmt: skip
         self.watch.add(report.seconds)
         return Picks(indices, weights.double(), gains, budgets, objectives.cpu(), torch.zeros_like(budgets))
@@ -92,7 +93,7 @@ class _Cover:
         edges, g = edges_of(n, exchange.size), shard.gradients
         held = shard.deliver(torch.searchsorted(edges, shard.index.cpu(), right=True) - 1, exchange)
         needed = n * len(held) * accumulable_dtype(g.dtype).itemsize
-        too_large = int(exchange.maximum(torch.tensor(int(needed > own_workspace_bytes(g.device)))))
+        too_large = int(exchange.maximum(torch.tensor(int(needed > self.workspace_bytes))))
         kind = Columns if too_large else StoredColumns
         with self.watch("distances"):
             columns = kind(held, edges, self.squared, self.backend, exchange)

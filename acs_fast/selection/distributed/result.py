@@ -55,7 +55,9 @@ def gradient_error(
     return error / scale if scale > 0.0 else (0.0 if error == 0.0 else float("inf"))
 
 
-def own_workspace_bytes(device: torch.device) -> int:
-    """This process's part of what selections on its device may take; on a CPU the ranks of a machine share it."""
+def own_workspace_bytes(device: torch.device, memory: int | None) -> int:
+    """`memory`, or this process's part of what its device has; on a CPU the ranks of a machine share that."""
+    if memory is not None:
+        return workspace_bytes(device, memory)
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if device.type == "cpu" else 1
     return workspace_bytes(device) // max(1, ranks)

@@ -44,8 +44,9 @@ def select_across(selector: Any, shard: Shard, n: int, budget: int, seed: int, e
 def _(selector: Craig, shard: Shard, n: int, budget: int, seed: int, exchange: Exchange) -> Coreset:
     per_class = selector.per_class and shard.labels is not None
     chosen = facility_location(
-        shard, budget, metric=selector.metric, per_class=per_class, backend=selector.backend, exchange=exchange
-    )
+        shard, budget, metric=selector.metric, per_class=per_class, memory=selector.memory, backend=selector.backend,
+        exchange=exchange,
+    )  # fmt: skip
     if selector.weights == "size":
         return chosen
     weights = torch.full_like(chosen.weights, n / len(chosen))
