@@ -120,9 +120,11 @@ class AdversarialCoreset:
         Raises:
             ValueError: epoch is outside the schedule.
         """
-        self.schedule.kind(epoch)
+        kind = self.schedule.kind(epoch)
+        if self._plan.epoch < 0 and epoch == 1 and self.schedule.kinds[0] != "skipped":
+            logger.warning("training begins with epoch 1, not 0: if the loop counts from 1, call step(epoch - 1)")
         selected = self._select(epoch) if self._selecting.is_due(epoch) else None
-        self._plan.begin(epoch, self.schedule.kinds[epoch], self.current)
+        self._plan.begin(epoch, kind, self.current)
         return selected
 
     def batch_sampler(self, batch_size: int) -> CoresetBatchSampler:

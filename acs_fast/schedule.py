@@ -117,7 +117,7 @@ class Schedule:
     def kind(self, epoch: int) -> str:
         """The kind of an epoch. Raises ValueError outside the schedule."""
         if check_count("epoch", epoch) >= len(self.kinds):
-            raise ValueError(f"epoch must be below epochs, {len(self.kinds)}; got {epoch}")
+            raise ValueError(f"epoch must be below epochs, {len(self.kinds)}, counted from 0; got {epoch}")
         return self.kinds[epoch]
 
     def nth(self, number: int) -> int:

@@ -308,8 +308,21 @@ def test_labels_are_given_or_read():
 
 
 def test_epoch_outside_the_schedule():
-    with pytest.raises(ValueError, match="epoch must be below epochs, 12; got 12"):
+    with pytest.raises(ValueError, match="epoch must be below epochs, 12, counted from 0; got 12"):
         build().step(12)
+
+
+def test_a_loop_that_counts_from_one_is_told_at_once(caplog):
+    coreset = build("random")
+    coreset.step(0)
+    coreset.step(1)
+    resumed = build("random")
+    resumed.load_state_dict(coreset.state_dict())
+    resumed.step(2)
+    build("random", fraction=0.05, warm_start=0.1).step(1)  # epoch 0 trains nothing
+    assert not caplog.records
+    build("random").step(1)
+    assert "if the loop counts from 1, call step(epoch - 1)" in caplog.text
 
 
 def test_state_is_a_snapshot_and_is_checked():

@@ -42,7 +42,8 @@ def last_layer_gradients(
 
     Args:
         model: any module whose logits [B, C] come from an `nn.Linear`, also inside DataParallel,
-            DistributedDataParallel or torch.compile; called on pixels in [0, 1], on the device of its parameters.
+            DistributedDataParallel or torch.compile; called on pixels in [0, 1], on the device and in the dtype of its
+            parameters.
         batches: iterable of (x, y, ...) tuples or lists, or of dicts with usual names ("image", "label", ...).
         objective: an `Objective`; any object with `perturb(model, x, y)` and `per_sample_loss(model, x, x_adv, y)`,
             whose residuals then come from autograd at the logits; or a callable attack (x, y) -> x_adv, with
@@ -119,17 +120,17 @@ def extract(
     """
     objective = as_objective(objective)
     adapt = batch_adapter or unpack
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    example = next(model.parameters(), torch.empty(0))
     inner = unwrapped(model)
     reader = _reader(inner, objective, head, features_fn)
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
     labels: list[Tensor] = []
-    watch = Stopwatch(device)
+    watch = Stopwatch(example.device)
     with preserved_random_state(), untouched(model, keep_buffers=True):
         shown = progress(batches, "gradients", enabled=show_progress)
         for batch, number in zip(shown, count() if numbers is None else numbers, strict=False):
             given = [torch.as_tensor(t) for t in adapt(batch)]
-            x, y = (t.to(device, non_blocking=True) for t in given)
+            x, y = _placed(given[0], example), given[1].to(example.device, non_blocking=True)
             if not len(x):
                 continue
             reader.prepare(x, given[1])
@@ -147,6 +148,12 @@ def extract(
     check_finite("gradients", residuals, features)
     gradients = LastLayerGradients(residuals, features, reader.bias)
     return Extraction(gradients, torch.cat(labels), watch.seconds(), losses)
+
+
+def _placed(x: Tensor, parameter: Tensor) -> Tensor:
+    """Images on the device and in the floating dtype of a parameter (NumPy computes in float64)."""
+    dtype = parameter.dtype if x.is_floating_point() and parameter.is_floating_point() else x.dtype
+    return x.to(parameter.device, dtype, non_blocking=True)
 
 
 def _seeded(objective: Objective, seed: int | None) -> AbstractContextManager[None]:

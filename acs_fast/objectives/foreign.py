@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -15,6 +17,10 @@ from acs_fast.objectives.base import Attack, Loss, Objective, ObjectiveWrapper
 from acs_fast.objectives.cross_entropy import Vanilla
 from acs_fast.objectives.model_state import untouched
 
+logger = logging.getLogger("acs_fast")
+
+FAR = 0.5  # outside [0, 1]: more than noise that is not clipped, less than normalised images
+
 
 class CallableAttack(Attack):
     """An attack in the form of torchattacks; see `WithAttack`."""
@@ -23,7 +29,7 @@ class CallableAttack(Attack):
         super().__init__(seed)
         if not callable(attack):
             raise TypeError(f"attack must be callable as attack(x, y); got {type(attack).__name__}")
-        self._attack = attack
+        self._attack, self._calls = attack, 0
 
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
@@ -31,7 +37,7 @@ class CallableAttack(Attack):
         if start is not None:
             raise TypeError("start needs an attack of acs_fast; a callable attack(x, y) begins where it likes")
         seed = int(torch.randint(1 << 62, (), generator=self.generator(torch.device("cpu"))))
-        with untouched(model, keep_buffers=True), preserved_random_state(), torch.enable_grad():
+        with untouched(model, keep_buffers=True), preserved_random_state(), torch.enable_grad(), self._watched(model):
             torch.manual_seed(seed)
             x_adv = self._attack(x, y)
         if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape:
@@ -40,6 +46,28 @@ class CallableAttack(Attack):
         if not bool(((x_adv >= 0) & (x_adv <= 1)).all()):
             raise ValueError("attack must return pixels in [0, 1]; set it up for unnormalised inputs")
         return x_adv.detach()
+
+    @contextmanager
+    def _watched(self, model: nn.Module) -> Iterator[None]:
+        """Inside, on the first call: warn where the attack gives the model images that it has normalised itself."""
+        self._calls += 1
+        if self._calls > 1:
+            yield
+            return
+        seen: list[tuple[Tensor, Tensor]] = []
+        hook = model.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach().aminmax()))
+        try:
+            yield
+        finally:
+            hook.remove()
+        low, high = min((float(s[0]) for s in seen), default=0.0), max((float(s[1]) for s in seen), default=1.0)
+        if low < -FAR or high > 1.0 + FAR:
+            logger.warning(
+                "the attack calls the model with values in [%.3g, %.3g], as if it normalised images; the library "
+                "calls it with pixels in [0, 1]: make normalisation a part of the model, its first layer",
+                low,
+                high,
+            )
 
 
 class WithAttack(ObjectiveWrapper):

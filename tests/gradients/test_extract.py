@@ -208,6 +208,15 @@ def test_leaves_everything_as_it_was(model):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_images_are_read_in_the_dtype_of_the_model(model):
+    x, y = images(6)
+    expected = acs.last_layer_gradients(model, [(x, y)], acs.Vanilla()).dense()
+    found = acs.last_layer_gradients(model, [(x.double().numpy(), y.numpy())], acs.Vanilla())  # as NumPy computes
+    assert torch.equal(found.dense(), expected)
+    low = acs.last_layer_gradients(model.bfloat16(), [(x, y)], acs.Vanilla())
+    torch.testing.assert_close(low.dense(), expected, rtol=0.1, atol=0.05)
+
+
 def test_wrappers_autocast_and_heads_agree(model):
     x, y = images(8)
     expected = acs.last_layer_gradients(model, [(x, y)], acs.Vanilla()).dense()

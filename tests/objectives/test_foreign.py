@@ -47,6 +47,24 @@ def test_bad_results_of_callable_attacks_are_named(model):
         acs.WithAttack(3)
 
 
+def test_an_attack_that_normalises_by_itself_is_told(model, caplog):
+    x, y = images(4)
+
+    def attack(x, y):
+        model(x if raw else (x - 0.5) / 0.25)
+        return x
+
+    raw = True
+    acs.WithAttack(attack).perturb(model, x, y)
+    assert not caplog.records
+    raw, objective = False, acs.WithAttack(attack)
+    for _ in range(2):
+        objective.perturb(model, x, y)
+    assert "make normalisation a part of the model" in caplog.text
+    assert len(caplog.records) == 1
+    assert not model._forward_pre_hooks
+
+
 @dataclass
 class Counting:
     """Says what it was given, and has a state."""
