@@ -195,7 +195,7 @@ def _timm(name: str, normalise: Normalise, classes: int, weights: str | None) ->
     try:
         import timm
     except Exception as error:  # a timm beside a torchvision of another torch build fails in many ways
-        reason = f"which cannot be imported ({error}): pip install timm"
+        reason = f"which cannot be imported ({error}): pip install timm torchvision"
         raise DataError(f"--model timm:{name} needs timm, {reason}") from None
     channels = normalise.mean.numel()
     try:

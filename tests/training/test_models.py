@@ -117,5 +117,5 @@ def test_timm(tmp_path):
 
 def test_a_missing_timm_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(DataError, match=r"needs timm, which cannot be imported.*pip install timm"):
+    with pytest.raises(DataError, match=r"needs timm, which cannot be imported.*pip install timm torchvision"):
         build("timm:resnet18", STATISTICS, 5)
