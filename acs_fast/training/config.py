@@ -18,9 +18,11 @@ from acs_fast.training.models import SPECS
 from acs_fast.training.rates import LR_SCHEDULES
 from acs_fast.training.trackers import TRACKERS
 
+SELECTIVE = "selective"
 METHODS = {
     "full": "full data, best checkpoint",
     "full-short": "full data, shorter schedule of the same cost",
+    SELECTIVE: "full data, the strong attack for a random part only",
     **SELECTORS,
 }
 CONTROLS = ("full", "full-short", "craig", "gradmatch", "random", "random-fixed")
@@ -173,23 +175,30 @@ class RunConfig:
         """
         return objective.resting() if isinstance(objective, ATTA) else self.build_objective(steps=1)
 
+    @property
+    def selector(self) -> str:
+        """What chooses: the method, or "random" for the one that is about the attack alone."""
+        return "random" if self.method == SELECTIVE else self.method
+
     def build_selector(self) -> Selector:
         """The selector of the method, with the granularity and backend of the run."""
         kinds = {"craig": Craig, "gradmatch": GradMatch, "clusters": Clusters}
-        if self.method in kinds:
-            chosen: Selector = kinds[self.method](per_class=self.granularity != "global", backend=self.backend)
+        if self.selector in kinds:
+            chosen: Selector = kinds[self.selector](per_class=self.granularity != "global", backend=self.backend)
         else:
-            chosen = build_selector(self.method)
+            chosen = build_selector(self.selector)
         return PerBatch(chosen, self.batch_size) if self.granularity == "batch" else chosen
 
     @property
     def selects(self) -> bool:
         """Whether there is a coreset at all."""
-        return self.method in SELECTORS
+        return self.selector in SELECTORS
 
     @property
     def is_selective(self) -> bool:
         """Whether all data are trained on, and the coreset decides what is attacked afresh."""
+        if self.method == SELECTIVE:
+            return True
         automatic = self.objective == "atta" and self.granularity != "batch"
         return self.selects and (automatic if self.train_on == AUTO else self.train_on == "all")
 
@@ -234,8 +243,12 @@ class RunConfig:
 
     @property
     def comparison(self) -> list[str]:
-        """What a comparison holds where nothing is said: the method itself, CRAIG, GradMatch and the controls."""
-        return list(dict.fromkeys((*CONTROLS[:2], self.method, *CONTROLS[2:])))
+        """What a comparison holds where nothing is said: the method itself, CRAIG, GradMatch and the controls.
+
+        Where these train on the coreset alone and the attack has a cheap form, also the selective attack.
+        """
+        selective = not replace(self, method="random").is_selective and "steps" in OBJECTIVES[self.objective].takes
+        return list(dict.fromkeys((*CONTROLS[:2], *[SELECTIVE] * selective, self.method, *CONTROLS[2:])))
 
     def with_method(self, method: str, seed: int) -> RunConfig:
         return replace(self, method=method, seed=seed)

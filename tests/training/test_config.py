@@ -94,3 +94,15 @@ def test_a_summary_uses_every_seed():
     assert rows[0].clean == pytest.approx((80.0, 14.142), abs=1e-3)
     assert rows[1].speedup == pytest.approx(15.0 / 2.5)
     assert report.table(rows).splitlines()[2].startswith("full ")
+
+
+def test_the_selective_attack_stands_beside_methods_that_train_on_less():
+    config = RunConfig(objective="pgd", method="craig", gradients="attack")
+    assert config.comparison[:4] == ["full", "full-short", "selective", "craig"]
+    selective = config.with_method("selective", 0)
+    assert selective.is_selective
+    assert selective.build_selector() == replace(config, method="random").build_selector()
+    assert not selective.takes_training_passes
+    assert replace(selective, train_on="coreset").is_selective  # the method says so
+    for other in ({"objective": "atta"}, {"objective": "fgsm-gradalign"}, {"objective": "pgd", "train_on": "all"}):
+        assert "selective" not in RunConfig(**other).comparison
