@@ -196,8 +196,6 @@ class AdversarialCoreset:
     def _select(self, epoch: int) -> Coreset:
         self.current = coreset = self._selecting(epoch)
         self.history.append({"epoch": epoch, "size": len(coreset), **coreset.stats})
-        seconds = coreset.stats["seconds"]["total"]
-        logger.info("epoch %d: selected %d of %d in %.2f s", epoch, len(coreset), len(self.dataset), seconds)
         if self.on_select is not None:
             self.on_select(coreset, epoch)
         return coreset

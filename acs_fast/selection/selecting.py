@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,8 @@ from acs_fast.gradients.extract import Extraction
 from acs_fast.schedule import Schedule
 from acs_fast.selection import distributed
 from acs_fast.selection.selector import Selector, completed
+
+logger = logging.getLogger("acs_fast")
 
 
 class Selecting:
@@ -75,6 +78,7 @@ class Selecting:
         self._epoch = epoch
         total = time.perf_counter() - start
         coreset.stats["seconds"] = {**seconds, **coreset.stats["seconds"], "total": total}
+        logger.info("epoch %d: selected %d of %d in %.2f s", epoch, len(coreset), self.n, total)
         return coreset
 
     def state_dict(self) -> dict[str, Any]:
