@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 MAX_NAMED = 8  # how many offending samples an error message lists
 
 
@@ -43,14 +44,55 @@ def check_count(name: str, value: Any, low: int = 0) -> int:
     return int(value)
 
 
-def check_floating(name: str, x: Any) -> Tensor:
-    """The floating tensor, or the NumPy array as one. Raises TypeError for anything else."""
-    x = torch.from_numpy(x) if isinstance(x, np.ndarray) and x.dtype.kind in "fiub" else x
+def as_tensor(name: str, x: Any) -> Tensor:
+    """The tensor, or the NumPy array as one: a copy where torch has no such strides or byte order.
+
+    Raises:
+        TypeError: neither, an array of a dtype that torch does not have, or a tensor that is sparse or without values.
+    """
+    x = _of_array(name, x) if isinstance(x, np.ndarray) else x
     if not isinstance(x, Tensor):
         raise TypeError(f"{name} must be a torch.Tensor or a NumPy array; got {type(x).__name__}")
-    if not x.dtype.is_floating_point:
-        raise TypeError(f"{name} must have a floating dtype (float16 to float64); got {x.dtype}")
+    if x.layout != torch.strided or x.is_meta:
+        raise TypeError(f"{name} must be a dense tensor with values; got {x.layout} on device {x.device}")
     return x
+
+
+def _of_array(name: str, x: np.ndarray) -> Tensor:
+    if not x.dtype.isnative or any(stride < 0 for stride in x.strides):
+        x = x.astype(x.dtype.newbyteorder("="), order="C")
+    try:
+        return torch.from_numpy(x)
+    except TypeError:
+        raise TypeError(f"{name} must have a dtype that torch has too; got an array of {x.dtype}") from None
+
+
+def check_floating(name: str, x: Any) -> Tensor:
+    """The floating tensor, or the NumPy array as one. Raises TypeError for anything else, as `as_tensor` does."""
+    given = as_tensor(name, x)
+    if given.dtype not in FLOATING:
+        raise TypeError(f"{name} must have a floating dtype (float16 to float64); got {given.dtype}")
+    return given
+
+
+def check_integers(name: str, x: Any, n: int | None = None) -> Tensor:
+    """The tensor or array of integers [N], or of numbers in [0, n) where n is given, as int64.
+
+    Raises:
+        TypeError: other values, or as `as_tensor`.
+        ValueError: another shape, or a number outside.
+    """
+    given = as_tensor(name, x)
+    if given.dtype.is_floating_point or given.dtype.is_complex or given.dtype == torch.bool:
+        raise TypeError(f"{name} must hold integers; got {given.dtype}")
+    if given.dim() != 1:
+        raise ValueError(f"{name} must have one dimension; got shape {list(given.shape)}")
+    given = given.to(torch.int64)
+    if n is not None and len(given):
+        low, high = torch.stack(torch.aminmax(given)).tolist()
+        if low < 0 or high >= n:
+            raise ValueError(f"{name} must hold numbers in [0, {n}); got {low if low < 0 else high}")
+    return given
 
 
 def check_finite(name: str, *tensors: Tensor) -> None:

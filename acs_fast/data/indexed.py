@@ -28,7 +28,11 @@ class IndexedDataset(Dataset):
                 f"dataset must be map-style (__len__ and __getitem__); got {type(dataset).__name__}: samples of an "
                 "iterable set have no numbers, so read it into a map-style one first"
             )
-        if not len(dataset):
+        try:
+            samples = len(dataset)
+        except TypeError as error:
+            raise TypeError(f"dataset must have a length; got {type(dataset).__name__} ({error})") from None
+        if not samples:
             raise ValueError("dataset must hold at least one sample; got none")
         self.dataset = dataset
 

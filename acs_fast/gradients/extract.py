@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acs_fast._util.checks import check_finite, check_floating, check_labels
+from acs_fast._util.checks import as_tensor, check_finite, check_floating, check_labels
 from acs_fast._util.dtypes import accumulable, accumulable_dtype
 from acs_fast._util.progress import progress
 from acs_fast._util.randomness import derived_seed, preserved_random_state
@@ -129,7 +129,7 @@ def extract(
     with preserved_random_state(), untouched(model, keep_buffers=True):
         shown = progress(batches, "gradients", enabled=show_progress)
         for batch, number in zip(shown, count() if numbers is None else numbers, strict=False):
-            given = [torch.as_tensor(t) for t in adapt(batch)]
+            given = [as_tensor(name, t) for name, t in zip("xy", adapt(batch), strict=True)]
             x, y = _placed(given[0], example), given[1].to(example.device, non_blocking=True)
             if not len(x):
                 continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from acs_fast._util.checks import check_floating
+from acs_fast._util.checks import as_tensor, check_floating
 from acs_fast._util.dtypes import accumulable_dtype
 
 
@@ -83,14 +82,34 @@ class LastLayerGradients:
         return self.residuals.shape[0]
 
     def __getitem__(self, index: Any) -> LastLayerGradients:
-        if isinstance(index, (int, np.integer)) or (isinstance(index, (Tensor, np.ndarray)) and index.ndim == 0):
-            number = operator.index(index)
-            if not -len(self) <= number < len(self):
-                raise IndexError(f"index {number} is out of range for {len(self)} samples")
-            index = slice(number, number + 1 or None)
-        if isinstance(index, tuple):
+        chosen = self._chosen(index)
+        return LastLayerGradients(self.residuals[chosen], self.features[chosen], self.bias)
+
+    def _chosen(self, index: Any) -> slice | Tensor:
+        """An index of samples in a form that keeps the first dimension. Raises IndexError where it is none."""
+        if isinstance(index, slice):
+            return index
+        try:
+            known = isinstance(index, (Tensor, np.ndarray))
+            numbers = as_tensor("index", index) if known else torch.as_tensor(index)
+        except Exception:  # torch and NumPy raise many kinds for what is no number
+            numbers = torch.empty(0, 0)
+        if not numbers.numel() and numbers.dim() == 1:
+            return slice(0, 0)
+        mask = numbers.dtype == torch.bool
+        whole = not (numbers.is_floating_point() or numbers.is_complex())
+        if isinstance(index, tuple) or not whole or numbers.dim() > 1 or (mask and not numbers.dim()):
             raise IndexError("index must select samples: an int, a slice, a list, or a tensor of numbers or booleans")
-        return LastLayerGradients(self.residuals[index], self.features[index], self.bias)
+        if mask and len(numbers) != len(self):
+            raise IndexError(f"index must be a mask of {len(self)} samples; got {len(numbers)}")
+        if mask:
+            return numbers.to(self.device)
+        numbers = numbers.to(self.device, torch.int64).reshape(-1)
+        if self.device.type == "cpu":  # elsewhere the check would wait for the device
+            outside = (numbers < -len(self)) | (numbers >= len(self))
+            if bool(outside.any()):
+                raise IndexError(f"index {int(numbers[outside][0])} is out of range for {len(self)} samples")
+        return numbers
 
     def __repr__(self) -> str:
         n, r, c = self.residuals.shape
@@ -152,8 +171,11 @@ class LastLayerGradients:
         Args:
             weights: [N] or None for all ones.
         """
+        weights = None if weights is None else as_tensor("weights", weights)
         if weights is not None and weights.shape != (len(self),):
             raise ValueError(f"weights must have shape [{len(self)}]; got {list(weights.shape)}")
+        if weights is not None and weights.is_complex():
+            raise TypeError(f"weights must be real; got {weights.dtype}")
         r, h = _accumulable(self)
         if weights is not None:
             r = r * weights.to(r)[:, None, None]

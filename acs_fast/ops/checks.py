@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+from acs_fast._util.checks import FLOATING
+
 MOST_SAMPLES = 2**31 - 1025  # kernels number samples by 32-bit integers
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from acs_fast._util.checks import check_finite
+from acs_fast._util.checks import check_finite, check_floating, check_integers
 from acs_fast._util.dtypes import accumulable_dtype
 from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.coreset import Coreset
@@ -22,8 +22,18 @@ def gradient_error(g: LastLayerGradients, indices: Tensor, weights: Tensor, targ
         g: N gradients.
         indices, weights: [k] the coreset.
         target: [C, D (+1)] or None.
+
+    Raises:
+        ValueError, TypeError: indices, weights or a target of another shape or dtype, or indices outside [0, N).
     """
-    target = total(g) if target is None else target
+    indices = check_integers("indices", indices, len(g)).to(g.device)
+    weights = check_floating("weights", weights).to(g.device)
+    if weights.shape != indices.shape:
+        raise ValueError(f"weights must be one per index, [{len(indices)}]; got {list(weights.shape)}")
+    shape = (g.residuals.shape[-1], g.features.shape[-1] + int(g.bias))
+    target = total(g) if target is None else check_floating("target", target).to(g.device, torch.float64)
+    if target.shape != shape:
+        raise ValueError(f"target must have shape {list(shape)}; got {list(target.shape)}")
     error, scale = (total(g[indices], weights) - target).norm(), target.norm()
     if float(scale) == 0.0:
         return 0.0 if float(error) == 0.0 else float("inf")

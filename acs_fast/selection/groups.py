@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from acs_fast._util.checks import as_tensor
 
 
 @dataclass(frozen=True)
@@ -72,10 +73,10 @@ def partition(groups: Any, n: int, device: torch.device) -> Groups:
     """
     if groups is None:
         return Groups(torch.arange(n, device=device), torch.tensor([0, n]))
-    groups = torch.from_numpy(groups) if isinstance(groups, np.ndarray) and groups.dtype.kind in "fiub" else groups
-    if not isinstance(groups, Tensor) or groups.dtype.is_floating_point or groups.dtype.is_complex:
-        got = groups.dtype if isinstance(groups, Tensor) else type(groups).__name__
-        raise TypeError(f"groups must be an integer tensor or array; got {got}")
+    groups = as_tensor("groups", groups)
+    if groups.dtype.is_floating_point or groups.dtype.is_complex:
+        raise TypeError(f"groups must hold integers; got {groups.dtype}")
+    groups = groups.to(torch.int64)
     if groups.shape != (n,):
         raise ValueError(f"groups must have shape [{n}], one id per sample; got {list(groups.shape)}")
     members = torch.argsort(groups.to(device), stable=True)

@@ -86,3 +86,22 @@ def test_bad_arguments_are_named():
 
 def test_factors_are_detached():
     assert not LastLayerGradients(torch.zeros(2, 2, requires_grad=True), torch.zeros(2, 2)).residuals.requires_grad
+
+
+def test_an_index_selects_samples_or_is_refused():
+    g = LastLayerGradients(torch.rand(4, 3), torch.rand(4, 2))
+    assert len(g[np.array([3, 1])[::-1]]) == 2
+    assert torch.equal(g[torch.tensor([True, False, True, False])].residuals, g.residuals[[0, 2]])
+    assert torch.equal(g[-1].residuals, g.residuals[[3]])
+    assert len(g[[]]) == 0
+    for wrong in (
+        4,
+        torch.tensor([-5]),
+        (0, 1),
+        0.5,
+        "one",
+        torch.zeros(1, 1, dtype=torch.int64),
+        torch.tensor([True]),
+    ):
+        with pytest.raises(IndexError, match="index"):
+            g[wrong]

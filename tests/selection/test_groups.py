@@ -44,9 +44,9 @@ def test_share_is_exact_fair_and_possible(sizes, data):
 def test_bad_groups_are_named():
     with pytest.raises(ValueError, match=r"groups must have shape \[4\], one id per sample; got \[3\]"):
         partition(torch.zeros(3, dtype=torch.int64), 4, CPU)
-    with pytest.raises(TypeError, match=r"groups must be an integer tensor or array; got torch.float32"):
+    with pytest.raises(TypeError, match=r"groups must hold integers; got torch.float32"):
         partition(torch.zeros(4), 4, CPU)
-    with pytest.raises(TypeError, match="groups must be an integer tensor or array; got list"):
+    with pytest.raises(TypeError, match=r"groups must be a torch.Tensor or a NumPy array; got list"):
         partition([0, 1], 2, CPU)
     with pytest.raises(ValueError, match="budget must be at least the number of groups, 3"):
         partition(torch.arange(3), 3, CPU).share(2)

@@ -1,12 +1,13 @@
-"""Checks that do not wait: what is asynchronous is imitated here and runs for real in tests/gpu."""
+"""Arguments of any kind; checks that do not wait (what is asynchronous is imitated, and runs for real in tests/gpu)."""
 
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
-from acs_fast._util.checks import UnitIntervalCheck
+from acs_fast._util.checks import UnitIntervalCheck, as_tensor, check_floating, check_integers
 
 
 class Arriving:
@@ -76,3 +77,34 @@ def test_copies_begin_anew():
     check = UnitIntervalCheck()
     for other in (copy.deepcopy(check), pickle.loads(pickle.dumps(check))):
         other("x", GOOD)
+
+
+def test_arrays_of_any_strides_and_byte_order_are_taken():
+    rows = np.arange(6, dtype=np.float32).reshape(3, 2)
+    assert as_tensor("x", rows[::-1]).tolist() == [[4.0, 5.0], [2.0, 3.0], [0.0, 1.0]]
+    assert as_tensor("x", rows[:, ::2]).tolist() == [[0.0], [2.0], [4.0]]
+    assert check_floating("x", rows.astype(">f4")).tolist() == rows.tolist()
+    assert check_integers("x", np.array([2, 0], dtype=np.int16)).dtype == torch.int64
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ([1.0], "x must be a torch.Tensor or a NumPy array; got list"),
+        (np.array(["a"]), "x must have a dtype that torch has too; got an array of <U1"),
+        (torch.eye(2).to_sparse(), "x must be a dense tensor with values; got torch.sparse_coo"),
+        (torch.ones(2, device="meta"), "x must be a dense tensor with values; got torch.strided on device meta"),
+    ],
+)
+def test_what_is_no_dense_tensor_is_named(value, said):
+    with pytest.raises(TypeError, match=said):
+        as_tensor("x", value)
+
+
+def test_numbers_of_samples_are_checked():
+    with pytest.raises(TypeError, match=r"index must hold integers; got torch.bool"):
+        check_integers("index", torch.tensor([True]))
+    with pytest.raises(ValueError, match="index must have one dimension"):
+        check_integers("index", torch.zeros(2, 2, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"index must hold numbers in \[0, 3\); got -1"):
+        check_integers("index", torch.tensor([2, -1]), 3)
