@@ -1,4 +1,4 @@
-"""`python -m benchmarks [ops|step]`: run a suite after the tests of what it measures have passed."""
+"""`python -m benchmarks [ops|step|processes]`: run a suite after the tests of what it measures have passed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from acs_fast.benchmark import Case, Opponent, execute, runner
-from benchmarks import RESULTS, ROOT, ops, peers, report, step
+from benchmarks import RESULTS, ROOT, ops, peers, processes, report, step
 
 INTERRUPTED = 130
 
@@ -34,6 +34,9 @@ class Suite:
 SUITES = {
     "ops": Suite(ops.CASES, ops.QUICK, peers.OPPONENTS, "tests/ops", 7),
     "step": Suite(step.CASES, step.QUICK, step.OPPONENTS, "tests/objectives", step.REPEAT),
+    "processes": Suite(
+        processes.CASES, processes.QUICK, processes.OPPONENTS, "tests/selection/distributed", processes.REPEAT
+    ),
 }
 
 

@@ -10,6 +10,11 @@ from acs_fast.benchmark.rows import as_good
 
 WORDS = {True: "yes", False: "**no**", None: "?"}
 RIVALS = ("peer", "published")
+WANTED = {  # by measure, over an opponent
+    "speedup": "at least {threshold:g} times as fast as {name}, with an answer as good",
+    "memory": "at most {threshold:g} of the memory of {name}, above the inputs of each",
+    "sgemm": "at least {threshold:.0%} of sgemm's rate on the products that symmetry leaves",
+}
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,8 @@ class Bar:
     """A number that must be reached in a case.
 
     Attributes:
-        measure: "speedup" over `against`, "seconds", "gib" above the inputs, or "sgemm" (part of the measured rate).
+        measure: "speedup" over `against`, "seconds", "gib" above the inputs, "memory" (above the inputs, as a part
+            of that of `against`), or "sgemm" (part of the measured rate).
         ours: the opponent that has to reach it; "" for our fastest.
         against: an opponent; "" for the best peer.
     """
@@ -41,6 +47,11 @@ BARS = (
     Bar("engine-pgd", "speedup", 1.9, "ours-channels-last", "published"),
     Bar("engine-pgd", "speedup", 2.2, "ours-compiled", "published"),
     Bar("engine-trades", "speedup", 1.4, "ours", "published"),
+    Bar("processes-attack", "speedup", 1.7, "two", "one"),
+    Bar("processes-per-class", "speedup", 1.7, "two", "one"),
+    Bar("processes-per-class", "memory", 0.6, "two", "one"),
+    Bar("processes-global", "speedup", 1.5, "two", "one"),
+    Bar("processes-step", "speedup", 0.95, "group-of-one", "one"),
 )
 
 
@@ -73,20 +84,16 @@ def verdicts(run: Run) -> list[Verdict]:
 def _judge(bar: Bar, case: dict[str, Any], rows: list[Row]) -> Verdict:
     named = {row.opponent: row for row in rows if row.ok}
     ours = named.get(bar.ours) if bar.ours else fastest(rows, "ours")
-    rival = named.get(bar.against) if bar.against else fastest(rows, *RIVALS)
     title = f"{case['title']}{f', {ours.title}' if bar.ours and ours else ''}"
     if bar.measure in ("seconds", "gib"):
-        wanted = f"at most {bar.threshold:g} {'s' if bar.measure == 'seconds' else 'GiB above the inputs'}"
-        value = ours and (ours.median if bar.measure == "seconds" else (ours.peak_bytes or 0) / 2**30)
-        found = "not measured" if value is None else f"{value:.3g}"
-        return Verdict(title, wanted, found, None if value is None else value <= bar.threshold)
+        return _within(bar, title, ours)
+    rival = named.get(bar.against) if bar.against else fastest(rows, *RIVALS)
     name = rival.title if rival else bar.against or "the best peer"
-    if bar.measure == "sgemm":
-        wanted = f"at least {bar.threshold:.0%} of sgemm's rate on the products that symmetry leaves"
-    else:
-        wanted = f"at least {bar.threshold:g} times as fast as {name}, with an answer as good"
+    wanted = WANTED[bar.measure].format(threshold=bar.threshold, name=name)
     if ours is None or rival is None:
         return Verdict(title, wanted, "not measured", None)
+    if bar.measure == "memory":
+        return _smaller(bar, title, wanted, ours, rival)
     if bar.measure == "sgemm":
         rate, peak = gflops(case, ours, symmetric=True), gflops(case, rival, symmetric=False)
         found = f"{rate / peak:.0%} ({rate:.0f} of {peak:.0f} GFLOP/s)"
@@ -95,6 +102,22 @@ def _judge(bar: Bar, case: dict[str, Any], rows: list[Row]) -> Verdict:
         return Verdict(title, wanted, "its answer is not as good", False)
     ratio = rival.median / ours.median
     return Verdict(title, wanted, f"{ratio:.3g} times", ratio >= bar.threshold)
+
+
+def _within(bar: Bar, title: str, ours: Row | None) -> Verdict:
+    """A limit of seconds, or of memory above the inputs."""
+    wanted = f"at most {bar.threshold:g} {'s' if bar.measure == 'seconds' else 'GiB above the inputs'}"
+    value = ours and (ours.median if bar.measure == "seconds" else (ours.peak_bytes or 0) / 2**30)
+    found = "not measured" if value is None else f"{value:.3g}"
+    return Verdict(title, wanted, found, None if value is None else value <= bar.threshold)
+
+
+def _smaller(bar: Bar, title: str, wanted: str, ours: Row, rival: Row) -> Verdict:
+    if not ours.peak_bytes or not rival.peak_bytes:
+        return Verdict(title, wanted, "not measured", None)
+    part = ours.peak_bytes / rival.peak_bytes
+    found = f"{part:.2g} ({ours.peak_bytes >> 20} of {rival.peak_bytes >> 20} MiB)"
+    return Verdict(title, wanted, found, part <= bar.threshold)
 
 
 def gflops(case: dict[str, Any], row: Row, symmetric: bool) -> float:

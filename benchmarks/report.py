@@ -22,6 +22,7 @@ SUITES = {  # title: folder and device
     "Operators on a CPU": ("ops", "cpu"),
     "Operators on a GPU": ("ops", "cuda"),
     "Training steps": ("step", "cpu"),
+    "Selection across processes": ("processes", "cpu"),
 }
 QUALITIES = {
     "objective": "objective",

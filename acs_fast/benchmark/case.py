@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from acs_fast.benchmark import worker
 from acs_fast.benchmark.opponents import Opponent
+
+REFERENCE = "ours-reference"
 
 
 class Work(Protocol):
@@ -26,6 +29,7 @@ class Case:
         warm_up: runs before the first measured one.
         seconds: time for each opponent, after which it is not repeated again.
         limit_s: time for one run, after which it is stopped; a row says so.
+        reference: the opponent whose answer all of ours must have.
         series: the plot that this case is a point of, and its axis ("N" or "k").
     """
 
@@ -36,6 +40,7 @@ class Case:
     warm_up: int = field(default=0, kw_only=True)
     seconds: float = field(default=10.0, kw_only=True)
     limit_s: float = field(default=150.0, kw_only=True)
+    reference: str = field(default=REFERENCE, kw_only=True)
     series: tuple[str, str] | None = field(default=None, kw_only=True)
 
     @property
@@ -45,3 +50,7 @@ class Case:
     def prepare(self, opponent: Opponent, device: str) -> Work:
         """Build the input for an opponent, in the process that will run it."""
         raise NotImplementedError(f"{type(self).__name__} must define prepare(opponent, device)")
+
+    def measured(self, work: Work, device: str) -> tuple[Any, dict[str, Any]]:
+        """One run: the answer, and what it took; see `worker.measured`."""
+        return worker.measured(work.run, device)

@@ -18,7 +18,6 @@ from acs_fast.benchmark.opponents import Opponent
 from acs_fast.benchmark.rows import Row, Run, difference
 
 START_LIMIT_S = 120.0  # for a worker to build its input, and to warm up
-REFERENCE = "ours-reference"
 
 
 @dataclass(eq=False)
@@ -103,7 +102,7 @@ def _measure_case(context: Any, case: Case, opponents: Mapping[str, Opponent], r
     yield from (row for row in rows if row.status == "not run")
     racing = [_start(context, case, row, opponents, run) for row in rows if row.status == "waiting"]
     ready = [c for c in racing if c.ask(None, START_LIMIT_S) and _first(c, case)]
-    reference = next((c.row for c in ready if c.row.opponent == REFERENCE), None)
+    reference = next((c.row for c in ready if c.row.opponent == case.reference), None)
     for contender in ready:
         if reference and contender.row.kind == "ours" and (why := difference(contender.row, reference)):
             contender.end("differs", why)

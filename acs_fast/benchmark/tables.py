@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from acs_fast.benchmark.case import REFERENCE
 from acs_fast.benchmark.rows import Row, Run, as_good, percentile
-from acs_fast.benchmark.runner import REFERENCE
 
 COLUMNS = ("", "median", "p20 to p80", "speed-up", "p20 to p80", "peak")
 

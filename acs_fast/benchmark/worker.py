@@ -45,7 +45,7 @@ def serve(connection: Connection, case: Any, opponent: Any, device: str) -> None
         while (command := connection.recv()) != "stop":
             if command == "run":
                 answer = None
-                answer, took = measured(work.run, device)
+                answer, took = case.measured(work, device)
                 connection.send(took)
             else:
                 connection.send(work.judge(answer))
