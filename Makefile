@@ -20,7 +20,7 @@ $(VENV)/.torch:
 	$(BIN)/pip install --quiet "$(TORCH)" numpy
 	@touch $@
 
-$(VENV)/.ready: $(VENV)/.torch pyproject.toml setup.py $(wildcard csrc/*.cpp csrc/*/*)
+$(VENV)/.ready: $(VENV)/.torch pyproject.toml setup.py $(wildcard csrc/*.cpp csrc/*/* csrc/*/*/*)
 	$(BIN)/pip install --quiet --editable '.[test]'
 	$(BIN)/pip install --quiet --no-deps torchattacks  # an oracle of the attacks; the torchvision that it asks for is not used
 	@touch $@

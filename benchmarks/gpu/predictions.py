@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.gpu.floors import CASES, Case, Rates, distance_floor
 
 FILE = Path(__file__).with_name("predictions.json")
-LOADS = 8  # distances that a thread has in flight, as in greedy.cu
+LOADS = 8  # distances that a thread has in flight, as in greedy_gains.cuh
 SMALL_ROWS, REPLICATED_ROWS = 2048, 16384  # as in greedy.h
 
 

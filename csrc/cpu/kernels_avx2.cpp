@@ -27,7 +27,7 @@ inline __m256d root(__m256d a) { return _mm256_sqrt_pd(a); }
 #define ACS_MR 6
 #define ACS_NV 2
 #define ACS_TILE 192
-#include "kernels_impl.h"
+#include "kernels/table.h"
 
 #ifdef __clang__
 #pragma clang attribute pop

@@ -27,7 +27,7 @@ inline __m512d root(__m512d a) { return _mm512_sqrt_pd(a); }
 #define ACS_MR 14
 #define ACS_NV 2
 #define ACS_TILE 224
-#include "kernels_impl.h"
+#include "kernels/table.h"
 
 #ifdef __clang__
 #pragma clang attribute pop

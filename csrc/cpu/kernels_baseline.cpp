@@ -23,4 +23,4 @@ inline V root(V a) {
 #define ACS_MR 6
 #define ACS_NV 2
 #define ACS_TILE 192
-#include "kernels_impl.h"
+#include "kernels/table.h"

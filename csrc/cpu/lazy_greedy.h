@@ -54,14 +54,14 @@ class LazyGreedy {
     return bound_[a] != bound_[b] ? bound_[a] > bound_[b] : number(a) < number(b);
   }
 
-  T cluster();
-  std::vector<int32_t> path(const std::vector<int32_t>& centres, const TileSide<T>& side);
+  // lazy_greedy_first_gains.cpp
   T sum_columns();
   void compute_parts();
   void add_parts(int64_t a, int64_t b, int rank);
   void column_totals(const T* d, int64_t rows, int64_t columns, const T* high, uint64_t* totals) const;
   uint64_t owed(int64_t tile) const;
 
+  // lazy_greedy.cpp
   void pick(int64_t position, int64_t step, GreedyResult& result);
   void read_column(int64_t position, const TileSide<T>& row, int64_t tile, int rank);
   void touch(int64_t tile, int64_t step, GreedyResult& result);
@@ -69,13 +69,15 @@ class LazyGreedy {
   void follow_tile(const TileSide<T>& rows, int64_t first, int64_t j0, int rank);
 
   int64_t best_active() const;
+  const T* kept_row(int64_t position, int64_t tile, T* scratch) const;
+  bool is_kept(int64_t position, int64_t tile) const { return kept_.has(std::min(tile_of(position), tile)); }
+
+  // lazy_greedy_refresh.cpp
   bool lower_threshold();
   void refresh(std::vector<int32_t>& exact);
   int64_t stalest(int64_t candidate);
   std::vector<Task> tasks();
   void evaluate(const Task& task, int rank);
-  const T* kept_row(int64_t position, int64_t tile, T* scratch) const;
-  bool is_kept(int64_t position, int64_t tile) const { return kept_.has(std::min(tile_of(position), tile)); }
 
   Team& team_;
   Distances<T>& distances_;

@@ -15,9 +15,9 @@ import torch
 
 from acs_fast.ops.reference.greedy import scale_exponent
 from acs_fast.ops.reference.packed_greedy import packed_greedy
-from tests.gpu.requirements import ROOT, need_tool
+from tests.gpu.emulation import copy_sources
+from tests.gpu.requirements import need_tool
 
-EMULATOR = Path(__file__).parent / "emulator"
 SMALL = {
     "THREADS_OF_LARGE": 64, "THREADS_OF_SMALL": 32, "SMALL_ROWS": 60, "ROWS_AT_ONCE": 16, "REPLICATED_ROWS": 80,
     "COLUMNS_PER_BLOCK": 8, "STAGED_BYTES": 2500,
@@ -37,21 +37,14 @@ CASES = {
 }
 
 
-def compiled(folder: Path, **replaced: str) -> ctypes.CDLL:
-    """The emulation as a shared library, with passages of greedy.cu replaced (to see that it would notice)."""
-    compiler = need_tool("cuda", "g++", "c++")
-    source = (EMULATOR / "greedy.cpp").read_text().replace("../../..", str(ROOT))
-    if replaced:
-        kernel = (ROOT / "csrc/cuda/greedy.cu").read_text()
-        assert replaced["old"] in kernel
-        (folder / "greedy.cu").write_text(kernel.replace(replaced["old"], replaced["new"]))
-        source = source.replace(f"{ROOT}/csrc/cuda/greedy.cu", str(folder / "greedy.cu"))
-    (folder / "emulation.cpp").write_text(source)
-    library = folder / "emulation.so"
+def compiled(folder: Path, *passage: str) -> ctypes.CDLL:
+    """The emulation as a shared library."""
+    emulator = copy_sources(folder, *passage)
     sizes = [f"-DACS_GREEDY_{name}={value}" for name, value in SMALL.items()]
-    flags = ["-std=c++17", "-O1", "-U_FORTIFY_SOURCE", "-fPIC", "-shared", "-w"]
-    command = [compiler, *flags, f"-I{EMULATOR}", f"-I{ROOT}/csrc/cuda", *sizes, str(folder / "emulation.cpp")]
-    subprocess.run([*command, "-o", str(library)], check=True)
+    flags = ["-std=c++17", "-O1", "-U_FORTIFY_SOURCE", "-fPIC", "-shared", "-w", f"-I{emulator}"]
+    library = folder / "emulation.so"
+    command = [need_tool("cuda", "g++", "c++"), *flags, *sizes, str(emulator / "greedy.cpp"), "-o", str(library)]
+    subprocess.run(command, check=True)
     return ctypes.CDLL(str(library))
 
 
@@ -129,7 +122,7 @@ def test_the_order_of_threads_does_not_matter(library):
     ids=["teams that do not meet", "a list that is not padded", "a list that is not emptied", "a list that overflows"],
 )
 def test_the_emulation_notices_a_broken_kernel(tmp_path, old, new):
-    broken = compiled(tmp_path, old=old, new=new)
+    broken = compiled(tmp_path, old, new)
     flat, layout, largest = matrices([150, 60], np.float32, False, True)
     expected = packed_greedy(flat, layout, torch.tensor([20, 20]), 40, largest, True)
     child = os.fork()  # a broken kernel may write where it likes

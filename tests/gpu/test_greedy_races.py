@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.gpu.requirements import ROOT, need_tool
+from tests.gpu.emulation import copy_sources
+from tests.gpu.requirements import need_tool
 
-EMULATOR = Path(__file__).parent / "emulator"
 SIZES = {
     "THREADS_OF_LARGE": 64, "THREADS_OF_SMALL": 32, "SMALL_ROWS": 20, "ROWS_AT_ONCE": 16, "REPLICATED_ROWS": 50,
     "COLUMNS_PER_BLOCK": 8, "STAGED_BYTES": 0,
@@ -19,33 +18,25 @@ SIZES = {
 FOLLOWING, SHARING = ("40", "5"), ("60", "5")  # blocks follow all rows by themselves, or share them
 STUCK, RACE = 3, 66
 MUTANTS = {
-    "a release dropped": ("emulator/threads/cuda_runtime.h", "store(value, std::memory_order_release)",
+    "a release dropped": ("store(value, std::memory_order_release)",
                           "store(value, std::memory_order_relaxed)", SHARING),
-    "an acquire dropped": ("emulator/threads/cuda_runtime.h", "load(std::memory_order_acquire)",
-                           "load(std::memory_order_relaxed)", SHARING),
-    "one parity": ("cuda/team.cuh", "slots + (round & 1u) * size", "slots", SHARING),
-    "an early reset": ("cuda/greedy.cu", "list.found[(step + 1) & 1] = 0", "list.found[step & 1] = 0", SHARING),
-    "a fence-free meeting where lists pass": ("cuda/greedy.cu", "    team.meet(Candidate{0, 0}, s.best[1]);",
+    "an acquire dropped": ("load(std::memory_order_acquire)", "load(std::memory_order_relaxed)", SHARING),
+    "one parity": ("slots + (round & 1u) * size", "slots", SHARING),
+    "an early reset": ("list.found[(step + 1) & 1] = 0", "list.found[step & 1] = 0", SHARING),
+    "a fence-free meeting where lists pass": ("    team.meet(Candidate{0, 0}, s.best[1]);",
                                               "    team.exchange(Candidate{0, 0}, s.best[1]);", SHARING),
-    "a list that is filled too early": ("cuda/greedy.cu", "    __syncthreads();\n    const int found = s.found;",
+    "a list that is filled too early": ("    __syncthreads();\n    const int found = s.found;",
                                         "    const int found = s.found;", FOLLOWING),
 }  # fmt: skip
 
 
-def program(folder: Path, replaced: tuple[str, str, str] | None = None) -> Path:
-    """The emulation as a program, with one passage of one file replaced."""
+def program(folder: Path, *passage: str) -> Path:
+    """The emulation as a program."""
     compiler = need_tool("cuda", "g++")
-    shutil.copytree(EMULATOR, folder / "emulator")
-    shutil.copytree(ROOT / "csrc/cuda", folder / "cuda")
-    main = folder / "emulator/greedy.cpp"
-    main.write_text(main.read_text().replace("../../../csrc/cuda", str(folder / "cuda")))
-    if replaced is not None:
-        path, old, new = replaced
-        assert old in (folder / path).read_text()
-        (folder / path).write_text((folder / path).read_text().replace(old, new))
+    emulator = copy_sources(folder, *passage)
     sizes = [f"-DACS_GREEDY_{name}={value}" for name, value in SIZES.items()]
-    flags = ["-std=c++20", "-O1", "-g", "-w", "-fsanitize=thread", "-mcx16", f"-I{folder}/emulator/threads"]
-    command = [compiler, *flags, *sizes, str(folder / "emulator/threads/greedy.cpp"), "-o", str(folder / "greedy")]
+    flags = ["-std=c++20", "-O1", "-g", "-w", "-fsanitize=thread", "-mcx16", f"-I{emulator}/threads"]
+    command = [compiler, *flags, *sizes, str(emulator / "threads/greedy.cpp"), "-o", str(folder / "greedy")]
     built = subprocess.run([*command, "-latomic"], capture_output=True, text=True)
     if "cannot find -ltsan" in built.stderr:
         pytest.skip("this compiler has no ThreadSanitizer")
@@ -71,6 +62,6 @@ def test_no_race_and_the_picks_of_the_definition(sound, case):
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_kernel_is_noticed(tmp_path, name):
-    path, old, new, case = MUTANTS[name]
-    found, output = status(program(tmp_path, (path, old, new)), case)
+    old, new, case = MUTANTS[name]
+    found, output = status(program(tmp_path, old, new), case)
     assert found in (RACE, STUCK), output

@@ -11,7 +11,7 @@ import pytest
 from tests.gpu.requirements import ROOT, need_tool, need_triton
 
 KERNELS = {"float, large groups": "IfLi512", "float, small groups": "IfLi256", "double, large groups": "IdLi512"}
-DISTANCES_AT_ONCE = 8  # kLoads in greedy.cu
+DISTANCES_AT_ONCE = 8  # kLoads in greedy_gains.cuh
 MOST_INSTRUCTIONS = {"float, large groups": 17, "float, small groups": 19, "double, large groups": 31}  # per distance
 REGISTERS_OF_MULTIPROCESSOR = 65536
 

@@ -2,34 +2,13 @@
 // next at each barrier and each poll. For tests only: the kernels' own source runs, not a copy of it.
 #pragma once
 
-#include <array>
 #include <csetjmp>
-#include <cstdlib>
-#include <cstring>
-#include <cmath>
-#include <functional>
-#include <memory>
 #include <random>
 #include <stdexcept>
-#include <vector>
 
 #include <ucontext.h>
 
-#define ACS_EMULATED
-#define __global__
-#define __device__
-#define __host__
-#define __forceinline__ inline
-#define __launch_bounds__(...)
-#define ACS_DYNAMIC_SHARED(name) unsigned char* name = emulator::current().block->shared.data()
-
-struct dim3 {
-  unsigned x = 1;
-  explicit dim3(unsigned value = 1) : x(value) {}
-};
-using cudaStream_t = void*;
-enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1 };
-enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+#include "cuda_host.h"
 
 namespace emulator {
 
@@ -46,7 +25,7 @@ struct Block {
   std::vector<unsigned char> shared;
   Barrier barrier;
   std::vector<Barrier> warps;
-  std::vector<std::array<unsigned char, 16>> exchanged;
+  std::vector<Exchanged> exchanged;
 };
 
 struct Fibre {
@@ -72,15 +51,11 @@ inline Machine*& machine() {
   static Machine* instance = nullptr;
   return instance;
 }
-inline unsigned long long& seed() {
-  static unsigned long long value = 0;
-  return value;
-}
-inline size_t& shared_limit() {
-  static size_t bytes = 0;
-  return bytes;
-}
 inline Fibre& current() { return machine()->fibres[machine()->running]; }
+inline unsigned char* shared_memory() { return current().block->shared.data(); }
+inline unsigned thread_index() { return current().thread; }
+inline unsigned block_index() { return current().block->index; }
+inline Exchanged& exchanged(unsigned thread) { return current().block->exchanged[thread]; }
 
 inline void to_scheduler() {
   if (!_setjmp(current().place)) _longjmp(machine()->scheduler, 1);
@@ -100,16 +75,18 @@ inline void wait(Barrier& barrier) {
   to_scheduler();
 }
 
+inline void wait_for_warp() { wait(current().block->warps[current().thread / 32]); }
+
 inline void enter() {
   machine()->kernel();
   _longjmp(machine()->scheduler, 2);
 }
 
 // Runs until every fibre has returned; a state in which none can go on is a deadlock.
-inline void run(unsigned blocks, unsigned threads, size_t shared_bytes, std::function<void()> kernel) {
+inline void run(unsigned blocks, unsigned threads, size_t shared_bytes, const std::function<void()>& kernel) {
   Machine m;
   machine() = &m;
-  m.kernel = std::move(kernel);
+  m.kernel = kernel;
   m.random.seed(seed());
   m.blocks.resize(blocks);
   m.fibres.resize(static_cast<size_t>(blocks) * threads);
@@ -172,57 +149,13 @@ inline void store_release(unsigned long long* address, unsigned long long value)
   *address = value;
 }
 
-struct Index {
-  unsigned x;
-};
-
 }  // namespace emulator
 
-#define threadIdx (emulator::Index{emulator::current().thread})
-#define blockIdx (emulator::Index{emulator::current().block->index})
-
 inline void __syncthreads() { emulator::wait(emulator::current().block->barrier); }
-
-template <typename T>
-T __shfl_xor_sync(unsigned, T value, int lanes) {
-  emulator::Fibre& self = emulator::current();
-  emulator::Barrier& warp = self.block->warps[self.thread / 32];
-  std::memcpy(self.block->exchanged[self.thread].data(), &value, sizeof(T));
-  emulator::wait(warp);
-  T result;
-  std::memcpy(&result, self.block->exchanged[self.thread ^ lanes].data(), sizeof(T));
-  emulator::wait(warp);
-  return result;
-}
 
 template <typename T>
 T atomicAdd(T* address, T value) {
   const T old = *address;
   *address = old + value;
   return old;
-}
-
-template <typename T>
-T __ldcg(const T* address) {
-  return *address;
-}
-
-using std::isfinite;
-inline int min(int a, int b) { return a < b ? a : b; }
-
-template <typename P>
-cudaError_t cudaFuncSetAttribute(void (*)(P), cudaFuncAttribute, int bytes) {
-  return static_cast<size_t>(bytes) <= emulator::shared_limit() ? cudaSuccess : cudaErrorInvalidValue;
-}
-template <typename P>
-cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void (*)(P), int, size_t) {
-  *blocks = 2;
-  return cudaSuccess;
-}
-template <typename P>
-cudaError_t cudaLaunchCooperativeKernel(void (*kernel)(P), dim3 grid, dim3 block, void** parameters, size_t shared,
-                                        cudaStream_t) {
-  auto* argument = static_cast<std::remove_const_t<P>*>(parameters[0]);
-  emulator::run(grid.x, block.x, shared, [=] { kernel(*argument); });
-  return cudaSuccess;
 }

@@ -1,0 +1,82 @@
+// Inner products in float64.
+#pragma once
+
+#include "vectors.h"
+
+namespace acs_fast::ACS_NAMESPACE {
+namespace {
+
+template <class T>
+double dot_kernel(const T* x, const double* y, int64_t n) {
+  constexpr int L = kDoubles;
+  Vec<double> a{}, b{}, c{}, d{};
+  int64_t i = 0;
+  for (; i + 4 * L <= n; i += 4 * L) {
+    a = fused(load_doubles(x + i), load(y + i), a);
+    b = fused(load_doubles(x + i + L), load(y + i + L), b);
+    c = fused(load_doubles(x + i + 2 * L), load(y + i + 2 * L), c);
+    d = fused(load_doubles(x + i + 3 * L), load(y + i + 3 * L), d);
+  }
+  for (; i + L <= n; i += L) a = fused(load_doubles(x + i), load(y + i), a);
+  double sum = total((a + b) + (c + d));
+  for (; i < n; ++i) sum += double(x[i]) * y[i];
+  return sum;
+}
+
+template <class T>
+double dot_differences_kernel(const T* x, const T* y, const T* u, const T* v, int64_t n) {
+  constexpr int L = kDoubles;
+  Vec<double> sums{};
+  int64_t i = 0;
+  for (; i + L <= n; i += L) {
+    const Vec<double> left = y ? load_doubles(x + i) - load_doubles(y + i) : load_doubles(x + i);
+    const Vec<double> right = v ? load_doubles(u + i) - load_doubles(v + i) : load_doubles(u + i);
+    sums = fused(left, right, sums);
+  }
+  double sum = total(sums);
+  for (; i < n; ++i) sum += (double(x[i]) - (y ? double(y[i]) : 0.0)) * (double(u[i]) - (v ? double(v[i]) : 0.0));
+  return sum;
+}
+
+template <class T, int ROWS, int COUNT>
+inline void dots_block(const T* const* x, const double* const* y, int64_t n, double (*out)[kDotColumns]) {
+  Vec<double> sums[ROWS][COUNT] = {};
+  int64_t d = 0;
+  for (; d + kDoubles <= n; d += kDoubles) {
+    Vec<double> left[ROWS];
+#pragma GCC unroll 4
+    for (int i = 0; i < ROWS; ++i) left[i] = load_doubles(x[i] + d);
+#pragma GCC unroll 4
+    for (int p = 0; p < COUNT; ++p) {
+      const Vec<double> right = load(y[p] + d);
+#pragma GCC unroll 4
+      for (int i = 0; i < ROWS; ++i) sums[i][p] = fused(left[i], right, sums[i][p]);
+    }
+  }
+  for (int i = 0; i < ROWS; ++i)
+    for (int p = 0; p < COUNT; ++p) {
+      double sum = total(sums[i][p]);
+      for (int64_t e = d; e < n; ++e) sum += double(x[i][e]) * y[p][e];
+      out[i][p] = sum;
+    }
+}
+
+template <class T>
+void dots_kernel(const T* const* x, int rows, const double* const* y, int count, int64_t n,
+                 double (*out)[kDotColumns]) {
+  static_assert(kDotRows == 2 && kDotColumns == 4, "the cases below are these");
+  switch (rows * 8 + count) {
+    case 8 + 1: return dots_block<T, 1, 1>(x, y, n, out);
+    case 8 + 2: return dots_block<T, 1, 2>(x, y, n, out);
+    case 8 + 3: return dots_block<T, 1, 3>(x, y, n, out);
+    case 8 + 4: return dots_block<T, 1, 4>(x, y, n, out);
+    case 16 + 1: return dots_block<T, 2, 1>(x, y, n, out);
+    case 16 + 2: return dots_block<T, 2, 2>(x, y, n, out);
+    case 16 + 3: return dots_block<T, 2, 3>(x, y, n, out);
+    case 16 + 4: return dots_block<T, 2, 4>(x, y, n, out);
+    default: return;
+  }
+}
+
+}  // namespace
+}  // namespace acs_fast::ACS_NAMESPACE
