@@ -92,7 +92,7 @@ class LastLayerGradients:
         try:
             known = isinstance(index, (Tensor, np.ndarray))
             numbers = as_tensor("index", index) if known else torch.as_tensor(index)
-        except Exception:  # torch and NumPy raise many kinds for what is no number
+        except (TypeError, ValueError, RuntimeError):  # all that torch raises for what is no number
             numbers = torch.empty(0, 0)
         if not numbers.numel() and numbers.dim() == 1:
             return slice(0, 0)

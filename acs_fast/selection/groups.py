@@ -46,7 +46,7 @@ class Groups:
         if budget < len(self):
             raise ValueError(
                 f"budget must be at least the number of groups, {len(self)}, so that each is represented; "
-                f"got {budget}. Raise the budget or select without groups (granularity='global')"
+                f"got {budget}. Raise the budget or select over all samples together (per_class=False)"
             )
         quotas = [(int(s) * budget, int(self.offsets[-1])) for s in self.sizes]  # exact fractions
         shares = [numerator // n for numerator, n in quotas]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from acs_fast import LastLayerGradients
+from acs_fast import LastLayerGradients, facility_location, pairwise_distances
 from tests.helpers import make_gradients
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 1e-5, torch.bfloat16: 1e-5}
@@ -100,8 +100,19 @@ def test_an_index_selects_samples_or_is_refused():
         (0, 1),
         0.5,
         "one",
+        None,
+        [[1], [2, 3]],
+        [10**30],
         torch.zeros(1, 1, dtype=torch.int64),
         torch.tensor([True]),
     ):
         with pytest.raises(IndexError, match="index"):
             g[wrong]
+
+
+def test_autocast_does_not_reach_the_products():
+    g = LastLayerGradients(torch.randn(40, 5), torch.randn(40, 64))
+    plain = (g.gram(), g.total(), pairwise_distances(g), facility_location(g, 10).indices)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = (g.gram(), g.total(), pairwise_distances(g), facility_location(g, 10).indices)
+    assert all(torch.equal(a, b) for a, b in zip(plain, inside, strict=True))
