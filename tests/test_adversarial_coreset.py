@@ -1,17 +1,15 @@
 """The loop: what each epoch trains on, weights, workers, resumption, frameworks' calls."""
 
-import io
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 
 import acs_fast as acs
-from acs_fast.selection import batch_gradients
-from tests.helpers import ConvNet, images, make_gradients
-from tests.loops import CountingPGD, N, build, sgd, train
+from tests.helpers import ConvNet, images
+from tests.loops import N, build, sgd, train
 
 SELECTORS = ("craig", "gradmatch", "clusters", "random", "random-fixed", "random-stratified")
 REDRAWN = ("clusters", "random", "random-stratified")
@@ -113,17 +111,6 @@ def test_weighted_batches_estimate_the_full_gradient():
     assert float(sum(halves) / 2) == pytest.approx(float(whole), rel=1e-5)
 
 
-def test_weighted_mean():
-    losses, weights = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 3.0])
-    assert float(acs.weighted_mean(losses, weights)) == 3.5
-    assert float(acs.weighted_mean(losses, weights, normalize="batch")) == 1.75
-    assert float(acs.weighted_mean(losses, weights, denominator=7)) == 1.0
-    with pytest.raises(ValueError, match="normalize must be one of"):
-        acs.weighted_mean(losses, weights, normalize="sum")
-    with pytest.raises(ValueError, match=r"losses and weights must both have shape \[B\]"):
-        acs.weighted_mean(losses, weights[:1])
-
-
 def test_persistent_workers_see_new_coresets_and_weights():
     runs = []
     for workers in (0, 2):
@@ -132,53 +119,6 @@ def test_persistent_workers_see_new_coresets_and_weights():
         runs.append((seen, [p.detach().clone() for p in coreset.model.parameters()]))
     assert runs[0][0] == runs[1][0]
     assert all(torch.equal(a, b) for a, b in zip(runs[0][1], runs[1][1], strict=True))
-
-
-CASES = {
-    **{name: {"selector": name} for name in SELECTORS if name != "clusters"},
-    "clusters": {"selector": acs.Clusters(count=8)},
-    "one step": {"source": lambda m, d, _: acs.AttackPass(m, d, acs.PGD(0.1, 0.1, 1, seed=2))},
-    "batches": {"selector": acs.PerBatch(acs.Craig(), batch_size=6)},
-    "training passes": {"source": lambda m, _, o: acs.TrainingPasses(m, o)},
-    "clusters of training passes": {
-        "selector": acs.Clusters(count=8), "source": lambda m, _, o: acs.TrainingPasses(m, o),
-    },
-    "selective": {"schedule": acs.Schedule.every(12, period=2, warm_start=0.4)},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("stop", [1, 4, 6])
-def test_resumed_run_ends_with_the_same_bits(case, stop):
-    def fresh():
-        coreset = build(**CASES[case])
-        return coreset, sgd(coreset), getattr(coreset.gradients, "observe", None)
-
-    whole, optimizer, observe = fresh()
-    expected = train(whole, whole.epochs, optimizer, observe)
-    first, optimizer, observe = fresh()
-    train(first, first.epochs[:stop], optimizer, observe)
-    file = io.BytesIO()
-    torch.save([first.state_dict(), first.model.state_dict(), optimizer.state_dict()], file)
-    file.seek(0)
-    states = torch.load(file, weights_only=True)
-    second, optimizer, observe = fresh()
-    for part, state in zip((second, second.model, optimizer), states, strict=True):
-        part.load_state_dict(state)
-    assert train(second, second.epochs[stop:], optimizer, observe) == {e: expected[e] for e in second.epochs[stop:]}
-    for a, b in zip(whole.model.parameters(), second.model.parameters(), strict=True):
-        assert torch.equal(a, b)
-    assert [h["epoch"] for h in second.history] == [h["epoch"] for h in whole.history]
-
-
-def test_state_of_another_run_is_refused():
-    state = build().state_dict()
-    with pytest.raises(ValueError, match=r"these differ: fraction \(here 0.5, there 0.3\)"):
-        build(fraction=0.5, schedule=build().schedule).load_state_dict(state)
-    with pytest.raises(ValueError, match="these differ: selector"):
-        build("gradmatch").load_state_dict(state)
-    with pytest.raises(ValueError, match="these differ: kinds"):
-        build(warm_start=0.5).load_state_dict(state)
 
 
 @pytest.mark.parametrize("selector", [acs.Craig, acs.GradMatch])
@@ -193,30 +133,6 @@ def test_granularities_of_samples(selector, per_class):
         labels = coreset.dataset.dataset.tensors[1]
         counts = torch.bincount(labels[coreset.current.indices], minlength=5)
         assert bool(((counts - torch.bincount(labels) / 2).abs() <= 1).all())
-
-
-@pytest.mark.parametrize("selector", [acs.Craig(), acs.GradMatch(), acs.Random("period")])
-def test_batches_are_selected_whole_and_stay_together(selector):
-    coreset = build(acs.PerBatch(selector, batch_size=16), fraction=0.5)
-    coreset.step(4)
-    batches = list(coreset.batch_sampler(16))
-    assert len(batches) == len(coreset.batch_sampler(16)) == 2  # half of 4 mini-batches
-    for batch in batches:
-        assert len(set(coreset.weights(torch.tensor(batch)).tolist())) == 1
-    coreset.step(5)
-    assert sorted(map(tuple, coreset.batch_sampler(16))) == sorted(map(tuple, batches))
-    assert len(coreset.sampler) == len(list(coreset.sampler))
-
-
-@pytest.mark.parametrize(("classes", "width"), [(3, 4), (40, 60)])
-def test_batch_gradients_are_the_means(classes, width):
-    """Both as dense vectors (first case) and as factors with more passes (second)."""
-    g = make_gradients(23, classes, width, 2, torch.float64)
-    batches = list(torch.randperm(23).split(5))
-    means = batch_gradients(g, batches)
-    expected = torch.stack([g[b].dense().sum(0) / 5 for b in batches])
-    torch.testing.assert_close(means.gram(), expected @ expected.T)
-    assert (means.residuals.shape[-1] == 1) == (classes == 3)
 
 
 def test_selectors_are_objects():
@@ -234,33 +150,6 @@ def test_selectors_are_objects():
         build(3)
     with pytest.raises(ValueError, match="selector must be one of"):
         build("best")
-
-
-def test_a_trusted_set_is_matched_in_place_of_the_data():
-    def trusted(model):
-        x, y = images(40, seed=5)
-        return acs.AttackPass(model, TensorDataset(x, y), acs.PGD(0.1, 0.05, 2, seed=1))
-
-    torch.manual_seed(7)
-    model = ConvNet()
-    own = trusted(model)(0)
-    g, labels = acs.AttackPass(model, TensorDataset(*images(N)), acs.Vanilla())(0).gradients, images(N)[1]
-    for per_class in (True, False):
-        selector = acs.GradMatch(per_class=per_class, target=trusted(model), fill="none")
-        chosen = selector.select(N, 30, g, labels, 0)
-        reached = g[chosen.indices].total(chosen.weights)
-        if per_class:
-            shares = torch.bincount(labels) / torch.bincount(own.labels)
-            wanted = own.gradients.total(shares[own.labels])
-        else:
-            wanted = own.gradients.total() * (N / 40)
-        error = float((reached - wanted).norm() / wanted.norm())
-        assert chosen.stats["relative_gradient_error"] == pytest.approx(error, rel=1e-3, abs=1e-5)
-        assert error < float((g.total() - wanted).norm() / wanted.norm())
-    one = TensorDataset(images(N)[0][:1], images(N)[1][:1])
-    selector = acs.GradMatch(target=acs.AttackPass(model, one, acs.Vanilla()))
-    with pytest.raises(ValueError, match="target must hold a trusted sample of every class; got none of class"):
-        selector.select(N, 30, g, labels, 0)
 
 
 def test_statistics():
@@ -323,64 +212,3 @@ def test_a_loop_that_counts_from_one_is_told_at_once(caplog):
     assert not caplog.records
     build("random").step(1)
     assert "if the loop counts from 1, call step(epoch - 1)" in caplog.text
-
-
-def test_state_is_a_snapshot_and_is_checked():
-    coreset = build("random")
-    coreset.step(4)
-    state = coreset.state_dict()
-    coreset.step(5)
-    assert len(state["history"]) == 1
-    with pytest.raises(ValueError, match=r"state must be what state_dict\(\) returned; it lacks config, coreset"):
-        build().load_state_dict(None)
-    other = build("random")
-    other.objective.attack.steps = 9
-    with pytest.raises(ValueError, match="these differ: objective"):
-        other.load_state_dict(state)
-
-
-class Heaviest:
-    """A selector of a user's own, that says no more than it must."""
-
-    needs_gradients, lasts = True, "period"
-
-    def select(self, n, budget, gradients, labels, seed):
-        chosen = gradients.squared_norms().topk(budget).indices
-        return acs.Coreset(chosen, torch.ones(len(chosen)), torch.zeros(len(chosen)))
-
-
-def test_own_selector_needs_to_say_no_more_than_it_must():
-    coreset = build(Heaviest(), **TEN)
-    train(coreset, range(10), sgd(coreset))
-    assert [h["epoch"] for h in coreset.history] == [4, 7]
-    assert coreset.history[0]["seconds"]["total"] > 0
-    assert coreset.history[0]["relative_gradient_error"] > 0
-    assert (coreset.current.stats["filled"], coreset.current.stats["backend"]) == (0, "none")
-
-
-def test_a_selection_can_last_for_the_whole_run():
-    class Once(Heaviest):
-        lasts = "run"
-
-    objective = CountingPGD(0.1, 0.05, 1, seed=1)
-    coreset = build(Once(), objective)
-    for epoch in coreset.epochs:
-        coreset.step(epoch)
-    assert [h["epoch"] for h in coreset.history] == [4]
-    assert objective.attacked == N
-
-
-def test_own_selector_is_checked():
-    class Twice(Heaviest):
-        def select(self, n, budget, gradients, labels, seed):
-            return acs.Coreset(torch.tensor([3, 3]), torch.ones(2), torch.zeros(2))
-
-    with pytest.raises(RuntimeError, match="repeated indices"):
-        build(Twice()).step(4)
-
-
-def test_ranks_of_batches_have_true_lengths():
-    for rank in (0, 1):
-        coreset = build(acs.PerBatch(acs.Craig(), 16), fraction=0.9, rank=rank, num_replicas=2)
-        coreset.step(4)
-        assert len(coreset.sampler) == len(list(coreset.sampler))
