@@ -91,9 +91,9 @@ wheels: $(VENV)/.ready
 
 # the CPU sources for another architecture, compiled only (Debian: g++-aarch64-linux-gnu)
 CROSS ?= aarch64-linux-gnu-g++
-cross:
+cross: $(VENV)/.torch
 	for source in csrc/cpu/*.cpp; do $(CROSS) -std=c++20 -O1 -Wall -Werror -Wno-psabi -fsyntax-only \
-	  $$($(PYTHON) -m pybind11 --includes) $$source || exit 1; done
+	  $$($(BIN)/python -m pybind11 --includes) $$source || exit 1; done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info acs_fast/*.so acs_fast/_build.py runs

@@ -209,7 +209,9 @@ def _schedule(given: Schedule | None, epochs: int | None, fraction: float, perio
     if given is None:
         if epochs is None:
             raise ValueError("epochs must be given, or a schedule; got neither")
-        return Schedule.published(epochs, fraction, period, warm_start)
-    if epochs is not None and epochs != len(given.kinds):
+        given = Schedule.published(epochs, fraction, period, warm_start)
+    elif epochs is not None and epochs != len(given.kinds):
         raise ValueError(f"epochs must be those of the schedule, {len(given.kinds)}; got {epochs}")
+    if not given.epochs:
+        raise ValueError(f"schedule must train in at least one of its {len(given.kinds)} epochs; it skips all of them")
     return given

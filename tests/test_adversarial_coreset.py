@@ -174,6 +174,7 @@ def test_on_select_hears_of_every_selection():
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"epochs": None}, "epochs must be given, or a schedule; got neither"),
         ({"schedule": acs.Schedule.every(3)}, "epochs must be those of the schedule, 3; got 12"),
+        ({"fraction": 0.01, "warm_start": 1.0}, "schedule must train in at least one of its 12 epochs"),
         ({"rank": 1}, "rank must be below num_replicas, 1; got 1"),
         ({"seed": -1}, "seed must be at least 0"),
         ({"labels": [0, 1]}, "labels must be 60 integers"),

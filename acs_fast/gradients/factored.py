@@ -88,7 +88,7 @@ class LastLayerGradients:
     def _chosen(self, index: Any) -> slice | Tensor:
         """An index of samples in a form that keeps the first dimension. Raises IndexError where it is none."""
         if isinstance(index, slice):
-            return index
+            return self._sliced(index)
         try:
             known = isinstance(index, (Tensor, np.ndarray))
             numbers = as_tensor("index", index) if known else torch.as_tensor(index)
@@ -110,6 +110,13 @@ class LastLayerGradients:
             if bool(outside.any()):
                 raise IndexError(f"index {int(numbers[outside][0])} is out of range for {len(self)} samples")
         return numbers
+
+    def _sliced(self, index: slice) -> slice | Tensor:
+        try:
+            start, stop, step = index.indices(len(self))
+        except (TypeError, ValueError):
+            raise IndexError(f"index must be a slice of whole numbers with a step other than 0; got {index}") from None
+        return slice(start, stop, step) if step > 0 else torch.arange(start, stop, step, device=self.device)
 
     def __repr__(self) -> str:
         n, r, c = self.residuals.shape
@@ -150,6 +157,8 @@ class LastLayerGradients:
         other = self if other is None else other
         if self.bias != other.bias or self._widths != other._widths:
             raise ValueError(f"other must have the same C, D and bias; got {self!r} and {other!r}")
+        if self.dtype != other.dtype or self.device != other.device:
+            raise TypeError(f"other must have the same dtype and device; got {self!r} and {other!r}")
         r, h = _accumulable(self)
         s, k = _accumulable(other)
         result = r.new_zeros(len(self), len(other))

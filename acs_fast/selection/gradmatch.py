@@ -183,16 +183,16 @@ def shaped_targets(g: LastLayerGradients, groups: int, target: Tensor) -> Tensor
     c, d = g.residuals.shape[-1], g.features.shape[-1]
     matrix = (c, d + int(g.bias))
     target = check_floating("target", target).detach().to(g.device, torch.float64)
-    lead = () if groups == 1 and target.dim() < 3 else (groups,)
+    size = matrix[0] * matrix[1]
+    lead = () if groups == 1 and target.shape in (matrix, (size,)) else (groups,)
     if target.shape == (*lead, *matrix):
         shaped = target
-    elif target.shape == (*lead, matrix[0] * matrix[1]):
+    elif target.shape == (*lead, size):
         weight = target[..., : c * d].unflatten(-1, (c, d))
         shaped = torch.cat([weight, target[..., c * d :, None]], -1) if g.bias else weight
     else:
-        raise ValueError(
-            f"target must have shape {[*lead, *matrix]} or {[*lead, matrix[0] * matrix[1]]}; got {list(target.shape)}"
-        )
+        wanted = () if groups == 1 else (groups,)
+        raise ValueError(f"target must have shape {[*wanted, *matrix]} or {[*wanted, size]}; got {list(target.shape)}")
     check_finite("target", shaped.reshape(groups, -1))
     return shaped.reshape(groups, *matrix)
 

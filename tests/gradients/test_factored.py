@@ -82,6 +82,10 @@ def test_bad_arguments_are_named():
         LastLayerGradients.cat([])
     with pytest.raises(ValueError, match="other must have the same C, D and bias"):
         g.gram(LastLayerGradients(g.residuals, g.features, bias=False))
+    with pytest.raises(TypeError, match="other must have the same dtype and device"):
+        g.gram(g.to(torch.float64))
+    with pytest.raises(IndexError, match="index must be a slice of whole numbers"):
+        g[::0]
 
 
 def test_factors_are_detached():
@@ -93,6 +97,7 @@ def test_an_index_selects_samples_or_is_refused():
     assert len(g[np.array([3, 1])[::-1]]) == 2
     assert torch.equal(g[torch.tensor([True, False, True, False])].residuals, g.residuals[[0, 2]])
     assert torch.equal(g[-1].residuals, g.residuals[[3]])
+    assert torch.equal(g[::-2].residuals, g.residuals[[3, 1]])
     assert len(g[[]]) == 0
     for wrong in (
         4,

@@ -156,6 +156,14 @@ def test_matching_another_target(form):
     assert coreset.stats["relative_gradient_error"] < 1e-5
 
 
+def test_one_group_takes_its_target_with_or_without_the_first_dimension():
+    g, groups = make_gradients(12, 1, 2), torch.zeros(12, dtype=torch.int64)
+    for target in (g[:5].total(), g[:5].dense().sum(0)):
+        one, two = (acs.gradient_matching(g, 4, target=t, groups=groups) for t in (target, target[None]))
+        assert torch.equal(one.indices, two.indices)
+        assert torch.equal(one.weights, two.weights)
+
+
 def test_matching_of_nothing():
     coreset = acs.gradient_matching(torch.zeros(5, 3), 2)
     assert len(coreset) == 0
