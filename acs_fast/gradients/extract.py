@@ -131,6 +131,8 @@ def extract(
         for batch, number in zip(shown, count() if numbers is None else numbers, strict=False):
             given = [as_tensor(name, t) for name, t in zip("xy", adapt(batch), strict=True)]
             x, y = _placed(given[0], example), given[1].to(example.device, non_blocking=True)
+            if not x.dim():
+                raise ValueError("x must be a batch of images [B, ...]; got a single number")
             if not len(x):
                 continue
             reader.prepare(x, given[1])
