@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 GPU_PYTHON ?= python3
 OUT ?= benchmarks/results/gpu
 
-.PHONY: setup build demo test lint bench experiments sanitize simd wheels cross gpu clean
+.PHONY: setup build demo test lint bench experiments fuzz sanitize simd wheels cross gpu clean
 
 setup: $(VENV)/.ready
 
@@ -57,6 +57,12 @@ experiments: $(VENV)/.bench
 
 gpu:
 	$(GPU_PYTHON) -m benchmarks.gpu.campaign $(OUT)
+
+# anything goes in: FUZZ examples of each test, other ones every time (1500 take about half an hour on two cores);
+# FUZZ_OPTIONS=--hypothesis-seed=7 draws the same again
+FUZZ ?= 1500
+fuzz: $(VENV)/.ready
+	ACS_FAST_REQUIRE=cpu ACS_FAST_FUZZ_EXAMPLES=$(FUZZ) $(BIN)/pytest -n 2 tests/fuzz $(FUZZ_OPTIONS)
 
 # everything with AddressSanitizer and UndefinedBehaviorSanitizer, in a build of its own; SANITIZE=tests/ops runs less
 SANITIZED = build/sanitize/lib

@@ -7,14 +7,26 @@ from typing import Any
 
 import numpy as np
 import torch
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, register_random, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 import acs_fast as acs
 
+
+class TorchRandomness:
+    """The random numbers of torch as hypothesis takes them in hand: begun afresh for every example."""
+
+    seed = staticmethod(torch.manual_seed)
+    getstate = staticmethod(torch.get_rng_state)
+    setstate = staticmethod(torch.set_rng_state)
+
+
+register_random(RANDOMNESS := TorchRandomness())
+EXAMPLES = os.environ.get("ACS_FAST_FUZZ_EXAMPLES")  # so many of each test, new ones each time; else a few and the same
 FUZZED = settings(
-    max_examples=int(os.environ.get("ACS_FAST_FUZZ_EXAMPLES", "20")),
+    max_examples=int(EXAMPLES or 20),
+    derandomize=EXAMPLES is None,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # what is drawn is small as it is
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
