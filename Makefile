@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 GPU_PYTHON ?= python3
 OUT ?= benchmarks/results/gpu
 
-.PHONY: setup build demo test lint bench experiments fuzz sanitize simd wheels cross gpu clean
+.PHONY: setup build demo test lint bench experiments fuzz kills sanitize simd wheels cross gpu clean
 
 setup: $(VENV)/.ready
 
@@ -63,6 +63,12 @@ gpu:
 FUZZ ?= 1500
 fuzz: $(VENV)/.ready
 	ACS_FAST_REQUIRE=cpu ACS_FAST_FUZZ_EXAMPLES=$(FUZZ) $(BIN)/pytest -n 2 tests/fuzz $(FUZZ_OPTIONS)
+
+# kill -9 at KILLS random moments of trainings, which are resumed and compared with the run that nobody disturbed
+KILLS ?= 50
+KILLS_SEED ?= 0
+kills: $(VENV)/.ready
+	ACS_FAST_KILLS=$(KILLS) ACS_FAST_KILLS_SEED=$(KILLS_SEED) $(BIN)/pytest -s tests/cli/test_kills.py
 
 # everything with AddressSanitizer and UndefinedBehaviorSanitizer, in a build of its own; SANITIZE=tests/ops runs less
 SANITIZED = build/sanitize/lib

@@ -23,6 +23,7 @@ from acs_fast.training import (
     checkpoint,
     load_data,
     machine_and_versions,
+    refuse_code,
 )
 
 FOREIGN_LIMIT = RunConfig.test_limit
@@ -119,6 +120,7 @@ def _splits(options: EvaluateOptions, restored: Restored | None) -> Splits:
     if restored is None:
         raise ValueError("--model needs --data: which images to evaluate on")
     config = restored.config
+    refuse_code(restored.path, "data", config.data)
     return load_data(config.data, config.limit, options.image_size or config.image_size)
 
 

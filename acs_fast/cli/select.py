@@ -19,7 +19,7 @@ from acs_fast.cli.devices import device_of
 from acs_fast.cli.models import ModelOptions
 from acs_fast.coreset import Coreset
 from acs_fast.gradients import AttackPass
-from acs_fast.training import ImageSet, RunConfig, checkpoint, read_data
+from acs_fast.training import ImageSet, RunConfig, checkpoint, read_data, refuse_code
 
 SHARED = (
     "data", "image_size", "workers", "objective", "eps", "alpha", "steps", "beta", "bound", "label_smoothing",
@@ -56,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     usual = {} if restored is None else {k: v for k, v in restored.config.as_dict().items() if k in SHARED}
     settings = {**usual, **{k: v for k, v in given(arguments, RunConfig).items() if k in SHARED}}
     config = RunConfig(**{**settings, "method": options.method, "train_on": "coreset"})
+    if restored is not None and "data" not in given(arguments, RunConfig):
+        refuse_code(restored.path, "data", config.data)
     found = read_data(config.data, config.image_size)
     config, images = config.resolved(found.eps), found.train
     classes = max(int(images.labels.max()) + 1, found.classes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import sys
 import time
@@ -25,13 +26,16 @@ from acs_fast.training import (
     load_data,
     names_object,
     processes,
+    refuse_code,
     report,
     run_one,
+    saved_config,
     summarise,
 )
 
 INTERRUPTED = 130
 JOB = "job.json"  # what an output folder was begun with
+CODE = ("model", "data")  # settings that may name code of the user's own
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             text = _train(arguments, job, device)
         except KeyboardInterrupt:
-            print(
-                "\ninterrupted; every finished epoch is saved. Go on with:\n  acs-fast train --resume "
-                f"{job.resume or job.output}",
-                file=sys.stderr,
-            )
+            how = _how_to_resume(job.resume or job.output)
+            print(f"\ninterrupted; every finished epoch is saved. Go on with:\n  {how}", file=sys.stderr)
             return INTERRUPTED
         if processes.rank() == 0:
             print(f"\n{text[0]}\n\n{time.perf_counter() - start:.0f} s in all; written: {text[1]}")
@@ -108,7 +109,11 @@ def _new(arguments: argparse.Namespace, job: Job, device: torch.device) -> tuple
     if unknown:
         raise ValueError(f"--compare takes {', '.join(METHODS)}; got {', '.join(unknown)}")
     settings = {} if job.config is None else read_settings(job.config, RunConfig)
-    config = RunConfig(**{**settings, **given(arguments, RunConfig)})
+    own = given(arguments, RunConfig)
+    config = RunConfig(**{**settings, **own})
+    for name in CODE:
+        if job.config is not None and name not in own:
+            refuse_code(job.config, name, getattr(config, name))
     splits = load_data(config.data, config.limit, config.image_size)
     config = RunConfig(**{**config.resolved(splits.eps).as_dict(), "data": _lasting(config.data)})
     methods = None if job.compare is None else list(job.compare) or config.comparison
@@ -132,18 +137,43 @@ def _begin(folder: Path, content: dict[str, Any]) -> None:
 
 
 def _resumed(arguments: argparse.Namespace, job: Job) -> tuple[Path, dict[str, Any], Splits]:
-    """The job in the folder, with the settings it was begun with."""
+    """The job in the folder, with the settings it was begun with. Code that these name is only run if named again."""
     folder = job.resume or job.output
-    kept = {"resume", "device", "quiet"}
+    kept = {"resume", "device", "quiet", *CODE}
     options = {each.name: flag(each) for kind in (RunConfig, Job) for each in kind.__dataclass_fields__.values()}
     extra = [options[name] for name in vars(arguments) if name in options and name not in kept]
     if extra:
         raise ValueError(f"--resume goes on with the run's own settings; leave out {', '.join(extra)}")
     if not (folder / JOB).exists():
         raise ValueError(f"--resume {folder}: there is no run to resume (no {JOB} in it)")
-    content = checkpoint.read_json(folder / JOB, {"config", "seeds", "methods"})
-    config = content["config"]
-    return folder, content, load_data(config["data"], config["limit"], config["image_size"])
+    content = _job_in(folder / JOB)
+    config, own = RunConfig(**content["config"]), given(arguments, RunConfig)
+    for name in CODE:
+        value = getattr(config, name)
+        if name not in own:
+            refuse_code(folder / JOB, name, value)
+        elif own[name] != value:
+            raise ValueError(
+                f"--resume goes on with the run's own settings; its {name} is {value!r}, not {own[name]!r}"
+            )
+    return folder, content, load_data(config.data, config.limit, config.image_size)
+
+
+def _job_in(path: Path) -> dict[str, Any]:
+    """What a job was begun with. Raises CheckpointError unless `_begin` can have written it."""
+    content = checkpoint.read_json(path, {"config", "seeds", "methods"})
+    seeds, methods = content["seeds"], content["methods"]
+    named = methods is None or (isinstance(methods, list) and all(m in list(METHODS) for m in methods))
+    if not isinstance(seeds, int) or seeds < 1 or not named:
+        raise checkpoint.CheckpointError(f"{path}: was not written by acs-fast train")
+    return {**content, "config": saved_config(path, content["config"]).as_dict()}
+
+
+def _how_to_resume(folder: Path) -> str:
+    """The command that goes on with a job."""
+    settings = _job_in(folder / JOB)["config"] if (folder / JOB).exists() else {}
+    code = [part for name in CODE if names_object(settings.get(name, "")) for part in (f"--{name}", settings[name])]
+    return shlex.join(["acs-fast", "train", "--resume", str(folder), *code])
 
 
 def _lasting(data: str) -> str:

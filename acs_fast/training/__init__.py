@@ -11,8 +11,8 @@ from acs_fast.training.files import DataError
 from acs_fast.training.images import Images, ImageSet
 from acs_fast.training.machine import machine_and_versions
 from acs_fast.training.models import SPECS, build
-from acs_fast.training.objects import names_object
-from acs_fast.training.restored import Restored, check_fits, load, restore
+from acs_fast.training.objects import names_object, refuse_code
+from acs_fast.training.restored import Restored, check_fits, load, restore, saved_config
 from acs_fast.training.run import Run
 
 __all__ = [
@@ -38,8 +38,10 @@ __all__ = [
     "names_object",
     "processes",
     "read_data",
+    "refuse_code",
     "report",
     "restore",
     "run_one",
+    "saved_config",
     "summarise",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import io
 import json
 import os
@@ -38,11 +39,15 @@ def write_json(path: Path, content: Any) -> None:
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
     """Replace a file in one step: a temporary file beside it, flushed to the disk, takes its name.
 
+    Temporary files of writers that were killed are removed.
+
     Raises:
         CheckpointError: it cannot be written; what was there before stays, and nothing else is left behind.
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
+        for left in path.parent.glob(f"{glob.escape(path.name)}.*.partial"):
+            left.unlink(missing_ok=True)
         with partial.open("wb") as file:
             file.write(content)
             file.flush()

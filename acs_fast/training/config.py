@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from acs_fast._util.checks import check_choice, check_count, check_number
-from acs_fast._util.options import option
+from acs_fast._util.options import check_kinds, option
 from acs_fast.objectives import ATTA, OBJECTIVES, Objective, build_objective
 from acs_fast.schedule import Schedule
 from acs_fast.selection import SELECTORS, Clusters, Craig, GradMatch, PerBatch, Selector, build_selector
@@ -114,6 +114,7 @@ class RunConfig:
     log: str = _reports("none", "send the figures of each epoch to", choices=TRACKERS)
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         for each in fields(self):
             if each.metadata.get("choices"):
                 check_choice(each.metadata["flag"] or each.name, getattr(self, each.name), each.metadata["choices"])

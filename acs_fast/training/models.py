@@ -172,7 +172,12 @@ def _state_dict(path: Path) -> Any:
             from safetensors.torch import load_file
         except ImportError:
             raise CheckpointError(f"{path}: needs the package safetensors: pip install safetensors") from None
-        return load_file(path)
+        try:
+            return load_file(path)
+        except FileNotFoundError:
+            raise CheckpointError(f"{path}: there is no such file") from None
+        except Exception as error:  # safetensors and the system have errors of many kinds
+            raise CheckpointError(f"{path}: cannot be read as safetensors ({error})") from error
     state = checkpoint.read(path)
     if isinstance(state, dict):
         state = next((state[k] for k in ("model", "state_dict") if isinstance(state.get(k), dict)), state)

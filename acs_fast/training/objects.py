@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from acs_fast.training.checkpoint import CheckpointError
 from acs_fast.training.files import DataError
 
 KINDS = ("timm", "torchvision", "hf")  # what else stands before a colon
@@ -27,6 +28,14 @@ def names_object(source: str) -> bool:
 def is_dotted(name: str) -> bool:
     """Whether a name is one of a module."""
     return all(part.isidentifier() for part in name.split("."))
+
+
+def refuse_code(path: Path, setting: str, source: str) -> None:
+    """Raise CheckpointError where a file's setting names code: only who starts a command says what is run."""
+    if names_object(source):
+        raise CheckpointError(
+            f"{path}: its {setting} is code of the user's own; to run that code, name it: --{setting} {source}"
+        )
 
 
 def find_object(source: str, option: str) -> Callable[..., Any]:

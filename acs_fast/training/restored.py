@@ -14,7 +14,7 @@ from acs_fast.training.checkpoint import CheckpointError
 from acs_fast.training.config import RunConfig
 from acs_fast.training.data import Splits
 from acs_fast.training.files import DataError
-from acs_fast.training.objects import names_object
+from acs_fast.training.objects import refuse_code
 from acs_fast.training.run import BEST
 
 
@@ -66,7 +66,7 @@ def restore(path: Path, device: torch.device, model: nn.Module | str | None = No
     """The model of best.pt, or the averaged weights of checkpoint.pt, and what is known of its run; see `load`."""
     path = find(path)
     state = checkpoint.load(path)
-    config, weights = _config(path, state["config"]), _weights(path, state)
+    config, weights = saved_config(path, state["config"]), _weights(path, state)
     shape, classes = _made_for(path, state)
     if not isinstance(model, nn.Module):
         model = _rebuilt(path, config, model, shape[0], classes)
@@ -94,11 +94,8 @@ def check_fits(restored: Restored, splits: Splits) -> None:
 
 
 def _rebuilt(path: Path, config: RunConfig, given: str | None, channels: int, classes: int) -> nn.Module:
-    if given is None and names_object(config.model):
-        raise CheckpointError(
-            f"{path}: its model is one of the user's own; to run that code, name it: model={config.model!r} "
-            f"(--model {config.model})"
-        )
+    if given is None:
+        refuse_code(path, "model", config.model)
     unknown = torch.zeros(channels), torch.ones(channels)  # the weights say what they are
     try:
         return models.build(given or config.model, unknown, classes, config.width)
@@ -106,7 +103,8 @@ def _rebuilt(path: Path, config: RunConfig, given: str | None, channels: int, cl
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _config(path: Path, saved: Any) -> RunConfig:
+def saved_config(path: Path, saved: Any) -> RunConfig:
+    """Settings out of a file. Raises CheckpointError where they are not those of this version."""
     try:
         return RunConfig(**saved)
     except (TypeError, ValueError) as error:

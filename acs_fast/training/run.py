@@ -19,6 +19,7 @@ from acs_fast.gradients import AttackPass, TrainingPasses
 from acs_fast.objectives import PGD, Objective, SelectiveAttack
 from acs_fast.selection import facility_location
 from acs_fast.training import checkpoint, models, processes, validation
+from acs_fast.training.checkpoint import CheckpointError
 from acs_fast.training.config import RunConfig
 from acs_fast.training.data import Splits
 from acs_fast.training.learner import Learner
@@ -26,6 +27,7 @@ from acs_fast.training.trackers import NoTracker, Tracker, open_tracker
 from acs_fast.training.validation import Validation, share_standing
 
 CHECKPOINT, BEST, LOG, RESULT = "checkpoint.pt", "best.pt", "log.jsonl", "result.json"
+BEST_SO_FAR = {"robust": -1.0, "epoch": -1, "weights": "averaged"}
 STAGES = ("attack", "step", "selection", "validation")
 
 
@@ -70,7 +72,7 @@ class Run:
         )  # fmt: skip
         self.validation = Validation(config, splits.validation, device)
         self.epoch = -1  # the last one finished
-        self.best: dict[str, Any] = {"robust": -1.0, "epoch": -1, "weights": "averaged"}
+        self.best: dict[str, Any] = dict(BEST_SO_FAR)
         self.log: list[dict[str, Any]] = []
         self.tracker: Tracker = NoTracker()
 
@@ -104,12 +106,29 @@ class Run:
 
     def restore(self) -> None:
         """Continue from checkpoint.pt. Raises CheckpointError when it is unreadable or of another run."""
-        state = checkpoint.load(self.folder / CHECKPOINT, self.config.as_dict())
-        self.learner.load_state_dict(state)
-        self.coreset.load_state_dict(state["coreset"])
-        self.epoch, self.best, self.log = state["epoch"], state["best"], state["log"]
-        text = "".join(json.dumps(entry) + "\n" for entry in self.log)
+        path = self.folder / CHECKPOINT
+        state = checkpoint.load(path, self.config.as_dict())
+        try:
+            self.learner.load_state_dict(state)
+            self.coreset.load_state_dict(state["coreset"])
+            self.epoch, self.best, self.log = state["epoch"], state["best"], state["log"]
+            self._check_restored()
+            text = "".join(json.dumps(entry) + "\n" for entry in self.log)
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise CheckpointError(f"{path}: its state is not one of this run ({reason})") from error
         processes.on_first(lambda: checkpoint.write_bytes(self.folder / LOG, text.encode()))
+
+    def _check_restored(self) -> None:
+        """Raise ValueError unless what was read is of the kinds that are written."""
+        right = {
+            "batches": isinstance(self.learner.batches, int),
+            "epoch": self.epoch in (-1, *self.coreset.epochs),
+            "best": isinstance(self.best, dict) and self.best.keys() == BEST_SO_FAR.keys(),
+            "log": isinstance(self.log, list) and all(isinstance(entry, dict) for entry in self.log),
+        }
+        if not all(right.values()):
+            raise ValueError(f"{', '.join(name for name, fine in right.items() if not fine)}: of another kind")
 
     @property
     def _made_for(self) -> dict[str, Any]:

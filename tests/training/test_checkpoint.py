@@ -60,6 +60,8 @@ def test_killed_while_writing_leaves_a_whole_checkpoint(tmp_path):
         state = checkpoint.load(path)
         assert state["epoch"] >= first
         assert torch.equal(state["model"]["w"], torch.full((200_000,), float(state["epoch"])))
+    checkpoint.save(path, STATE)
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
 def test_a_full_disk_is_named_and_the_last_checkpoint_stays(tmp_path):

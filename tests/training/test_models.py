@@ -1,5 +1,6 @@
 """Models by name: our own, timm's, and the user's; and weights from wherever they come."""
 
+import pickle
 import sys
 
 import pytest
@@ -101,6 +102,24 @@ def test_unusable_weights_are_named(tmp_path):
             load_weights(model, tmp_path / "w.pt")
     with pytest.raises(CheckpointError, match="there is no checkpoint"):
         load_weights(model, tmp_path / "none.pt")
+
+
+def test_unusable_safetensors_are_named(tmp_path):
+    safetensors = pytest.importorskip("safetensors.torch")
+    model, path = nn.Linear(2, 3), tmp_path / "w.safetensors"
+    safetensors.save_file({k: v + 1 for k, v in model.state_dict().items()}, path)
+    whole, expected = path.read_bytes(), model.bias.detach() + 1
+    load_weights(model, path)
+    assert torch.equal(model.bias, expected)
+    for content in (b"", b"text", whole[:-4], whole[: len(whole) // 2], b"\xff" * 64, pickle.dumps({"a": 1})):
+        path.write_bytes(content)
+        with pytest.raises(CheckpointError, match=r"w\.safetensors: cannot be read as safetensors \("):
+            load_weights(model, path)
+    safetensors.save_file({"weight": torch.zeros(3, 3)}, path)
+    with pytest.raises(CheckpointError, match="do not fit the model"):
+        load_weights(model, path)
+    with pytest.raises(CheckpointError, match="there is no such file"):
+        load_weights(model, tmp_path / "none.safetensors")
 
 
 def test_timm(tmp_path):
