@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 GPU_PYTHON ?= python3
 OUT ?= benchmarks/results/gpu
 
-.PHONY: setup build demo test lint bench experiments fuzz kills sanitize simd wheels cross gpu clean
+.PHONY: setup build demo test lint bench experiments fuzz kills sanitize checked simd wheels cross gpu clean
 
 setup: $(VENV)/.ready
 
@@ -39,8 +39,11 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# everything at one thread, in two processes side by side; then what computes with threads once more, at two
+THREADED = tests/ops tests/selection tests/gradients tests/training
 test: lint
-	$(BIN)/pytest
+	ACS_FAST_TEST_THREADS=1 $(BIN)/pytest -n 2
+	ACS_FAST_TEST_THREADS=2 $(BIN)/pytest $(THREADED)
 
 # the peers come with the first run; BENCH="--case craig-5k" measures less
 $(VENV)/.bench: $(VENV)/.ready
@@ -79,6 +82,12 @@ sanitize: $(VENV)/.ready
 	cd $(SANITIZED) && LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so) $$(c++ -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ACS_FAST_REQUIRE=cpu HYPOTHESIS_STORAGE_DIRECTORY=.hypothesis \
 	  $(abspath $(BIN))/python -m pytest -q --rootdir . -p no:cacheprovider $(SANITIZE)
+
+# everything with an allocator that looks for writes outside a buffer, also in torch's own kernels (glibc)
+CHECKED ?= tests
+checked: $(VENV)/.ready
+	LD_PRELOAD=libc_malloc_debug.so.0 GLIBC_TUNABLES=glibc.malloc.check=3 ACS_FAST_REQUIRE=cpu \
+	  ACS_FAST_TEST_THREADS=1 $(BIN)/pytest -n 2 $(CHECKED)
 
 # the operator tests at every instruction set that this processor has; LEVELS=avx2 EMULATOR="qemu-x86_64 -cpu max" runs
 # one that it lacks (Debian: qemu-user)

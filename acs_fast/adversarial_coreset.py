@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from acs_fast._util.checks import check_count, check_number
-from acs_fast._util.settings import check_complete, check_same_settings, described, load_state, state_of
+from acs_fast._util.settings import check_complete, check_same_settings, described, load_state, reading_state, state_of
 from acs_fast.coreset import Coreset
 from acs_fast.data import CoresetBatchSampler, CoresetSampler, IndexedDataset, Labels, Plan, replicas
 from acs_fast.gradients import AttackPass, Extraction
@@ -171,14 +171,17 @@ class AdversarialCoreset:
             ValueError: the state is of a run with other settings or other data; names them.
         """
         check_complete(state, STATE)
+        check_complete(state["config"], set(self._config()))
         check_same_settings(self._config(), state["config"])
-        if state["coreset"] is not None:
-            self.current = Coreset.from_state(state["coreset"]).check(len(self.dataset))
-        self.history = copy.deepcopy(state["history"])
-        load_state(self.objective, state["objective"])
-        self._selecting.load_state_dict(state["selection"])
-        if state["epoch"] >= 0:
-            self._plan.begin(state["epoch"], self.schedule.kinds[state["epoch"]], self.current)
+        with reading_state():
+            if state["coreset"] is not None:
+                self.current = Coreset.from_state(state["coreset"]).check(len(self.dataset))
+            self.history = list(copy.deepcopy(state["history"]))
+            load_state(self.objective, state["objective"])
+            self._selecting.load_state_dict(state["selection"])
+            epoch = check_count("epoch", state["epoch"], low=-1)
+        if epoch >= 0:
+            self._plan.begin(epoch, self.schedule.kind(epoch), self.current)
 
     def _config(self) -> dict[str, Any]:
         return {

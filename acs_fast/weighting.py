@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from acs_fast._util.checks import check_choice
+from acs_fast._util.checks import check_choice, check_number, check_tensor
 
 
 def weighted_mean(
@@ -36,6 +36,8 @@ def weighted_mean(
         tensor(1.5000)
     """
     check_choice("normalize", normalize, ("none", "batch"))
+    check_tensor("losses", losses)
+    check_tensor("weights", weights)
     if losses.dim() != 1 or losses.shape != weights.shape or not len(losses):
         raise ValueError(
             f"losses and weights must both have shape [B] with B >= 1; got {list(losses.shape)} and "
@@ -44,4 +46,6 @@ def weighted_mean(
     weights = weights.to(losses)
     if denominator is None:
         denominator = weights.sum().clamp_min(torch.finfo(weights.dtype).tiny) if normalize == "batch" else len(losses)
+    elif not isinstance(denominator, Tensor):
+        check_number("denominator", denominator)
     return (weights * losses).sum() / denominator

@@ -50,9 +50,13 @@ def as_tensor(name: str, x: Any) -> Tensor:
     Raises:
         TypeError: neither, an array of a dtype that torch does not have, or a tensor that is sparse or without values.
     """
-    x = _of_array(name, x) if isinstance(x, np.ndarray) else x
+    return check_tensor(name, _of_array(name, x) if isinstance(x, np.ndarray) else x, "torch.Tensor or a NumPy array")
+
+
+def check_tensor(name: str, x: Any, expected: str = "torch.Tensor") -> Tensor:
+    """The dense tensor. Raises TypeError for anything else, and for a tensor that is sparse or without values."""
     if not isinstance(x, Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor or a NumPy array; got {type(x).__name__}")
+        raise TypeError(f"{name} must be a {expected}; got {type(x).__name__}")
     if x.layout != torch.strided or x.is_meta:
         raise TypeError(f"{name} must be a dense tensor with values; got {x.layout} on device {x.device}")
     return x
@@ -111,6 +115,13 @@ def _is_finite(x: Tensor) -> bool:
     """Passes that allocate nothing: NaN and infinity spread to the sum, and to the extremes where a sum overflows."""
     x = x.detach()
     return x.numel() == 0 or math.isfinite(float(x.sum())) or all(math.isfinite(float(v)) for v in torch.aminmax(x))
+
+
+def check_images(name: str, x: Any) -> Tensor:
+    """The tensor [B, ...]. Raises TypeError as `check_tensor`, and ValueError without a first dimension."""
+    if not check_tensor(name, x).dim():
+        raise ValueError(f"{name} must be a batch of images [B, ...]; got a single number")
+    return x  # type: ignore[no-any-return]
 
 
 def check_unit_interval(name: str, x: Tensor) -> None:
@@ -186,6 +197,7 @@ def check_labels(y: Tensor, classes: int, batch: int) -> None:
 
 def check_label_shape(y: Tensor, batch: int) -> None:
     """The part of `check_labels` that looks at no value, and so waits for no device."""
+    check_tensor("y", y)
     if y.dim() != 1 or y.shape[0] != batch:
         raise ValueError(f"y must have shape [{batch}] like the batch; got {list(y.shape)}")
     if y.dtype.is_floating_point or y.dtype.is_complex or y.dtype == torch.bool:

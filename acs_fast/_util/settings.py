@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -26,6 +28,15 @@ def check_complete(state: Any, names: set[str]) -> None:
     missing = sorted(names - state.keys()) if isinstance(state, dict) else sorted(names)
     if missing:
         raise ValueError(f"state must be what state_dict() returned; it lacks {', '.join(missing)}")
+
+
+@contextmanager
+def reading_state() -> Iterator[None]:
+    """Inside, whatever a state of another kind causes is raised as a ValueError that says so."""
+    try:
+        yield
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"state must be what state_dict() returned; it cannot be read ({error})") from error
 
 
 def state_of(part: Any) -> dict[str, Any]:

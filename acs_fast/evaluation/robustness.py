@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acs_fast._util.checks import check_count
+from acs_fast._util.checks import check_count, check_number, check_tensor
 from acs_fast._util.progress import progress
 from acs_fast._util.randomness import derived_seed
 from acs_fast._util.stopwatch import Stopwatch
@@ -100,6 +100,7 @@ def evaluate(
         >>> sorted(evaluate(model, batches, eps=0.1, steps=2, restarts=1))[:4]
         ['autoattack', 'classes', 'clean', 'clean_attacked']
     """
+    check_number("eps", eps, low=0.0)
     points = curve_of(eps, norm) if curve is None else tuple(sorted(set(curve)))
     plan = Plan(eps, norm, steps, restarts, points, limit, autoattack, seed)
     if device is None:
@@ -132,7 +133,7 @@ class Measurement:
 
     def add(self, number: int, x: Tensor, y: Tensor) -> None:
         """Measure the batch with this number."""
-        x, y = x.to(self.device), y.to(self.device)
+        x, y = check_tensor("x", x).to(self.device), check_tensor("y", y).to(self.device)
         self.labels.append(y.cpu())
         with self.watch("clean"):
             self.masks.add("clean", correct(self.model, x, y))

@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from acs_fast._util.checks import check_count
 from acs_fast.objectives.attacks import PGDAttack
+from acs_fast.objectives.balls import ball
 from acs_fast.objectives.base import Attack, Objective, given
 from acs_fast.objectives.cross_entropy import CrossEntropy
 from acs_fast.objectives.memory_bank import MemoryBank, checked_index
@@ -124,7 +126,7 @@ class ATTA(Objective):
         label_smoothing: float = 0.0,
         seed: int | None = None,
     ) -> None:
-        step = eps / max(1, steps) if alpha is None else alpha
+        step = ball(norm, eps).eps / check_count("steps", steps, low=1) if alpha is None else alpha
         attack = TransferredAttack(eps, step, steps, norm, train_mode=train_mode, seed=seed)
         super().__init__(attack, CrossEntropy(label_smoothing))
 

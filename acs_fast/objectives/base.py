@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from acs_fast._util.checks import UnitIntervalCheck, check_label_shape, check_labels, check_number
+from acs_fast._util.checks import (
+    UnitIntervalCheck,
+    check_images,
+    check_label_shape,
+    check_labels,
+    check_number,
+    check_tensor,
+)
 from acs_fast._util.dtypes import accumulable
 from acs_fast._util.randomness import derived_seed
 from acs_fast.objectives.model_state import logits_of, without_ddp
@@ -179,16 +186,18 @@ class Objective:
                 device, which is not waited for, the first may come a few calls late (`UnitIntervalCheck`).
             TypeError: x is no floating tensor.
         """
-        if not x.dtype.is_floating_point:
+        if not check_images("x", x).dtype.is_floating_point:
             raise TypeError(f"x must be a floating tensor with pixels in [0, 1]; got {x.dtype}: divide bytes by 255")
         self._pixels("x", x)
         check_label_shape(y, len(x))
-        if start is not None and start.shape != x.shape:
+        if start is not None and check_tensor("start", start).shape != x.shape:
             raise ValueError(f"start must have the shape of x, {list(x.shape)}; got {list(start.shape)}")
         return self.attack(without_ddp(model), x, y, start=start, index=index)
 
     def per_sample_loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
         """[B] losses, differentiable with respect to the model's parameters."""
+        check_label_shape(y, len(check_images("x", x)))
+        check_images("x_adv", x_adv)
         logits = tuple(accumulable(logits_of(model, view)) for view in self.loss.views(x, x_adv))
         if y.device.type == "cpu":  # elsewhere the check would wait for the device
             check_labels(y, logits[0].shape[1], len(x))

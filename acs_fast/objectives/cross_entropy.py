@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from acs_fast._util.checks import check_number
 from acs_fast.objectives.attacks import NoAttack, PGDAttack
+from acs_fast.objectives.balls import ball
 from acs_fast.objectives.base import Loss, Objective
 from acs_fast.ops.residuals import cross_entropy_residuals
 
@@ -144,5 +145,6 @@ class FGSM(Objective):
         seed: int | None = None,
     ) -> None:
         eps = check_number("eps", eps, low=0.0)
-        attack = PGDAttack(eps, 1.25 * eps if alpha is None else alpha, 1, train_mode=train_mode, seed=seed)
+        step = 1.25 * ball("linf", eps).eps if alpha is None else alpha
+        attack = PGDAttack(eps, step, 1, train_mode=train_mode, seed=seed)
         super().__init__(attack, CrossEntropy(label_smoothing))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from acs_fast._util.checks import as_tensor
+
 
 class MemoryBank:
     """Rows of one shape by number, on the device of their last use; grows with the numbers."""
@@ -55,8 +57,8 @@ class MemoryBank:
 
 
 def checked_index(index: Tensor, batch: int) -> Tensor:
-    """Sample numbers [B], one for each image. Raises ValueError where they are not."""
-    index = torch.as_tensor(index)
+    """Sample numbers [B], one for each image. Raises TypeError or ValueError where they are not."""
+    index = as_tensor("index", index)
     if index.shape != (batch,) or index.dtype != torch.int64:
         raise ValueError(f"index must be int64 of shape [{batch}]; got {index.dtype} of shape {list(index.shape)}")
     if index.device.type == "cpu" and batch and int(index.min()) < 0:

@@ -45,7 +45,10 @@ class PerBatch:
     def select(
         self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
     ) -> Coreset:
-        """See `Selector.select`; the budget is rounded down to whole mini-batches, at least one."""
+        """See `Selector.select`; the budget counts as a share of the mini-batches, rounded down, at least one.
+
+        Where the last mini-batch is smaller than the others, those chosen may exceed the budget by less than one.
+        """
         batches = self.batches(n, seed)
         means = None if gradients is None else batch_gradients(gradients, batches)
         return self.expanded(

@@ -145,7 +145,7 @@ def test_bad_checkpoints_are_named(folder, tmp_path):
     fails("does not say what images", shape=None)
     fails("does not say what images", classes="three")
     fails("NaN or infinity", model={k: v * torch.nan for k, v in state["model"].items()})
-    fails("its model is one of the user's own", config={**state["config"], "model": "os:abort"})  # which is not run
+    fails("its model is code of the user's own", config={**state["config"], "model": "os:abort"})  # which is not run
     (tmp_path / "empty").mkdir()
     with pytest.raises(CheckpointError, match=r"there is no best\.pt in it"):
         load(tmp_path / "empty")
