@@ -14,8 +14,9 @@ constexpr double kRoundingMagic = 6755399441055744.0;  // 1.5 * 2^52
 constexpr uint64_t kRoundingMagicBits = 0x4338000000000000u;
 
 constexpr int kCompared = 64;   // rows and columns of a block that is compared with its mirror image
+constexpr int kChain = 16;       // columns of which add_columns takes one chain of products
 constexpr int kRowsAtOnce = 8;  // rows that one clamp_sum reads side by side
-constexpr int kDotRows = 2, kDotColumns = 4;  // inner products that one `dots` takes side by side
+constexpr int kDots = 4;         // inner products that one `dots` takes side by side
 
 // Inner products of samples' deviations with the means of the other factor's pass: v = <q, m>, u = <p, k>.
 template <class T>
@@ -63,13 +64,14 @@ struct Kernels {
   // largest of values[begin, end), the lowest index among equals
   int64_t (*argmax)(const int64_t* values, int64_t begin, int64_t end);
 
-  // out[i][p] = sum_d x[i]_d * y[p]_d in float64, for rows <= kDotRows and count <= kDotColumns; each entry is the same
-  // chain over d, whatever its place
-  void (*dots)(const T* const* x, int rows, const double* const* y, int count, int64_t n, double (*out)[kDotColumns]);
+  // out[i] = sum_d x[i]_d * y_d in float64, for count <= kDots; each is the same chain over d, whatever its place
+  void (*dots)(const T* const* x, int count, const double* y, int64_t n, double* out);
   // sum_d x_d * y_d in float64
   double (*dot)(const T* x, const double* y, int64_t n);
   // sum_d (x_d - y_d) * (u_d - v_d) in float64; y and v may be null
   double (*dot_differences)(const T* x, const T* y, const T* u, const T* v, int64_t n);
+  // out_j += sum_m weights[m] * columns[m][j] for j in [begin, end): chains over at most kChain columns, added in float64
+  void (*add_columns)(double* out, const T* const* columns, const T* weights, int64_t count, int64_t begin, int64_t end);
 };
 
 struct DoubleKernels {

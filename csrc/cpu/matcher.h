@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <limits>
 #include <vector>
 
@@ -38,6 +39,7 @@ class Matcher {
       : team_(team),
         f_(f),
         k_(kernels<T>()),
+        double_dot_(kernels<double>().dot),
         target_(target),
         width_(f.D + f.bias),
         budget_(budget),
@@ -48,8 +50,11 @@ class Matcher {
         parts_((own.end - own.begin + part_ - 1) / part_),
         to_target_(f.n),
         correlation_(f.n),
+        bounds_(f.n),
         open_(f.n, 1),
         column_of_(f.n, nullptr),
+        gram_(f.n),
+        factors_(team.size(), std::vector<double>(f.R * (f.C + f.D))),
         lows_(parts_),
         remainder_(team, f, target),
         screen_(f, own),
@@ -60,6 +65,7 @@ class Matcher {
       Stopwatch watch;
       share([&](Span own, int64_t) {
         for (int64_t i = own.begin; i < own.end; ++i) to_target_[i] = correlation(i, target_, width_);
+        screen_.pack(own);
       });
       double top = 0.0;
       for (const double v : to_target_) top = std::max(top, std::abs(v));
@@ -93,9 +99,9 @@ class Matcher {
 
  private:
   // What is left of the inner products with the target costs either a pass over the Gram columns of the picks so far,
-  // which are as long as there are samples, or a screening by blocked products, which does not grow with the picks.
+  // which are as long as there are samples, or blocked products with what is left, which do not grow with the picks.
   bool screening_is_cheaper() const {
-    constexpr double kColumn = 2.0, kMemory = 8.0, kScreen = 0.6;  // costs of a product, in those of a blocked one
+    constexpr double kColumn = 1.0, kMemory = 4.0, kScreen = 0.6;  // costs of a product, in those of a blocked one
     const double n = double(f_.n), matrix = double(f_.R * f_.C * f_.D), picks = double(picks_.size());
     const double columns = n * (kColumn * double(f_.R * f_.R * (f_.C + f_.D)) + kMemory * picks);
     return kScreen * n * matrix + picks * matrix < columns;
@@ -124,61 +130,71 @@ class Matcher {
     return sum;
   }
 
+  // <g_i, what is left> by the inner products with the picks, which are kept from pick to pick
+  double correlation_by_picks(int64_t i, int rank) {
+    extend_gram(i, rank);
+    return to_target_[i] - double_dot_(gram_[i].data(), weights_.data(), int64_t(weights_.size()));
+  }
+
+  // Takes the inner products of a sample with the newest picks, for which there is room
+  void extend_gram(int64_t i, int rank) {
+    const int64_t known = int64_t(gram_[i].size()), count = int64_t(picks_.size());
+    if (known == count) return;
+    gram_[i].resize(count);
+    copy_factors(f_, i, factors_[rank].data());
+    inner_products(f_, picks_.data() + known, count - known, factors_[rank].data(), gram_[i].data() + known);
+  }
+  void make_room(int64_t i) {
+    if (gram_[i].capacity() < picks_.size()) gram_[i].reserve(2 * picks_.size());
+  }
+
   // What the atoms leave of the target
   void update_remainder() {
     remainder_.extend(picks_);
     remainder_.set_weights(weights_);
   }
 
-  // The inner products of samples with what is left of the target, by the Gram columns of the picks
-  void correlate_by_columns() {
-    std::vector<const double*> columns;
+  void open_screen() {
+    if (screening_) {
+      update_remainder();
+      return screen_.open(remainder_.data(), remainder_.stride());
+    }
+    std::vector<const typename Screen<T>::Column*> columns;
     std::vector<double> weights;
     for (const int64_t a : used_) {
       columns.push_back(column_of_[picks_[a]]);
       weights.push_back(weights_[a]);
     }
-    share([&](Span own, int64_t) {
-      std::copy(to_target_.begin() + own.begin, to_target_.begin() + own.end, correlation_.begin() + own.begin);
-      double_kernels().subtract(correlation_.data(), columns.data(), weights.data(), int64_t(columns.size()), own.begin,
-                                own.end);
-    });
-    candidates_.clear();
-    for (int64_t i = own_.begin; i < own_.end; ++i)
-      if (open_[i]) candidates_.push_back(i);
+    screen_.open(columns, weights);
   }
 
-  // The same for the few samples that can have the largest one: estimates with bounds rule the others out
-  void correlate_by_screening() {
-    update_remainder();
-    screen_.open(remainder_.data(), remainder_.stride());
+  // The inner products of samples with what is left of the target: estimates with bounds rule out all but few samples
+  void correlate() {
+    if (!screening_ && screening_is_cheaper()) screening_ = true;  // and stays so: later picks have no columns
+    open_screen();
     share([&](Span own, int64_t p) {
-      screen_.estimate(own, correlation_.data() + own.begin, bounds_.data() + own.begin);
-      lows_[p] = -std::numeric_limits<double>::infinity();
-      for (int64_t i = own.begin; i < own.end; ++i)
-        if (open_[i]) lows_[p] = std::max(lows_[p], correlation_[i] - bounds_[i]);
+      double *estimates = correlation_.data() + own.begin, *bounds = bounds_.data() + own.begin;
+      if (screening_)
+        screen_.estimate(own, estimates, bounds);
+      else
+        screen_.estimate(own, to_target_.data() + own.begin, estimates, bounds);
+      double low = -std::numeric_limits<double>::infinity();
+      for (int64_t i = 0; i < own.end - own.begin; ++i)
+        if (open_[own.begin + i]) low = std::max(low, estimates[i] - bounds[i]);
+      lows_[p] = low;
     });
     double low = -std::numeric_limits<double>::infinity();
     for (const double v : lows_) low = std::max(low, v);
     candidates_.clear();
     for (int64_t i = own_.begin; i < own_.end; ++i)
       if (open_[i] && !(correlation_[i] + bounds_[i] < low)) candidates_.push_back(i);
-    team_.share(int64_t(candidates_.size()), [&](int64_t c, int) {
-      correlation_[candidates_[c]] = correlation(candidates_[c], remainder_.data(), remainder_.stride());
+    if (!screening_)
+      for (const int64_t i : candidates_) make_room(i);
+    team_.share(int64_t(candidates_.size()), [&](int64_t c, int rank) {
+      const int64_t i = candidates_[c];
+      correlation_[i] =
+          screening_ ? correlation(i, remainder_.data(), remainder_.stride()) : correlation_by_picks(i, rank);
     });
-  }
-
-  // Columns first; once screening is cheaper it stays so, and the columns of later picks are never formed
-  void correlate() {
-    if (!screening_ && screening_is_cheaper()) {
-      screening_ = true;
-      bounds_.resize(f_.n);
-      share([&](Span own, int64_t) { screen_.pack(own); });
-    }
-    if (screening_)
-      correlate_by_screening();
-    else
-      correlate_by_columns();
   }
 
   // The open sample with the largest inner product with what is left of the target, the lowest among equals; or -1
@@ -198,20 +214,28 @@ class Matcher {
   std::vector<double> join(int64_t pick) {
     open_[pick] = 0;
     picks_.push_back(pick);
-    std::vector<double> inner(picks_.size());
-    if (!screening_ && !column_of_[pick]) add_columns(pick);
-    if (screening_ || meeting_) {
-      gram_columns(team_, f_, {pick}, {0, int64_t(picks_.size())}, part_, picks_.data(), {inner.data()});
+    if (screening_) {
+      constexpr int64_t kTogether = 64;
+      const int64_t count = int64_t(picks_.size());
+      copy_factors(f_, pick, factors_[0].data());
+      std::vector<double> inner(count);
+      team_.share((count + kTogether - 1) / kTogether, [&](int64_t part, int) {
+        const int64_t first = part * kTogether;
+        inner_products(f_, picks_.data() + first, std::min(kTogether, count - first), factors_[0].data(),
+                       inner.data() + first);
+      });
       return inner;
     }
-    for (size_t a = 0; a < picks_.size(); ++a) inner[a] = column_of_[pick][picks_[a]];
-    return inner;
+    if (!column_of_[pick]) add_columns(pick);
+    make_room(pick);
+    extend_gram(pick, 0);
+    return std::move(gram_[pick]);
   }
 
-  // Inner products with every sample, of the pick and of the open samples that come nearest to it
+  // Estimates of the inner products with every sample, of the pick and of the open samples that come nearest to it
   void add_columns(int64_t pick) {
     std::vector<int64_t> wanted{pick};
-    const int64_t count = std::min(kAhead, budget_ - int64_t(fit_.passive().size()));
+    const int64_t count = std::min({kAhead, screen_.together(), budget_ - int64_t(fit_.passive().size())});
     for (int64_t i = own_.begin; i < own_.end; ++i) {
       if (!open_[i] || column_of_[i]) continue;
       if (int64_t(wanted.size()) == count && !(count > 1 && correlation_[i] > correlation_[wanted.back()])) continue;
@@ -220,12 +244,12 @@ class Matcher {
       for (size_t at = wanted.size() - 1; at > 1 && correlation_[wanted[at]] > correlation_[wanted[at - 1]]; --at)
         std::swap(wanted[at], wanted[at - 1]);
     }
-    std::vector<double*> out;
-    for (const int64_t i : wanted) {
-      columns_.emplace_back(f_.n);  // of which the pages of this process's samples are touched
-      out.push_back(column_of_[i] = columns_.back().data());
+    std::vector<typename Screen<T>::Column> columns = screen_.open_columns(wanted);
+    share([&](Span own, int64_t) { screen_.fill_columns(own, columns); });
+    for (size_t p = 0; p < wanted.size(); ++p) {
+      columns_.push_back(std::move(columns[p]));
+      column_of_[wanted[p]] = &columns_.back();
     }
-    gram_columns(team_, f_, wanted, own_, part_, nullptr, out);
   }
 
   // Weights with the newest atom; false when the search is over
@@ -271,6 +295,7 @@ class Matcher {
   Team& team_;
   const Factors<T> f_;
   const Kernels<T>& k_;
+  const decltype(Kernels<double>::dot) double_dot_;
   const double* const target_;
   const int64_t width_, budget_;
   const double ridge_;
@@ -282,8 +307,10 @@ class Matcher {
   std::vector<double> lows_;             // of each part, what its best open sample reaches at least
   std::vector<int64_t> candidates_;      // open samples with known correlations, of which the best is the best of all
   std::vector<char> open_;               // samples that have not joined
-  std::vector<Buffer<double>> columns_;  // inner products of a sample with every sample
-  std::vector<double*> column_of_;       // by sample; null where there is none yet
+  std::deque<typename Screen<T>::Column> columns_;
+  std::vector<const typename Screen<T>::Column*> column_of_;  // by sample; null where there is none yet
+  std::vector<std::vector<double>> gram_;  // by sample: its inner products with the first picks, where they were needed
+  std::vector<std::vector<double>> factors_;  // of one sample in float64, for each member of the team
   Remainder<T> remainder_;
   Screen<T> screen_;
   NonNegativeLeastSquares fit_;

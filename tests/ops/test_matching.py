@@ -173,15 +173,45 @@ def matched(backend, f, k):
 
 @pytest.mark.parametrize(
     ("c", "d", "passes", "dtype"),
-    [(3, 40, 1, torch.float32), (17, 33, 1, torch.float32), (6, 20, 2, torch.float32), (10, 130, 1, torch.float64)],
+    [(3, 40, 1, torch.float32), (17, 33, 1, torch.float32), (6, 20, 2, torch.float32), (10, 40, 1, torch.float64)],
 )
 def test_screening_on_the_cpu_finds_the_picks_of_the_reference(c, d, passes, dtype):
     f = random(700, c, d, passes, dtype=dtype)
-    indices, weights, report = matched("cpu", f, 90)
-    expected, right, _ = matched("reference", f, 90)
+    indices, weights, report = matched("cpu", f, 140)
+    expected, right, _ = matched("reference", f, 140)
     assert "screening" in report.path
     assert torch.equal(indices, expected)
     torch.testing.assert_close(weights, right)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("passes", [1, 2])
+def test_columns_on_the_cpu_find_the_picks_of_the_reference(passes, dtype):
+    f = random(700, 10, 130, passes, dtype=dtype)
+    indices, weights, report = matched("cpu", f, 60)
+    expected, right, _ = matched("reference", f, 60)
+    assert report.path == "columns"
+    assert torch.equal(indices, expected)
+    torch.testing.assert_close(weights, right)
+
+
+def test_columns_are_as_sure_for_samples_of_very_different_sizes():
+    f = random(500, 30, 60, bias=False)
+    sizes = torch.logspace(-12, 6, 500)[torch.randperm(500, generator=torch.Generator().manual_seed(0))]
+    root = sizes.sqrt()[:, None, None]
+    f = f._replace(residuals=f.residuals * root, features=f.features * root)
+    indices, _, report = matched("cpu", f, 40)
+    assert report.path == "columns"
+    assert torch.equal(indices, matched("reference", f, 40)[0])
+
+
+def test_columns_keep_every_one_of_equal_samples_in_the_race():
+    f = random(60, 30, 60)
+    index = torch.arange(600) % 60
+    twins = f._replace(residuals=f.residuals[index], features=f.features[index])
+    indices, _, report = matched("cpu", twins, 30)
+    assert report.path == "columns"
+    assert bool((indices < 60).all())  # the lowest index among equals
 
 
 def test_screening_is_as_sure_for_samples_of_very_different_sizes():

@@ -38,43 +38,30 @@ double dot_differences_kernel(const T* x, const T* y, const T* u, const T* v, in
   return sum;
 }
 
-template <class T, int ROWS, int COUNT>
-inline void dots_block(const T* const* x, const double* const* y, int64_t n, double (*out)[kDotColumns]) {
-  Vec<double> sums[ROWS][COUNT] = {};
+template <class T, int COUNT>
+inline void dots_block(const T* const* x, const double* y, int64_t n, double* out) {
+  Vec<double> sums[COUNT] = {};
   int64_t d = 0;
   for (; d + kDoubles <= n; d += kDoubles) {
-    Vec<double> left[ROWS];
+    const Vec<double> right = load(y + d);
 #pragma GCC unroll 4
-    for (int i = 0; i < ROWS; ++i) left[i] = load_doubles(x[i] + d);
-#pragma GCC unroll 4
-    for (int p = 0; p < COUNT; ++p) {
-      const Vec<double> right = load(y[p] + d);
-#pragma GCC unroll 4
-      for (int i = 0; i < ROWS; ++i) sums[i][p] = fused(left[i], right, sums[i][p]);
-    }
+    for (int i = 0; i < COUNT; ++i) sums[i] = fused(load_doubles(x[i] + d), right, sums[i]);
   }
-  for (int i = 0; i < ROWS; ++i)
-    for (int p = 0; p < COUNT; ++p) {
-      double sum = total(sums[i][p]);
-      for (int64_t e = d; e < n; ++e) sum += double(x[i][e]) * y[p][e];
-      out[i][p] = sum;
-    }
+  for (int i = 0; i < COUNT; ++i) {
+    double sum = total(sums[i]);
+    for (int64_t e = d; e < n; ++e) sum += double(x[i][e]) * y[e];
+    out[i] = sum;
+  }
 }
 
 template <class T>
-void dots_kernel(const T* const* x, int rows, const double* const* y, int count, int64_t n,
-                 double (*out)[kDotColumns]) {
-  static_assert(kDotRows == 2 && kDotColumns == 4, "the cases below are these");
-  switch (rows * 8 + count) {
-    case 8 + 1: return dots_block<T, 1, 1>(x, y, n, out);
-    case 8 + 2: return dots_block<T, 1, 2>(x, y, n, out);
-    case 8 + 3: return dots_block<T, 1, 3>(x, y, n, out);
-    case 8 + 4: return dots_block<T, 1, 4>(x, y, n, out);
-    case 16 + 1: return dots_block<T, 2, 1>(x, y, n, out);
-    case 16 + 2: return dots_block<T, 2, 2>(x, y, n, out);
-    case 16 + 3: return dots_block<T, 2, 3>(x, y, n, out);
-    case 16 + 4: return dots_block<T, 2, 4>(x, y, n, out);
-    default: return;
+void dots_kernel(const T* const* x, int count, const double* y, int64_t n, double* out) {
+  static_assert(kDots == 4, "the cases below are these");
+  switch (count) {
+    case 1: return dots_block<T, 1>(x, y, n, out);
+    case 2: return dots_block<T, 2>(x, y, n, out);
+    case 3: return dots_block<T, 3>(x, y, n, out);
+    default: return dots_block<T, 4>(x, y, n, out);
   }
 }
 

@@ -26,7 +26,8 @@ constexpr Kernels<T> table() {
           multiply_kernel<T>, combine_kernel<T>, distance_row_kernel<T>,
           transpose_kernel<T>, mirrors_kernel<T>,
           clamp_sum_kernel<T>, clamp_total_kernel<T>, find_lower_kernel<T>, argmax_kernel,
-          dots_kernel<T>, dot_kernel<T>, dot_differences_kernel<T>};
+          dots_kernel<T>, dot_kernel<T>, dot_differences_kernel<T>,
+          add_columns_kernel<T>};
 }
 
 }  // namespace
