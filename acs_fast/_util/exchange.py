@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,8 +10,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from acs_fast._util.blocks import block_bytes, blocks, put
+
 _ALL_GATHER = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor  # its name before torch 2.13
-BYTES_AT_ONCE = 1 << 25  # that a rank sends in one meeting where rows move; bounds the buffers
 
 
 class Exchange:
@@ -54,55 +54,76 @@ class Exchange:
 
     def gather(self, value: Tensor) -> Tensor:
         """[W, ...]: the tensors of all ranks, which have one shape."""
-        if self.size == 1:
-            return value[None]
-        own = value.to(self.device).contiguous()
-        out = own.new_empty(self.size, *own.shape)
-        with self._meeting((self.size - 1) * own.nbytes):
-            _ALL_GATHER(out.view(-1), own.view(-1), group=self.group)
-        return out.to(value.device)
+        return self._gathering(value)()
 
-    def gather_rows(self, *columns: Tensor, counts: Sequence[int] | None = None, room: int = 0) -> list[Tensor]:
+    def gather_rows(self, *columns: Tensor, room: int = 0) -> list[Tensor]:
         """The rows [n_r, ...] of all ranks one after the other, for several tensors that have the same n_r.
 
         Args:
-            counts: n_r of every rank where they are known.
-            room: rows that travel along with the counts where these are not known: one meeting in place of two, as long
-                as no rank has more.
+            room: rows that travel along with the counts: one meeting in place of two, as long as no rank has more.
         """
         if self.size == 1:
             return list(columns)
-        packed = _packed(columns)
-        if counts is None:
-            first = packed.new_zeros(8 + room * packed.shape[1])
-            first[:8] = torch.tensor([len(packed)]).view(torch.uint8)
-            first[8 : 8 + min(room, len(packed)) * packed.shape[1]] = packed[:room].flatten()
-            every = self.gather(first)
-            counts = every[:, :8].contiguous().view(torch.int64).flatten().tolist()
-            if max(counts) <= room:
-                rows = every[:, 8:].unflatten(1, (room, packed.shape[1]))
-                return _unpacked(torch.cat([rows[r, :n] for r, n in enumerate(counts)]), columns)
-        padded = packed.new_zeros(max(counts), packed.shape[1])
-        padded[: len(packed)] = packed
-        every = self.gather(padded)
-        return _unpacked(torch.cat([every[r, :n] for r, n in enumerate(counts)]), columns)
+        head = torch.zeros(8 + block_bytes(columns, room), dtype=torch.uint8, device=self.device)
+        own = len(columns[0])
+        head[:8] = torch.tensor([own]).view(torch.uint8)
+        for column, block in zip(columns, blocks(head[8:], columns, room), strict=True):
+            put(column[:room], block[: min(own, room)])
+        every = self.gather(head)
+        counts = every[:, :8].contiguous().view(torch.int64).flatten().tolist()
+        if max(counts) > room:
+            return [torch.cat(x) for x in zip(*self.gather_parts(*columns, counts=counts)(), strict=True)]
+        parts = [[b[:n] for b in blocks(every[r, 8:], columns, room)] for r, n in enumerate(counts)]
+        return [torch.cat(x).to(c.device) for x, c in zip(zip(*parts, strict=True), columns, strict=True)]
 
-    def swap(self, blocks: Sequence[Tensor], shapes: Sequence[Sequence[int]]) -> list[Tensor]:
-        """A tensor to every rank, and one from each.
+    def gather_parts(self, *columns: Tensor, counts: Sequence[int]) -> Callable[[], list[list[Tensor]]]:
+        """Begin to gather the rows [n_r, ...] of every rank, for several tensors that have the same n_r.
 
         Args:
-            blocks: W tensors of one dtype; the one for this rank itself is not sent.
-            shapes: W shapes of what comes, that of this rank itself being any of no elements.
+            counts: n_r of every rank.
+
+        Returns:
+            what waits for the end, and returns the rows of every rank by itself.
         """
         if self.size == 1:
-            return [blocks[0].new_empty(*shapes[0])]
-        sent = torch.cat([b.reshape(-1) for b in blocks]).to(self.device)
-        sizes_out, sizes_in = [b.numel() for b in blocks], [math.prod(shape) for shape in shapes]
-        arrived = sent.new_empty(sum(sizes_in))
-        with self._meeting(sent.nbytes):
-            dist.all_to_all_single(arrived, sent, sizes_in, sizes_out, group=self.group)
-        parts = zip(arrived.split(sizes_in), shapes, strict=True)
-        return [part.view(*shape).to(blocks[0].device) for part, shape in parts]
+            return lambda: [list(columns)]
+        most = max(counts)
+        packed = torch.empty(block_bytes(columns, most), dtype=torch.uint8, device=self.device)
+        for column, block in zip(columns, blocks(packed, columns, most), strict=True):
+            put(column, block[: len(column)])
+        gathering = self._gathering(packed)
+        return lambda: [
+            [b[:n].to(c.device) for b, c in zip(blocks(every, columns, most), columns, strict=True)]
+            for every, n in zip(gathering(), counts, strict=True)
+        ]
+
+    def swap(
+        self, sent: Tensor, sizes_out: Sequence[int], sizes_in: Sequence[int], arrived: Tensor
+    ) -> Callable[[], list[Tensor]]:
+        """Begin to send some numbers to every rank, and to take some from each; work goes on meanwhile.
+
+        Args:
+            sent: what goes to the ranks, one after the other, `sizes_out` [W] numbers each, none to this rank itself.
+            sizes_in: [W] how many come.
+            arrived: where they go, as many; nobody may touch it or `sent` before the end.
+
+        Returns:
+            what waits for the end, and returns the numbers of every rank, parts of `arrived`.
+        """
+        moving, landing = sent.to(self.device), arrived.to(self.device)
+        with self._meeting(moving.nbytes):
+            going = dist.all_to_all_single(
+                landing, moving, list(sizes_in), list(sizes_out), group=self.group, async_op=True
+            )
+
+        def wait() -> list[Tensor]:
+            with self._clear_errors():
+                going.wait()
+            if landing is not arrived:
+                arrived.copy_(landing)
+            return list(arrived.split(list(sizes_in)))
+
+        return wait
 
     def passed_along(self, value: Tensor, step: Callable[[Tensor], Tensor]) -> Tensor:
         """What becomes of a value that every rank takes one step further, in the order of the ranks; on every rank."""
@@ -120,28 +141,6 @@ class Exchange:
         with self._meeting(moving.nbytes if last else 0):
             dist.broadcast(moving, group=self.group, group_src=self.size - 1)
         return moving.to(value.device)
-
-    def deliver(self, owner: Tensor, *columns: Tensor) -> list[Tensor]:
-        """Send every row to its owner; the rows that come arrive by sender, in the sender's order.
-
-        Args:
-            owner: [n] the rank to which each row goes.
-            columns: [n, ...] tensors whose rows travel together.
-        """
-        if self.size == 1:
-            return list(columns)
-        order = torch.argsort(owner, stable=True).cpu()
-        sent = torch.bincount(owner.cpu(), minlength=self.size)
-        received = self.gather(sent)[:, self.rank]
-        row_bytes = sum(c[0].numel() * c.element_size() if len(c) else 0 for c in columns)
-        widest = int(self.maximum(torch.tensor(row_bytes * int(sent.max()))))
-        pieces = max(1, -(-widest * self.size // BYTES_AT_ONCE))
-        outs = [c.new_empty(int(received.sum()), *c.shape[1:]) for c in columns]
-        starts_out, starts_in = (torch.cat([x.new_zeros(1), x.cumsum(0)])[:-1] for x in (sent, received))
-        for piece in range(pieces):
-            self._deliver_piece(order, columns, outs, _part(sent, starts_out, piece, pieces),
-                                _part(received, starts_in, piece, pieces))  # fmt: skip
-        return outs
 
     @contextmanager
     def together(self, what: str) -> Iterator[None]:
@@ -204,24 +203,31 @@ class Exchange:
             dist.all_reduce(out, dist.ReduceOp.MAX if how == "max" else dist.ReduceOp.SUM, group=self.group)
         return out.to(value.device)
 
-    def _deliver_piece(
-        self, order: Tensor, columns: Sequence[Tensor], outs: Sequence[Tensor], going: list[slice], coming: list[slice]
-    ) -> None:
-        rows = torch.cat([order[part] for part in going])
-        packed = _packed([c[rows.to(c.device)] for c in columns]).to(self.device)
-        width = packed.shape[1]
-        sizes_in, sizes_out = ([(s.stop - s.start) * width for s in parts] for parts in (coming, going))
-        arrived = packed.new_empty(sum(sizes_in))
-        with self._meeting(sum(sizes_out) - sizes_out[self.rank]):
-            dist.all_to_all_single(arrived, packed.view(-1), sizes_in, sizes_out, group=self.group)
-        for part, chunk in zip(coming, arrived.split(sizes_in), strict=True):
-            for out, values in zip(outs, _unpacked(chunk.view(-1, width), columns), strict=True):
-                out[part] = values
+    def _gathering(self, value: Tensor) -> Callable[[], Tensor]:
+        """`gather` begun; returns what waits for its end."""
+        if self.size == 1:
+            return lambda: value[None]
+        own = value.to(self.device).contiguous()
+        out = own.new_empty(self.size, *own.shape)
+        with self._meeting((self.size - 1) * own.nbytes):
+            going = _ALL_GATHER(out.view(-1), own.view(-1), group=self.group, async_op=True)
+
+        def wait() -> Tensor:
+            with self._clear_errors():
+                going.wait()
+            return out.to(value.device)
+
+        return wait
 
     @contextmanager
     def _meeting(self, sent: int) -> Iterator[None]:
         self.meetings += 1
         self.bytes_sent += sent
+        with self._clear_errors():
+            yield
+
+    @contextmanager
+    def _clear_errors(self) -> Iterator[None]:
         try:
             yield
         except RuntimeError as error:
@@ -230,24 +236,3 @@ class Exchange:
                 "ended, hangs, or has lost its connection. Nothing was changed; start all of them again from the last "
                 f"checkpoint ({str(error).splitlines()[0]})"
             ) from error
-
-
-def _part(counts: Tensor, starts: Tensor, piece: int, pieces: int) -> list[slice]:
-    """Of each rank's run of rows, the slice that belongs to one of several meetings."""
-    begin, end = (starts + counts * p // pieces for p in (piece, piece + 1))
-    return [slice(a, b) for a, b in zip(begin.tolist(), end.tolist(), strict=True)]
-
-
-def _packed(columns: Sequence[Tensor]) -> Tensor:
-    """[n, bytes] uint8: the rows of several tensors side by side."""
-    return torch.cat([c.contiguous().flatten(1).view(torch.uint8) if c.dim() > 1 else
-                      c.contiguous()[:, None].view(torch.uint8) for c in columns], 1)  # fmt: skip
-
-
-def _unpacked(packed: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
-    widths = [c.element_size() * c.shape[1:].numel() for c in like]
-    parts = zip(packed.split(widths, 1), like, strict=True)
-    return [
-        p.clone(memory_format=torch.contiguous_format).view(c.dtype).view(len(packed), *c.shape[1:]).to(c.device)
-        for p, c in parts
-    ]

@@ -14,7 +14,17 @@ ColumnBlock<T>::ColumnBlock(const Factors<T>& columns, const double* means, bool
 }
 
 template <class T>
-void ColumnBlock<T>::rows(const Factors<T>& rows, int64_t begin, T* out, int64_t stride, int threads) const {
+T ColumnBlock<T>::square(T* out, int64_t part, int64_t parts, int threads) const {
+  Team team(threads);
+  std::vector<T> largest(team.size(), T(0));
+  const int64_t tiles = distances_.upper_tile_count();
+  std::atomic<int64_t> next{tiles * part / parts};
+  team.run([&](int member) { largest[member] = distances_.matrix(next, tiles * (part + 1) / parts, out); });
+  return *std::max_element(largest.begin(), largest.end());
+}
+
+template <class T>
+T ColumnBlock<T>::rows(const Factors<T>& rows, int64_t begin, T* out, int64_t stride, T* mirror, int threads) const {
   const int64_t tile = distances_.tile_size(), width = distances_.n();
   const int64_t across = (width - begin + tile - 1) / tile;
   Centred<T> centred(rows);
@@ -22,6 +32,7 @@ void ColumnBlock<T>::rows(const Factors<T>& rows, int64_t begin, T* out, int64_t
   Panels<T> panels(rows, kernels<T>().mr, tile);
   std::vector<int32_t> samples(tile);
   Team team(threads);
+  std::vector<T> largest(team.size(), T(0));
   std::vector<TileBuffers<T>> buffers;
   for (int member = 0; member < team.size(); ++member) buffers.push_back(distances_.buffers());
   team.lead([&] {
@@ -30,12 +41,28 @@ void ColumnBlock<T>::rows(const Factors<T>& rows, int64_t begin, T* out, int64_t
       for (int64_t i = 0; i < count; ++i) samples[i] = int32_t(first + i);
       panels.pack(centred, samples.data(), count, 0, panels.panels(count));
       const TileSide<T> opened{rows, panels, count, samples.data(), 0};
-      team.share(across, [&](int64_t part, int rank) {
+      team.share(across, [&](int64_t part, int member) {
         const int64_t from = begin + part * tile, to = std::min(width, from + tile);
-        distances_.tile(opened, distances_.all(), from, to, buffers[rank], out + first * stride + from - begin, stride);
+        T* d = out + first * stride + from - begin;
+        const T top = distances_.tile(opened, distances_.all(), from, to, buffers[member], d, stride);
+        largest[member] = std::max(largest[member], top);
+        if (mirror)
+          kernels<T>().transpose(d, stride, count, to - from, mirror + (from - begin) * rows.n + first, rows.n);
       });
     }
   });
+  return *std::max_element(largest.begin(), largest.end());
+}
+
+template <class T>
+void add_factors(const Factors<T>& f, double* sums) {
+  for (int64_t i = 0; i < f.n; ++i)
+    for (int64_t a = 0; a < f.R; ++a) {
+      const T *r = f.residual(i, a), *h = f.feature(i, a);
+      double* sum = sums + a * (f.C + f.D);
+      for (int64_t c = 0; c < f.C; ++c) sum[c] += double(r[c]);
+      for (int64_t d = 0; d < f.D; ++d) sum[f.C + d] += double(h[d]);
+    }
 }
 
 template <class T>
@@ -60,11 +87,35 @@ void lower_gains(int64_t* gains, int64_t width, const T* distances, int64_t stri
   });
 }
 
+template <class T>
+int64_t lower_entries(const T* distances, int64_t stride, const int64_t* index, int64_t count, const T* level,
+                      int64_t width, double scale, int64_t* row, int64_t* column, T* entry) {
+  std::vector<int32_t> lower(width + 2 * kSpanStep);
+  int64_t found = 0;
+  for (int64_t t = 0; t < count; ++t) {
+    const T* d = distances + index[t] * stride;
+    const int64_t candidates = kernels<T>().find_lower(d, level, width, lower.data());
+    for (int64_t c = 0; c < candidates; ++c) {
+      const int32_t j = lower[c];
+      if (std::llrint(double(d[j]) * scale) >= std::llrint(double(level[j]) * scale)) continue;
+      row[found] = t, column[found] = j, entry[found] = d[j];
+      ++found;
+    }
+  }
+  return found;
+}
+
 template class ColumnBlock<float>;
 template class ColumnBlock<double>;
+template void add_factors(const Factors<float>&, double*);
+template void add_factors(const Factors<double>&, double*);
 template void lower_gains(int64_t*, int64_t, const float*, int64_t, const int64_t*, int64_t, const float*, const float*,
                           double, int);
 template void lower_gains(int64_t*, int64_t, const double*, int64_t, const int64_t*, int64_t, const double*,
                           const double*, double, int);
+template int64_t lower_entries(const float*, int64_t, const int64_t*, int64_t, const float*, int64_t, double, int64_t*,
+                               int64_t*, float*);
+template int64_t lower_entries(const double*, int64_t, const int64_t*, int64_t, const double*, int64_t, double, int64_t*,
+                               int64_t*, double*);
 
 }  // namespace acs_fast

@@ -14,18 +14,30 @@ class ColumnBlock {
  public:
   // means: [R, C + D] of all samples, rounded to T
   ColumnBlock(const Factors<T>& columns, const double* means, bool squared, int threads);
-  int64_t width() const { return distances_.n(); }
-  // out[i * stride + j - begin] for every row i and the columns j >= begin, which is a multiple of 64
-  void rows(const Factors<T>& rows, int64_t begin, T* out, int64_t stride, int threads) const;
+  // One of several equal parts of the distances among these samples, into its places in [n, n]; returns the largest
+  T square(T* out, int64_t part, int64_t parts, int threads) const;
+  // out[i * stride + j - begin] for every row i and the columns j >= begin, which is a multiple of 64, and where `mirror`
+  // is not null the same as mirror[(j - begin) * rows.n + i]; returns the largest
+  T rows(const Factors<T>& rows, int64_t begin, T* out, int64_t stride, T* mirror, int threads) const;
 
  private:
   Distances<T> distances_;
 };
+
+// sums[a][.] += the residuals and features of every sample in pass a, one sample after the other; sums: [R, C + D]
+template <class T>
+void add_factors(const Factors<T>& samples, double* sums);
 
 // gains_j += sum_t clamp(rows[t][j], low_t, high_t) - high_t in units of 1 / scale: what lowering some samples from `high`
 // to `low` takes off every candidate's gain. index[t] says which row of `distances` is meant, or is null for the t-th.
 template <class T>
 void lower_gains(int64_t* gains, int64_t width, const T* distances, int64_t stride, const int64_t* index, int64_t count,
                  const T* low, const T* high, double scale, int threads);
+
+// The entries of some rows that are below the level of their column, as integers in units of 1 / scale: which row, which
+// column, and the entry, for at most count * width of them; returns how many. `index` as above.
+template <class T>
+int64_t lower_entries(const T* distances, int64_t stride, const int64_t* index, int64_t count, const T* level,
+                      int64_t width, double scale, int64_t* row, int64_t* column, T* entry);
 
 }  // namespace acs_fast

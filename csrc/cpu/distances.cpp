@@ -192,7 +192,7 @@ T Distances<T>::epilogue(const TileSide<T>& rows, const TileSide<T>& columns, in
 }
 
 template <class T>
-T Distances<T>::matrix(std::atomic<int64_t>& next, T* out) const {
+T Distances<T>::matrix(std::atomic<int64_t>& next, int64_t end, T* out) const {
   TileBuffers<T> buffers = this->buffers();
   const int64_t n = f_.n;
   T top = T(0);
@@ -201,7 +201,7 @@ T Distances<T>::matrix(std::atomic<int64_t>& next, T* out) const {
     for (int64_t i = i0; i < i1; ++i) std::memcpy(out + i * n + j0, d + (i - i0) * stride, sizeof(T) * (j1 - j0));
     if (i0 != j0) k_.transpose(d, stride, i1 - i0, j1 - j0, out + j0 * n + i0, n);
   };
-  upper_tiles(next, buffers, write);
+  upper_tiles(next, end, buffers, write);
   return top;
 }
 

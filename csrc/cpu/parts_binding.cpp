@@ -3,10 +3,12 @@
 #include <pybind11/pybind11.h>
 
 #include <numeric>
+#include <string>
 #include <tuple>
 
 #include "column_block.h"
 #include "matching_part.h"
+#include "replay.h"
 
 namespace acs_fast {
 namespace {
@@ -38,11 +40,15 @@ class BoundBlock {
       : columns_(residuals, features, numbers, n, R, C, D, bias),
         block_(columns_.factors, at<double>(means), squared, threads) {}
 
-  void rows(Address residuals, Address features, Address numbers, int64_t n, int64_t begin, Address out, int64_t stride,
-            int threads) const {
+  T square(Address out, int64_t part, int64_t parts, int threads) const {
+    return block_.square(reinterpret_cast<T*>(out), part, parts, threads);
+  }
+
+  T rows(Address residuals, Address features, Address numbers, int64_t n, int64_t begin, Address out, int64_t stride,
+         Address mirror, int threads) const {
     const Factors<T>& f = columns_.factors;
     const Samples<T> rows(residuals, features, numbers, n, f.R, f.C, f.D, f.bias);
-    block_.rows(rows.factors, begin, reinterpret_cast<T*>(out), stride, threads);
+    return block_.rows(rows.factors, begin, reinterpret_cast<T*>(out), stride, reinterpret_cast<T*>(mirror), threads);
   }
 
  private:
@@ -51,10 +57,34 @@ class BoundBlock {
 };
 
 template <class T>
+void add(Address residuals, Address features, int64_t n, int64_t R, int64_t C, int64_t D, Address sums) {
+  const Samples<T> samples(residuals, features, 0, n, R, C, D, false);
+  add_factors(samples.factors, reinterpret_cast<double*>(sums));
+}
+
+template <class T>
 void lower(Address gains, int64_t width, Address distances, int64_t stride, Address index, int64_t count, Address low,
            Address high, double scale, int threads) {
   lower_gains(reinterpret_cast<int64_t*>(gains), width, at<T>(distances), stride, at<int64_t>(index), count, at<T>(low),
               at<T>(high), scale, threads);
+}
+
+template <class T>
+int64_t find_lower(Address distances, int64_t stride, Address index, int64_t count, Address level, int64_t width, double scale,
+              Address row, Address column, Address entry) {
+  return lower_entries(at<T>(distances), stride, at<int64_t>(index), count, at<T>(level), width, scale,
+                       reinterpret_cast<int64_t*>(row), reinterpret_cast<int64_t*>(column), reinterpret_cast<T*>(entry));
+}
+
+template <class T>
+int64_t replayed(Address numbers, Address gains, int64_t candidates, int64_t bound_gain, int64_t bound_number,
+                 Address candidate, Address sample, Address price, int64_t offers, Address level, Address server,
+                 int64_t payers, double scale, Address picks, Address values) {
+  const auto integers = [](Address address) { return reinterpret_cast<int64_t*>(address); };
+  return replay(Candidates{integers(numbers), integers(gains), candidates, bound_gain, bound_number},
+                Offers<T>{integers(candidate), integers(sample), at<T>(price), offers},
+                Payers<T>{reinterpret_cast<T*>(level), integers(server), payers}, scale, integers(picks),
+                integers(values));
 }
 
 using Leaders = std::function<std::tuple<int64_t, double, double>(int64_t, double, double)>;
@@ -75,20 +105,25 @@ int64_t match(Address residuals, Address features, int64_t n, int64_t R, int64_t
 }
 
 template <class T>
-void bind(py::module_& m, const char* block, const char* lower_name, const char* match_name) {
+void bind(py::module_& m, const std::string& dtype) {
   const auto nogil = py::call_guard<py::gil_scoped_release>();
-  py::class_<BoundBlock<T>>(m, block)
+  const auto name = [&](const char* function) { return std::string(function) + "_" + dtype; };
+  py::class_<BoundBlock<T>>(m, name("ColumnBlock").c_str())
       .def(py::init<Address, Address, Address, int64_t, int64_t, int64_t, int64_t, bool, Address, bool, int>(), nogil)
+      .def("square", &BoundBlock<T>::square, nogil)
       .def("rows", &BoundBlock<T>::rows, nogil);
-  m.def(lower_name, &lower<T>, nogil);
-  m.def(match_name, &match<T>, nogil);  // what it calls takes the lock of the interpreter itself
+  m.def(name("add_factors").c_str(), &add<T>, nogil);
+  m.def(name("lower_gains").c_str(), &lower<T>, nogil);
+  m.def(name("lower_entries").c_str(), &find_lower<T>, nogil);
+  m.def(name("replay").c_str(), &replayed<T>, nogil);
+  m.def(name("match_part").c_str(), &match<T>, nogil);  // what it calls takes the lock of the interpreter itself
 }
 
 }  // namespace
 
 void bind_parts(py::module_& m) {
-  bind<float>(m, "ColumnBlockFloat32", "lower_gains_float32", "match_part_float32");
-  bind<double>(m, "ColumnBlockFloat64", "lower_gains_float64", "match_part_float64");
+  bind<float>(m, "float32");
+  bind<double>(m, "float64");
   m.def("prefer_huge_pages", [](Address data, size_t bytes) { prefer_huge_pages(reinterpret_cast<void*>(data), bytes); });
 }
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -14,8 +16,11 @@ from acs_fast.ops.column_block import add_factors, column_block, empty_matrix, f
 from acs_fast.selection.distributed.shard import Shard
 
 STEP = 64  # shares begin at its multiples, so that they start a panel of the kernels
-ROWS_AT_ONCE = 1024
-BYTES_AT_ONCE = 1 << 26  # of distances that a rank computes for others before it sends them
+ROWS_AT_ONCE = 1024  # of distances that are not held
+BYTES_AT_ONCE = 1 << 24  # of distances that a rank computes for another before it sends them
+LEAST_TURNS = (
+    8  # at which ranks compute for one another, where there is enough: their parts of a turn differ by a slice
+)
 WORTH_SENDING = 200  # multiplications that take as long as sending one distance
 
 
@@ -72,9 +77,8 @@ class Columns:
         owner = torch.searchsorted(self.edges, numbers, right=True) - 1
         counts = torch.bincount(owner, minlength=self.exchange.size).tolist()
         own = (numbers[owner == self.exchange.rank] - self.begin).to(self.device)
-        residuals, features = self.exchange.gather_rows(
-            self.gradients.residuals[own], self.gradients.features[own], counts=counts
-        )
+        found = self.exchange.gather_parts(self.gradients.residuals[own], self.gradients.features[own], counts=counts)
+        residuals, features = (torch.cat(x) for x in zip(*found(), strict=True))
         place = torch.argsort(torch.argsort(owner, stable=True)).to(self.device)
         return residuals[place], features[place]
 
@@ -84,6 +88,25 @@ class Columns:
         tops = [found.max() for _, found, _ in self.rows(everyone) if found.numel()]
         own = torch.stack(tops).max() if tops else torch.zeros((), dtype=self.dtype)
         return float(self.exchange.maximum(own))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What one rank computes at one turn: a slice of another's samples by its own last columns.
+
+    Attributes:
+        first, rows: number of the first sample, and how many.
+        begin, columns: place of the first column among those of the rank, and how many.
+    """
+
+    first: int
+    rows: int
+    begin: int
+    columns: int
+
+    @property
+    def size(self) -> int:
+        return self.rows * self.columns
 
 
 class StoredColumns(Columns):
@@ -96,77 +119,91 @@ class StoredColumns(Columns):
     def __init__(self, shard: Shard, edges: Tensor, squared: bool, backend: str, exchange: Exchange) -> None:
         super().__init__(shard, edges, squared, backend, exchange)
         self.matrix = empty_matrix(self.n, self.width, self.dtype, self.device)
-        self._fill_own()
-        g = self.gradients
+        g, widest = self.gradients, int(edges.diff().max())
         work = g.residuals.shape[1] ** 2 * (g.residuals.shape[2] + g.features.shape[2])
-        self._fill_others(shared=work > WORTH_SENDING)
+        self._shared = exchange.size > 1 and work > WORTH_SENDING
+        affordable = BYTES_AT_ONCE // (widest * self.matrix.element_size())
+        self._step = max(STEP, min(affordable, widest // LEAST_TURNS) // STEP * STEP)
+        self._largest = self._fill(-(-widest // self._step))
 
     def rows(self, numbers: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         yield torch.arange(len(numbers)), self.matrix, numbers.to(self.device)
 
     def largest(self) -> float:
-        own = self.matrix.max() if self.matrix.numel() else torch.zeros((), dtype=self.dtype)
-        return float(self.exchange.maximum(own))
+        return float(self.exchange.maximum(torch.tensor(self._largest, dtype=torch.float64)))
 
-    def _fill_own(self) -> None:
-        """Distances among the samples here: the upper triangle computed, the lower one mirrored."""
-        g, square = self.gradients, self.matrix[self.begin : self.end]
-        for a in range(0, self.width, ROWS_AT_ONCE):
-            b = min(self.width, a + ROWS_AT_ONCE)
-            numbers = torch.arange(self.begin + a, self.begin + b, device=self.device)
-            self._block.rows(g.residuals[a:b], g.features[a:b], numbers, begin=a, out=square[a:b, a:])
-            square[b:, a:b] = square[a:b, b:].T
+    def _fill(self, turns: int) -> float:
+        """Compute and exchange everything, and return the largest distance computed here.
 
-    def _fill_others(self, shared: bool) -> None:
-        """Distances to the samples of other ranks, whose factors pass by a slice at a time."""
-        widths = self.edges.diff().tolist()
-        slice_bytes = max(1, max(widths) * self.exchange.size * self.matrix.element_size())
-        step = max(STEP, BYTES_AT_ONCE // slice_bytes // STEP * STEP)
-        for a in range(0, max(widths) if self.exchange.size > 1 else 0, step):
-            counts = [min(w, a + step) - min(w, a) for w in widths]
-            own = slice(a, a + counts[self.exchange.rank])
-            residuals, features = (
-                x.split(counts)
-                for x in self.exchange.gather_rows(
-                    self.gradients.residuals[own], self.gradients.features[own], counts=counts
-                )
-            )
-            sent = [self._slice(q, a, residuals[q], features[q], shared) for q in range(self.exchange.size)]
-            if shared:
-                self._mirror(sent, a, counts)
-
-    def _slice(self, other: int, a: int, residuals: Tensor, features: Tensor, shared: bool) -> Tensor:
-        """Compute and store this rank's part of the distances to a slice of another rank's samples; returns it."""
-        first = int(self.edges[other]) + a
-        rows, columns = self._part(other, self.exchange.rank, a, len(residuals), shared)
-        if other == self.exchange.rank or not rows or columns == self.width:
-            return self.matrix.new_empty(0)
-        numbers = torch.arange(first, first + rows, device=self.device)
-        out = self.matrix[first : first + rows, columns:]
-        return self._block.rows(residuals[:rows], features[:rows], numbers, begin=columns, out=out)
-
-    def _mirror(self, sent: list[Tensor], a: int, counts: list[int]) -> None:
-        """Send what was computed for a slice to its rank, and store what others have computed for the one here."""
-        shapes = []
-        for other, width in enumerate(self.edges.diff().tolist()):
-            rows, begin = self._part(self.exchange.rank, other, a, counts[self.exchange.rank], True)
-            none = other == self.exchange.rank or not rows or begin == width
-            shapes.append((0, 0) if none else (rows, width - begin))
-        for other, found in enumerate(self.exchange.swap(sent, shapes)):
-            if found.numel():
-                begin = int(self.edges[other + 1]) - found.shape[1]
-                self.matrix[begin : begin + found.shape[1], a : a + len(found)] = found.T
-
-    def _part(self, rows_of: int, columns_of: int, a: int, count: int, shared: bool) -> tuple[int, int]:
-        """What rank `columns_of` computes of a slice of rank `rows_of`: how many of its rows, from which column on.
-
-        Of two ranks the lower one takes all its columns by the first half of the other's samples, and the higher one
-        the second half of its columns by all of the other's samples.
+        While a turn's part is computed, the factors of the next one come, and the distances of the last one travel.
         """
-        if not shared:
-            return count, 0
-        higher = max(rows_of, columns_of)
-        half = int(self.edges.diff()[higher]) // 2 // STEP * STEP
-        if columns_of == higher:
-            return count, half
-        return max(0, min(count, half - a)), 0
+        own, ranks = self.exchange.rank, range(self.exchange.size)
+        parts = [[self._part(turn, q, own) for q in ranks] for turn in range(turns)]
+        coming = [[self._part(turn, own, q) for q in ranks] for turn in range(turns)]
+        sent, arrived = self._buffers(parts, 2), self._buffers(coming, 1)[0]
+        passing, store, largest = self._passing(0), _nothing, 0.0
+        for turn in range(turns):
+            factors = passing()
+            if turn + 1 < turns:
+                passing = self._passing(turn + 1)
+            sizes = [part.size for part in parts[turn]]
+            moving = sent[turn % 2, : sum(sizes)] if self._shared else None
+            mirrors = moving.split(sizes) if moving is not None else [None] * len(sizes)
+            for part, taken, mirror in zip(parts[turn], factors, mirrors, strict=True):
+                largest = max(largest, self._compute(part, taken, mirror))
+            store()
+            if moving is not None:
+                store = self._exchanged(moving, sizes, coming[turn], arrived)
+            largest = max(largest, self._block.square(self.matrix[self.begin : self.end], turn, turns))
+        store()
+        return largest
+
+    def _part(self, turn: int, rows_of: int, columns_of: int) -> _Part:
+        """What rank `columns_of` computes of the samples of rank `rows_of`.
+
+        Shares are cut into slices, and at turn t the t-th of every rank passes by as rows. Of two slices the later one
+        is the columns; of the t-th of two ranks, that of the lower rank where t is even, else that of the higher.
+        """
+        edges, step = self.edges.tolist(), self._step
+        widths = [b - a for a, b in pairwise(edges)]
+        rows = min(step, max(0, widths[rows_of] - turn * step))
+        has_equal = (columns_of < rows_of) == (turn % 2 == 0)
+        first = (turn if has_equal else turn + 1) if self._shared else 0
+        begin = min(first * step, widths[columns_of])
+        return _Part(
+            edges[rows_of] + turn * step, 0 if rows_of == columns_of else rows, begin, widths[columns_of] - begin
+        )
+
+    def _buffers(self, parts: list[list[_Part]], count: int) -> Tensor:
+        most = max(sum(part.size for part in turn) for turn in parts) if self._shared else 0
+        return empty_matrix(count, most, self.dtype, self.device)
+
+    def _passing(self, turn: int) -> Callable[[], list[list[Tensor]]]:
+        """Begin to gather the factors of a slice from every rank."""
+        g, step = self.gradients, self._step
+        counts = [min(step, max(0, w - turn * step)) for w in self.edges.diff().tolist()]
+        own = slice(turn * step, turn * step + counts[self.exchange.rank])
+        return self.exchange.gather_parts(g.residuals[own], g.features[own], counts=counts)
+
+    def _compute(self, part: _Part, factors: list[Tensor], mirror: Tensor | None) -> float:
+        residuals, features = (x[: part.rows] for x in factors)
+        numbers = torch.arange(part.first, part.first + part.rows, device=self.device)
+        out = self.matrix[part.first : part.first + part.rows, part.begin :]
+        return self._block.fill(residuals, features, numbers, part.begin, out, mirror)
+
+    def _exchanged(self, sent: Tensor, sizes: list[int], coming: list[_Part], arrived: Tensor) -> Callable[[], None]:
+        """Begin to send each rank what was computed of its samples; returns what stores the same from the others."""
+        sizes_in = [part.size for part in coming]
+        wait = self.exchange.swap(sent, sizes, sizes_in, arrived[: sum(sizes_in)])
+
+        def store() -> None:
+            for edge, part, found in zip(self.edges[:-1].tolist(), coming, wait(), strict=True):
+                place = part.first - self.begin
+                rows = slice(edge + part.begin, edge + part.begin + part.columns)
+                self.matrix[rows, place : place + part.rows] = found.view(part.columns, part.rows)
+
+        return store
+
+
+def _nothing() -> None:
+    """What there is to store before the first turn."""

@@ -14,20 +14,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from acs_fast.ops.column_block import lower_gains, quantised
+from acs_fast.ops.column_block import lower_entries, lower_gains, quantised
 from acs_fast.ops.reference.greedy import scale_exponent
+from acs_fast.ops.replay import replay
 from acs_fast.selection.distributed.columns import Columns
 
-MOST_CANDIDATES = 64
+LEAST_CANDIDATES, MOST_CANDIDATES = 16, 1024  # in a round
+CANDIDATES_OF_A_PICK = 3  # in a round, for each pick of the last one
 NEVER = -2  # below the gain of any candidate, picked ones being at -1
 
 
 @dataclass(frozen=True)
 class Round:
-    """Candidates in the order of greedy, and the samples that would pay less at them.
+    """Candidates, and the samples that would pay less at them.
 
     Attributes:
-        numbers, gains: [M] int64 the candidates; `bound` is (gain, number) of the best that is none.
+        numbers, gains: [M] int64 the candidates, by number; `bound` is (gain, number) of the best that is none.
         candidate: [E] which candidate an entry is about, sample: [E] which sample, price: [E] what it would pay there,
             level: [E] what it pays now.
     """
@@ -81,40 +83,30 @@ def global_greedy(columns: Columns, budget: int, candidates: int = MOST_CANDIDAT
     picks: list[int] = []
     gains: list[int] = []
     while len(picks) < budget:
-        moves = replay(search.look(min(width, budget - len(picks))), search.scale)
+        seen = search.look(min(width, budget - len(picks)))
+        moves = decide(seen, search.scale)
         search.apply(moves, len(picks))
         picks += moves.picks
         gains += moves.gains
-        width = min(candidates, 2 * len(moves.picks))
+        width = min(candidates, next_width(seen, len(moves.picks), columns.n))
         rounds += 1
     return search.result(picks, gains, rounds)
 
 
-def replay(r: Round, scale: float) -> Moves:
+def next_width(last: Round, picks: int, n: int) -> int:
+    """How many candidates the next round looks at: twice the picks of the last one, or more where few samples care."""
+    affordable = n * len(last.numbers) // max(1, len(last.price))  # whose entries are about one for each sample
+    return max(2 * picks, min(max(LEAST_CANDIDATES, CANDIDATES_OF_A_PICK * picks), affordable))
+
+
+def decide(r: Round, scale: float) -> Moves:
     """Greedy among the candidates, as long as it is certain that greedy over all would pick the same."""
     samples, place = np.unique(r.sample, return_inverse=True)
-    level = np.empty(len(samples), dtype=r.price.dtype)
-    level[place] = r.level
-    before, server = level.copy(), np.zeros(len(samples), dtype=np.int64)
-    price, paid = _quantised(r.price, scale), _quantised(level, scale)
-    gains = r.gains.copy()
-    picks: list[int] = []
-    values: list[int] = []
-    while len(picks) < len(gains):
-        best = int(np.lexsort((r.numbers, -gains))[0])
-        if gains[best] < 0 or (picks and (-gains[best], r.numbers[best]) > (-r.bound[0], r.bound[1])):
-            break
-        picks.append(int(r.numbers[best]))
-        values.append(int(gains[best]))
-        own = np.flatnonzero((r.candidate == best) & (price < paid[place]))
-        level[place[own]], paid[place[own]], server[place[own]] = r.price[own], price[own], len(picks) - 1
-        still = np.maximum(paid[place] - price, 0)
-        left = np.zeros(len(gains), dtype=np.int64)
-        np.add.at(left, r.candidate, still)
-        gains = np.where(gains < 0, gains, left)
-        gains[best] = -1
-    moved = paid < _quantised(before, scale)
-    return Moves(picks, values, samples[moved], level[moved], before[moved], server[moved])
+    before = np.empty(len(samples), dtype=r.price.dtype)
+    before[place] = r.level
+    picks, gains, level, server = replay(r.numbers, r.gains, r.bound, r.candidate, place, r.price, before, scale)
+    m = level < before
+    return Moves(r.numbers[picks].tolist(), gains.tolist(), samples[m], level[m], before[m], server[m])
 
 
 class _Search:
@@ -138,8 +130,9 @@ class _Search:
         numbers, gains = self._leaders(width + 1)
         bound = (int(gains[width]), int(numbers[width])) if len(gains) > width else (NEVER, self.columns.n)
         numbers, gains = numbers[:width], gains[:width]
-        kept = gains >= 0
-        numbers, gains = numbers[kept], gains[kept]
+        numbers, gains = numbers[gains >= 0], gains[gains >= 0]
+        order = np.argsort(numbers)
+        numbers, gains = numbers[order], gains[order]
         entries = self._touched(torch.from_numpy(numbers))
         return Round(numbers, gains, bound, *entries)
 
@@ -167,11 +160,10 @@ class _Search:
 
     def _leaders(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Numbers and gains of the candidates with the largest gains of all, the lowest numbers first among equals."""
-        own = min(count, len(self.gains))
         pairs = torch.tensor([[NEVER, self.columns.n]]).repeat(count, 1)
-        if own:
-            best = _largest(self.gains, own)
-            pairs[:own] = torch.stack([self.gains[best], best + self.columns.begin], 1).cpu()
+        gains = self.gains.cpu().numpy()
+        best = _largest(gains, min(count, len(gains)))
+        pairs[: len(best)] = torch.from_numpy(np.stack([gains[best], best + self.columns.begin], 1))
         every = self.exchange.gather(pairs).flatten(0, 1).numpy()
         order = np.lexsort((every[:, 1], -every[:, 0]))[:count]
         return every[order, 1], every[order, 0]
@@ -180,12 +172,8 @@ class _Search:
         """The samples of all ranks that would pay less at each candidate."""
         parts = []
         for part, matrix, index in self.columns.rows(numbers):
-            prices = matrix[index]
-            which, sample = (prices < self.level).nonzero().unbind(1)
-            price, level = prices[which, sample], self.level[sample]
-            less = quantised(price, self.scale) < quantised(level, self.scale)
-            which, sample = part.to(which.device)[which[less]], sample[less] + self.columns.begin
-            parts.append((which, sample, price[less], level[less]))
+            which, sample, price = lower_entries(matrix, index, self.level, self.scale)
+            parts.append((part.to(which.device)[which], sample + self.columns.begin, price, self.level[sample]))
         which, sample, price, level = (torch.cat(x).cpu() for x in zip(*parts, strict=True))
         found = [x.numpy() for x in self.exchange.gather_rows(which, sample, price, level, room=self.room)]
         self.room = max(64, 2 * len(found[0]) // self.exchange.size)
@@ -197,15 +185,10 @@ class _Search:
             lower_gains(self.gains, matrix, index, low[p].contiguous(), high[p].contiguous(), self.scale)
 
 
-def _largest(values: Tensor, count: int) -> Tensor:
+def _largest(values: np.ndarray, count: int) -> np.ndarray:
     """Positions of the largest values, the lowest positions first where equal ones compete for the last places."""
-    if count == 1:
-        return values.argmax()[None]
-    last = values.topk(count).values[-1]
-    above = (values > last).nonzero().flatten()
-    equal = (values == last).nonzero().flatten()[: count - len(above)]
-    return torch.cat([above, equal])
-
-
-def _quantised(x: np.ndarray, scale: float) -> np.ndarray:
-    return np.rint(x.astype(np.float64) * scale).astype(np.int64)
+    if count in (0, len(values)):
+        return np.arange(count)
+    last = np.partition(values, len(values) - count)[len(values) - count]
+    above, equal = np.flatnonzero(values > last), np.flatnonzero(values == last)
+    return np.concatenate([above, equal[: count - len(above)]])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from acs_fast._util.checks import check_finite
+from acs_fast._util.delivery import deliver
 from acs_fast._util.exchange import Exchange
 from acs_fast.gradients.factored import LastLayerGradients
 
@@ -64,11 +65,11 @@ class Shard:
             owner: [n_r] the rank that is to hold each sample.
         """
         g = self.gradients
-        columns = [g.residuals, g.features, self.index.to(g.device)]
-        if self.labels is not None:
-            columns.append(self.labels.to(g.device))
-        residuals, features, index, *labels = exchange.deliver(owner, *columns)
-        return _sorted(LastLayerGradients(residuals, features, g.bias), index, labels[0] if labels else None)
+        labels = [] if self.labels is None else [self.labels.to(g.device)]
+        index, residuals, features, *labels = deliver(
+            exchange, owner, self.index.to(g.device), g.residuals, g.features, *labels
+        )
+        return Shard(LastLayerGradients(residuals, features, g.bias), index, labels[0] if labels else None)
 
     def sorted(self) -> Shard:
         """The same in ascending order of their numbers."""
