@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from fnmatch import fnmatch
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 
 from acs_fast.benchmark import Case, Opponent, execute, runner
 from benchmarks import RESULTS, ROOT, ops, peers, processes, report, step
+from benchmarks.peers import older
 
 INTERRUPTED = 130
 
@@ -49,6 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--repeat", type=int, help="timed runs of each opponent at most")
     add("--quick", action="store_true", help="tiny sizes: does everything work? not for the report")
     add("--output", type=Path, metavar="FILE", help="results file (default benchmarks/results/...)")
+    add("--before", type=Path, metavar="CHECKOUT", help="ops: an older one, built in place, takes part")
     add("--tests", metavar="PATH", help="tests that have to pass first")
     args = parser.parse_args(arguments)
     suite = SUITES[args.suite]
@@ -61,13 +63,17 @@ def main(arguments: list[str] | None = None) -> int:
         cases = select(suite.quick if args.quick else suite.cases, args.case or ["*"])
     except ValueError as error:
         parser.error(str(error))
-    tests = tests_pass(args.tests or suite.tests, suite.opponents, args.device)
+    opponents = dict(suite.opponents)
+    if args.before is not None:
+        opponents["before"] = older.opponent(args.before)
+        cases = tuple(replace(c, opponents=(*c.opponents, "before")) for c in cases)
+    tests = tests_pass(args.tests or suite.tests, opponents, args.device)
     if tests is None:
         return 1
     path = args.output or default_path(args.suite, args.device, args.quick)
-    run = runner.begin(cases, suite.opponents, args.device, ROOT, quick=args.quick, tests=tests)
+    run = runner.begin(cases, opponents, args.device, ROOT, quick=args.quick, tests=tests)
     try:
-        execute(run, cases, suite.opponents, repeat, path)
+        execute(run, cases, opponents, repeat, path)
     except KeyboardInterrupt:
         print(f"interrupted; the rows so far are in {path}", file=sys.stderr)
         return INTERRUPTED

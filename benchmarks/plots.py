@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from acs_fast.benchmark import Row, Run
+from benchmarks.ops.cases import LIMITS
 
 Points = dict[str, list[tuple[int, Row]]]  # by opponent, ascending
 
@@ -26,11 +27,15 @@ OTHERS = ("#1d3557", "#2a9d8f", "#8d99ae", "#7b2cbf", "#6c584c")
 
 
 def draw(runs: list[Run], folder: Path) -> list[Path]:
-    """One PNG for each series that has two points or more."""
+    """One PNG for each series that has two points or more, and one for time against memory."""
     import matplotlib
 
     matplotlib.use("Agg")
     images = []
+    for run in runs:
+        rows = [row for row in run.rows if row.opponent in LIMITS and row.ok]
+        if len(rows) > 1:
+            images.append(_memory_curve(rows, run, folder / f"memory-{run.device}.png"))
     for series in PANELS:
         points, case, run = collect(runs, series)
         if run is not None and max((len(p) for p in points.values()), default=0) > 1:
@@ -79,6 +84,25 @@ def _figure(series: str, points: Points, case: dict[str, Any], run: Run, path: P
     figure.suptitle(_title(series, case, run))
     figure.savefig(path, dpi=130)
     plt.close(figure)
+
+
+def _memory_curve(rows: list[Row], run: Run, path: Path) -> Path:
+    """Seconds against the peak above the inputs, one point for each limit."""
+    import matplotlib.pyplot as plt
+
+    memory, time = (QUANTITIES[name] for name in ("memory", "time"))
+    points = sorted((memory[1](row), time[1](row), row.title.rpartition(", ")[2]) for row in rows)
+    figure, panel = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
+    panel.plot([x for x, _, _ in points], [y for _, y, _ in points], "o-", color=OURS["ours-cpu"], linewidth=2.4)
+    for x, y, limit in points:
+        panel.annotate(limit, (x, y), textcoords="offset points", xytext=(6, 6))
+    panel.set(xlabel=memory[0], ylabel=time[0], ylim=(0, None))
+    panel.grid(True, alpha=0.25)
+    case = next(case for case in run.cases if case["name"] == rows[0].case)
+    figure.suptitle(f"{case['title']}\n{case['size']}, commit {run.commit['sha']}")
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+    return path
 
 
 def _plain_ticks(panel: Any, positions: list[int]) -> None:

@@ -12,8 +12,8 @@ from acs_fast.ops import residuals
 from acs_fast.ops.reference import residuals as reference
 
 
-def craig(problem: Problem, backend: str) -> acs.Coreset:
-    return acs.facility_location(problem.g, problem.budget, groups=_groups(problem), backend=backend)
+def craig(problem: Problem, backend: str, memory: int | None = None) -> acs.Coreset:
+    return acs.facility_location(problem.g, problem.budget, groups=_groups(problem), memory=memory, backend=backend)
 
 
 def greedy(problem: Problem, backend: str) -> acs.Coreset:

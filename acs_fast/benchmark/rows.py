@@ -28,8 +28,9 @@ class Row:
     """One opponent in one case.
 
     Attributes:
-        kind: "ours", "peer" (what could be installed instead), "published", "mixed" (a peer with a part of ours),
-            "bound" (a part of the work, which nobody can do faster) or "control" (no rival, shown beside the others).
+        kind: "ours", "older" (ours of an older commit), "peer" (what could be installed instead), "published", "mixed"
+            (a peer with a part of ours), "bound" (a part of the work, which nobody can do faster) or "control" (no
+            rival, shown beside the others).
         status: "ok", "differs" (its answer is not that of the reference path), "out of memory", "over time", "failed"
             or "not run", with the `reason`.
         seconds: of every timed run.

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from acs_fast.benchmark.problems import OpCase
+from benchmarks.ops.pixels import PixelCase
 
+GIB = 2**30
+LIMITS = {
+    f"ours-cpu-{gib:g}-gib": int(gib * GIB) for gib in (0.5, 1.0, 2.0, 4.0, 8.0)
+}  # memory= of the matrix-free path
 OURS = ("ours-cpu", "ours-triton", "ours-cuda", "ours-reference")
 MATCHING = ("ours-cpu", "ours-cuda", "ours-reference", "spams", "batched-omp", "sklearn-omp")
 ASSEMBLED = ("cdist-submodlib", "blas-submodlib", "blas-apricot")
@@ -54,6 +59,17 @@ CASES = (
     OpCase(
         "distances-5k", "Distances alone", "distances", 5_000, 10, 512, 0, seconds=6.0,
         opponents=("ours-cpu", "ours-triton", "ours-reference", "cdist", "blas", "sgemm"), not_run=PUBLISHED_DISTANCES,
+    ),
+    *(
+        OpCase(
+            f"distances-{n // 1000}k", "Distances alone", "distances", n, 10, 512, 0, seconds=12.0,
+            opponents=("ours-cpu", "ours-triton", "sgemm"),
+        )
+        for n in (20_000, 40_000)
+    ),
+    PixelCase(
+        "pixels-60k", "CRAIG, all images of Fashion-MNIST as one problem", "craig", 60_000, 1, 784, 6_000,
+        opponents=tuple(LIMITS), seconds=0.0, limit_s=400.0,
     ),
     *(
         OpCase(

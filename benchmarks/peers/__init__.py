@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from acs_fast.benchmark.opponents import OPPONENTS as PACKAGED
 from acs_fast.benchmark.opponents import SIGNED, Opponent
+from benchmarks.ops.cases import GIB, LIMITS
 
 HERE = __name__
 SUBMODLIB = {"packages": ("submodlib-py",), "imports": ("submodlib",)}
 
+LIMITED = {
+    name: replace(
+        PACKAGED["ours-cpu"], title=f"acs_fast, memory={size / GIB:g} GiB", options={"backend": "cpu", "memory": size}
+    )
+    for name, size in LIMITS.items()
+}
+
 OPPONENTS = {
     **PACKAGED,
+    **LIMITED,
     "cdist-submodlib": Opponent(
         "cdist + submodlib lazy greedy", "peer", PACKAGED["submodlib"].module, {"how": "cdist"}, **SUBMODLIB
     ),

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from acs_fast.benchmark import read
+from acs_fast.ops import backends
 from benchmarks import __main__ as command
 from benchmarks import bars, ops, peers, report
+from benchmarks.peers import older
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,7 +65,7 @@ def test_bars_and_headlines_are_about_cases():
     names = {case.name for suite in command.SUITES.values() for case in suite.cases}
     assert {bar.case for bar in bars.BARS} | set(report.HEADLINES) <= names
     everyone = {name for suite in command.SUITES.values() for name in suite.opponents}
-    assert {bar.ours for bar in bars.BARS} | {bar.against for bar in bars.BARS} <= everyone | {""}
+    assert {bar.ours for bar in bars.BARS} | {bar.against for bar in bars.BARS} <= everyone | {"", "before"}
 
 
 def test_every_opponent_has_a_function_for_its_tasks():
@@ -80,3 +82,18 @@ def test_selection_of_cases():
     assert all(case.series for case in command.select(cases, ["growth-n"]))
     with pytest.raises(ValueError, match="names no case"):
         command.select(cases, ["nothing"])
+
+
+@pytest.mark.skipif(backends.why_missing("cpu") is not None, reason="no compiled module")
+@pytest.mark.parametrize("case", [c for c in ops.QUICK if "ours-cpu" in c.opponents], ids=lambda c: c.name)
+def test_library_of_another_checkout_gives_the_same_answer(case):
+    work = case.prepare(older.opponent(ROOT), "cpu")
+    ours = case.prepare(peers.OPPONENTS["ours-cpu"], "cpu")
+    work.run()
+    assert work.judge(work.run()) == ours.judge(ours.run())
+
+
+def test_older_library_that_ends_is_told(tmp_path):
+    work = ops.QUICK[0].prepare(older.opponent(tmp_path), "cpu")
+    with pytest.raises(RuntimeError, match="ended with code 1"):
+        work.run()
