@@ -62,7 +62,8 @@ class Experiment:
         first_seed: seeds count up from here; those of a plan have served no tuning.
         config: what the settings are those of.
         figure: kind and weights of the accuracy that the bars are about; see `results.accuracy`.
-        threshold: points by which the candidate has to beat every control. Only experiments with a plan, which is
+        threshold: points by which the candidate has to beat every control; negative ones are those by which it may
+            fall behind, and the tests are of that. Only experiments with a plan, which is
             committed before they run, have one.
         oracle: label of a variant that knows what no method can know.
     """

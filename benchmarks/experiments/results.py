@@ -200,14 +200,14 @@ class Advantage:
     count: int
 
 
-def advantage(ours: list[Record], theirs: list[Record], measure: Measure) -> Advantage | None:
-    """Of ours over theirs; None where they share fewer than two seeds."""
+def advantage(ours: list[Record], theirs: list[Record], measure: Measure, margin: float = 0.0) -> Advantage | None:
+    """Of ours over theirs, tested to be above -margin; None where they share fewer than two seeds."""
     from scipy import stats
 
     both = differences(ours, theirs, measure)
     if len(both) < 2:
         return None
-    test = stats.ttest_1samp(both, 0.0, alternative="greater")
+    test = stats.ttest_1samp(both, -margin, alternative="greater")
     low = float(test.confidence_interval(CONFIDENCE).low)
     return Advantage(statistics.fmean(both), low, float(test.pvalue), len(both))
 

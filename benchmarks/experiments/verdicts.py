@@ -90,23 +90,25 @@ def _seeds(count: int) -> str:
 
 
 def _planned(results: Results, group: str) -> list[Verdict]:
-    """The candidate beats every control of the plan, by seed, on the plan's figure."""
+    """The candidate beats every control of the plan, by seed, on the plan's figure; or comes as close as it allows."""
     measure, where = accuracy(*results.figure), f"{group}: " if group else ""
+    margin = max(0.0, -results.threshold)
+    better = f"at most {margin:g} point below" if margin else "better than"
     ours = results.of(results.candidate, group)
-    found = {c: advantage(ours, results.reference(c, group), measure) for c in results.controls}
+    found = {c: advantage(ours, results.reference(c, group), measure, margin) for c in results.controls}
     found = {c: a for c, a in found.items() if a is not None}
     judged = [
         Verdict(
-            results.candidate, f"{where}better than {control} (p < {LEVEL:g} after Holm)",
+            results.candidate, f"{where}{better} {control} (p < {LEVEL:g} after Holm)",
             f"{a.mean:+.1f} points, lower 95 % bound {a.low:+.1f}, p {p:.2g}, {a.count} seeds",
-            (a.low > 0.0 and p < LEVEL) if a.count == results.seeds else None,
+            (a.low > -margin and p < LEVEL) if a.count == results.seeds else None,
         )
         for (control, a), p in zip(found.items(), holm([a.p for a in found.values()]), strict=True)
     ]  # fmt: skip
     if not found:
-        return [Verdict(results.candidate, f"{where}better than every control", "not measured", None)]
+        return [Verdict(results.candidate, f"{where}{better} every control", "not measured", None)]
     least = min(found, key=lambda c: found[c].mean)
-    wanted = f"{where}at least {results.threshold:g} points better than every control"
+    wanted = f"{where}{better if margin else f'at least {results.threshold:g} points better than'} every control"
     whole = len(found) == len(results.controls) and min(a.count for a in found.values()) == results.seeds
     met = found[least].mean >= results.threshold if whole else None
     judged.append(Verdict(results.candidate, wanted, f"{found[least].mean:+.1f} over {least}", met))

@@ -212,6 +212,14 @@ def test_a_plan_succeeds_only_over_every_control():
     assert [v.met for v in small] == [True, False]  # beyond doubt, and below two points
 
 
+def test_a_plan_may_ask_to_come_close():
+    close = replace(made(ours=[0.600, 0.602, 0.598, 0.601], full=[0.603, 0.604, 0.602, 0.606]), threshold=-1.0)
+    assert [v.met for v in verdicts(close)] == [True, True]
+    assert "at most 1 point below full" in verdicts(close)[0].wanted
+    unsure = replace(made(ours=[0.60, 0.60, 0.60, 0.60], full=[0.58, 0.62, 0.59, 0.63]), threshold=-1.0)
+    assert [v.met for v in verdicts(unsure)] == [False, True]
+
+
 def test_advantage_is_a_one_sided_paired_test():
     records = [
         [Record("a", "", None, s, "done", result={"v": v}) for s, v in enumerate(values)]
