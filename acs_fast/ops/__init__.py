@@ -10,6 +10,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from acs_fast.ops.backends import run
+from acs_fast.ops.problems import Problems
 from acs_fast.ops.report import Report
 
 
@@ -30,32 +31,24 @@ def facility_location(
     features: Tensor,
     bias: bool,
     squared: bool,
-    members: Tensor,
-    offsets: Tensor,
-    budgets: Tensor,
-    budget: int,
+    problems: Problems,
     workspace_bytes: int,
     *,
     backend: str = "auto",
 ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Report]:
     """See `acs_fast.ops.reference.facility_location`."""
-    groups = members, offsets, budgets, budget
-    return run("facility_location", backend, residuals, features, bias, squared, *groups, workspace_bytes)
+    return run("facility_location", backend, residuals, features, bias, squared, *problems, workspace_bytes)
 
 
 def gradient_matching(
     residuals: Tensor,
     features: Tensor,
     bias: bool,
-    members: Tensor,
-    offsets: Tensor,
-    budgets: Tensor,
-    budget: int,
+    problems: Problems,
     targets: Tensor,
     ridge: float,
     *,
     backend: str = "auto",
 ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Report]:
     """See `acs_fast.ops.reference.gradient_matching`."""
-    groups = members, offsets, budgets, budget
-    return run("gradient_matching", backend, residuals, features, bias, *groups, targets, ridge)
+    return run("gradient_matching", backend, residuals, features, bias, *problems, targets, ridge)

@@ -11,18 +11,19 @@ import torch
 from torch import Tensor
 
 from acs_fast._util.checks import FLOATING
+from acs_fast.ops.problems import Problems, flattened
 
 MOST_SAMPLES = 2**31 - 1025  # kernels number samples by 32-bit integers
 
 
 def checked(op: str, implementation: Callable[..., Any]) -> Callable[..., Any]:
-    """An implementation of `op` that looks at its arguments first."""
-    check = CHECKS[op]
+    """An implementation of `op` for the arguments of its schema, which it looks at first."""
+    check, run = flattened(CHECKS[op]), flattened(implementation)
 
     @wraps(implementation)
     def kernel(*arguments: Any) -> Any:
         check(*arguments)
-        return implementation(*arguments)
+        return run(*arguments)
 
     return kernel
 
@@ -41,36 +42,20 @@ def check_greedy(distances: Tensor, budget: int) -> None:
 
 
 def check_facility_location(
-    residuals: Tensor,
-    features: Tensor,
-    bias: bool,
-    squared: bool,
-    members: Tensor,
-    offsets: Tensor,
-    budgets: Tensor,
-    budget: int,
-    workspace_bytes: int,
+    residuals: Tensor, features: Tensor, bias: bool, squared: bool, problems: Problems, workspace_bytes: int
 ) -> None:
     _check_factors(residuals, features)
-    _check_groups(residuals, members, offsets, budgets, budget)
+    _check_problems(residuals, problems)
 
 
 def check_gradient_matching(
-    residuals: Tensor,
-    features: Tensor,
-    bias: bool,
-    members: Tensor,
-    offsets: Tensor,
-    budgets: Tensor,
-    budget: int,
-    targets: Tensor,
-    ridge: float,
+    residuals: Tensor, features: Tensor, bias: bool, problems: Problems, targets: Tensor, ridge: float
 ) -> None:
     _check_factors(residuals, features)
-    _check_groups(residuals, members, offsets, budgets, budget)
+    _check_problems(residuals, problems)
     _check_dtype("targets", targets, FLOATING, "a floating dtype (float16 to float64)")
     _check_device("targets", targets, residuals)
-    shape = [len(budgets), residuals.shape[2], features.shape[2] + bias]
+    shape = [len(problems.budgets), residuals.shape[2], features.shape[2] + bias]
     if list(targets.shape) != shape:
         raise ValueError(f"targets must be [G, C, D (+1)], {shape}; got {list(targets.shape)}")
     if not (math.isfinite(ridge) and ridge >= 0.0):
@@ -146,7 +131,8 @@ def _check_factors(residuals: Tensor, features: Tensor) -> None:
     _check_samples("residuals", len(residuals))
 
 
-def _check_groups(residuals: Tensor, members: Tensor, offsets: Tensor, budgets: Tensor, budget: int) -> None:
+def _check_problems(residuals: Tensor, problems: Problems) -> None:
+    members, offsets, budgets, budget = problems
     for name, x in (("members", members), ("offsets", offsets), ("budgets", budgets)):
         _check_dtype(name, x, (torch.int64,), "dtype int64")
         if x.dim() != 1:

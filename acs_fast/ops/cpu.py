@@ -10,6 +10,7 @@ from torch import Tensor
 
 from acs_fast._util.dtypes import accumulable
 from acs_fast.ops import compiled
+from acs_fast.ops.problems import Problems
 from acs_fast.ops.reference.facility_location import is_dense, matrix_bytes
 from acs_fast.ops.report import note_path, note_seconds
 
@@ -41,54 +42,38 @@ def greedy(distances: Tensor, budget: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def facility_location(
-    residuals: Tensor,
-    features: Tensor,
-    bias: bool,
-    squared: bool,
-    members: Tensor,
-    offsets: Tensor,
-    budgets: Tensor,
-    budget: int,
-    workspace_bytes: int,
+    residuals: Tensor, features: Tensor, bias: bool, squared: bool, problems: Problems, workspace_bytes: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As the reference; many small groups side by side, large ones by all threads together."""
-    for n in offsets.diff().tolist():
+    for n in problems.offsets.diff().tolist():
         dense = is_dense(n, residuals.dtype, workspace_bytes)
         note_path("dense" if dense else "matrix-free", matrix_bytes(n, residuals.dtype) if dense else 0)
     r, h = _contiguous(residuals), _contiguous(features)
-    groups = members.contiguous(), offsets.contiguous(), budgets.contiguous()
-    indices = torch.empty(budget, dtype=torch.int64)
-    weights = torch.empty(budget, dtype=torch.float32)
-    gains = torch.empty(budget, dtype=torch.float64)
-    objectives = torch.empty(len(budgets), dtype=torch.float64)
+    problems = _contiguous_problems(problems)
+    indices = torch.empty(problems.budget, dtype=torch.int64)
+    weights = torch.empty(problems.budget, dtype=torch.float32)
+    gains = torch.empty(problems.budget, dtype=torch.float64)
+    objectives = torch.empty(len(problems.budgets), dtype=torch.float64)
     _run(
-        "facility_location", _factors(r, h, bias), squared, _problems(*groups), workspace_bytes,
+        "facility_location", _factors(r, h, bias), squared, _problems(problems), workspace_bytes,
         torch.get_num_threads(), indices.data_ptr(), weights.data_ptr(), gains.data_ptr(), objectives.data_ptr(),
     )  # fmt: skip
     return indices, weights, gains, objectives
 
 
 def gradient_matching(
-    residuals: Tensor,
-    features: Tensor,
-    bias: bool,
-    members: Tensor,
-    offsets: Tensor,
-    budgets: Tensor,
-    budget: int,
-    targets: Tensor,
-    ridge: float,
+    residuals: Tensor, features: Tensor, bias: bool, problems: Problems, targets: Tensor, ridge: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As the reference; by Gram columns while those are cheaper, then by screening all samples at each pick."""
     r, h = _contiguous(residuals), _contiguous(features)
-    groups = members.contiguous(), offsets.contiguous(), budgets.contiguous()
+    problems = _contiguous_problems(problems)
     goals = targets.detach().to(torch.float64).contiguous()
-    indices = torch.full((budget,), -1)
-    weights = torch.zeros(budget, dtype=torch.float64)
-    gains = torch.zeros(budget, dtype=torch.float64)
-    counts = torch.empty(len(budgets), dtype=torch.int64)
+    indices = torch.full((problems.budget,), -1)
+    weights = torch.zeros(problems.budget, dtype=torch.float64)
+    gains = torch.zeros(problems.budget, dtype=torch.float64)
+    counts = torch.empty(len(problems.budgets), dtype=torch.int64)
     seconds = _run(
-        "gradient_matching", _factors(r, h, bias), _problems(*groups), goals.data_ptr(), ridge,
+        "gradient_matching", _factors(r, h, bias), _problems(problems), goals.data_ptr(), ridge,
         torch.get_num_threads(), indices.data_ptr(), weights.data_ptr(), gains.data_ptr(), counts.data_ptr(),
     )  # fmt: skip
     for path in ("columns", "screening"):
@@ -112,8 +97,14 @@ def _factors(r: Tensor, h: Tensor, bias: bool) -> Any:
     return compiled.MODULE.Factors(r.data_ptr(), h.data_ptr(), r.dtype == torch.float64, *r.shape, h.shape[2], bias)
 
 
-def _problems(members: Tensor, offsets: Tensor, budgets: Tensor) -> Any:
+def _contiguous_problems(problems: Problems) -> Problems:
+    members, offsets, budgets, budget = problems
+    return Problems(members.contiguous(), offsets.contiguous(), budgets.contiguous(), budget)
+
+
+def _problems(contiguous: Problems) -> Any:
     assert compiled.MODULE is not None
+    members, offsets, budgets, _ = contiguous
     return compiled.MODULE.Problems(members.data_ptr(), offsets.data_ptr(), budgets.data_ptr(), len(budgets))
 
 

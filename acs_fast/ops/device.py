@@ -20,6 +20,7 @@ from acs_fast.ops import compiled
 from acs_fast.ops.checks import checked
 from acs_fast.ops.cuda import gradient_matching as matching
 from acs_fast.ops.cuda import packed_greedy as cuda
+from acs_fast.ops.problems import Problems
 from acs_fast.ops.reference import facility_location as reference
 from acs_fast.ops.reference import pairwise_distances as distances
 from acs_fast.ops.reference import residuals
@@ -94,14 +95,12 @@ def facility_location(
     features: Tensor,
     bias: bool,
     squared: bool,
-    members: Tensor,
-    offsets: Tensor,
-    budgets: Tensor,
-    budget: int,
+    problems: Problems,
     workspace_bytes: int,
     backend: str = "auto",
 ) -> Result:
     """As the reference: groups in waves whose matrices fit in `workspace_bytes`, larger ones without a matrix."""
+    members, offsets, budgets, _ = problems
     problem = _Problem(
         residuals.contiguous(), features.contiguous(), bias, squared, members.to(residuals.device), offsets.cpu(),
         budgets.cpu(), kernels(residuals.dtype, backend),
@@ -193,10 +192,9 @@ class _Problem:
 
     def _solve_free(self, a: int, b: int) -> Result:
         if not has_triton() or self.r.dtype == torch.float64:
-            return reference.facility_location(
-                self.r, self.h, self.bias, self.squared, self.members, self.offsets[a : b + 1], self.budgets[a:b],
-                int(self.budgets[a:b].sum()), 0,
-            )  # fmt: skip
+            budgets = self.budgets[a:b]
+            left = Problems(self.members, self.offsets[a : b + 1], budgets, int(budgets.sum()))
+            return reference.facility_location(self.r, self.h, self.bias, self.squared, left, 0)
         from acs_fast.ops.triton import centred
         from acs_fast.ops.triton import greedy as triton_greedy
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from acs_fast._util.dtypes import accumulable_dtype
 from acs_fast.ops import compiled, cpu
 from acs_fast.ops.checks import checked
+from acs_fast.ops.problems import Problems, flattened
 from acs_fast.ops.reference import (
     facility_location,
     gradient_matching,
@@ -35,7 +36,9 @@ REFERENCE: dict[str, Callable[..., Any]] = {
     "trades_residuals": residuals.trades_residuals,
 }
 
-SCHEMAS = {name: torch.library.infer_schema(function, mutates_args=()) for name, function in REFERENCE.items()}
+SCHEMAS = {
+    name: torch.library.infer_schema(flattened(function), mutates_args=()) for name, function in REFERENCE.items()
+}
 
 
 def _fake_pairwise_distances(residuals: Tensor, features: Tensor, bias: bool, squared: bool) -> Tensor:
@@ -53,40 +56,24 @@ def _fake_greedy(distances: Tensor, budget: int) -> tuple[Tensor, Tensor, Tensor
 
 
 def _fake_facility_location(
-    residuals: Tensor,
-    features: Tensor,
-    bias: bool,
-    squared: bool,
-    members: Tensor,
-    offsets: Tensor,
-    budgets: Tensor,
-    budget: int,
-    workspace_bytes: int,
+    residuals: Tensor, features: Tensor, bias: bool, squared: bool, problems: Problems, workspace_bytes: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return (
-        residuals.new_empty(budget, dtype=torch.int64),
-        residuals.new_empty(budget, dtype=torch.float32),
-        residuals.new_empty(budget, dtype=torch.float64),
-        residuals.new_empty(budgets.shape[0], dtype=torch.float64),
+        residuals.new_empty(problems.budget, dtype=torch.int64),
+        residuals.new_empty(problems.budget, dtype=torch.float32),
+        residuals.new_empty(problems.budget, dtype=torch.float64),
+        residuals.new_empty(problems.budgets.shape[0], dtype=torch.float64),
     )
 
 
 def _fake_gradient_matching(
-    residuals: Tensor,
-    features: Tensor,
-    bias: bool,
-    members: Tensor,
-    offsets: Tensor,
-    budgets: Tensor,
-    budget: int,
-    targets: Tensor,
-    ridge: float,
+    residuals: Tensor, features: Tensor, bias: bool, problems: Problems, targets: Tensor, ridge: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return (
-        residuals.new_empty(budget, dtype=torch.int64),
-        residuals.new_empty(budget, dtype=torch.float64),
-        residuals.new_empty(budget, dtype=torch.float64),
-        torch.empty_like(budgets),
+        residuals.new_empty(problems.budget, dtype=torch.int64),
+        residuals.new_empty(problems.budget, dtype=torch.float64),
+        residuals.new_empty(problems.budget, dtype=torch.float64),
+        torch.empty_like(problems.budgets),
     )
 
 
@@ -127,6 +114,6 @@ _FAKE: dict[str, Callable[..., Any]] = {
 for _name, _reference in REFERENCE.items():
     LIBRARY.define(_name + SCHEMAS[_name])
     LIBRARY.impl(_name, checked(_name, _reference), "CompositeExplicitAutograd")
-    torch.library.register_fake(f"acs_fast::{_name}", _FAKE[_name], lib=LIBRARY)
+    torch.library.register_fake(f"acs_fast::{_name}", flattened(_FAKE[_name]), lib=LIBRARY)
     if compiled.MODULE is not None and _name in cpu.IMPLEMENTATIONS:
         LIBRARY.impl(_name, checked(_name, cpu.IMPLEMENTATIONS[_name]), "CPU")

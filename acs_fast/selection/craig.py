@@ -104,7 +104,7 @@ def facility_location(
     watch = Stopwatch(g.device)
     with watch("select"):
         (indices, weights, gains, objective), report = ops.facility_location(
-            g.residuals, g.features, g.bias, metric == "sqeuclidean", problems.members, problems.offsets, budgets, k,
+            g.residuals, g.features, g.bias, metric == "sqeuclidean", problems.of(budgets),
             workspace_bytes(g.device, memory), backend=backend,
         )  # fmt: skip
     watch.add(report.seconds)

@@ -79,9 +79,8 @@ def gradient_matching(
     watch = Stopwatch(g.device)
     with watch("select"):
         (indices, weights, gains, counts), report = ops.gradient_matching(
-            g.residuals, g.features, g.bias, problems.members, problems.offsets, budgets, k, targets, ridge,
-            backend=backend,
-        )  # fmt: skip
+            g.residuals, g.features, g.bias, problems.of(budgets), targets, ridge, backend=backend
+        )
     watch.add(report.seconds)
     with watch("fill"):
         starts = torch.cat([torch.zeros(1, dtype=torch.int64), budgets.cumsum(0)]).tolist()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from acs_fast._util.checks import as_tensor
+from acs_fast.ops.problems import Problems
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Groups:
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self.members[a:b] for a, b in pairwise(self.offsets.tolist()))
+
+    def of(self, budgets: Tensor) -> Problems:
+        """The problems of picking budgets[i] samples, [G] int64 on the CPU, within each group."""
+        return Problems(self.members, self.offsets, budgets, int(budgets.sum()))
 
     def share(self, budget: int) -> Tensor:
         """Share a budget in proportion to the sizes: largest remainders, at least one each, the total exact.

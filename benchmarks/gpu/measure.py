@@ -21,6 +21,7 @@ import torch
 import acs_fast
 from acs_fast.benchmark import Row, Run, machine
 from acs_fast.ops import device as ops
+from acs_fast.ops.problems import Problems
 from acs_fast.ops.reference.greedy import greedy
 from benchmarks.gpu import campaign, floors, report
 
@@ -85,9 +86,8 @@ def craig(case: floors.Case, p: dict[str, Any], repeat: int) -> tuple[dict[str, 
     from acs_fast.ops.triton.distances import packed_distances
 
     def whole() -> Any:
-        return ops.facility_location(
-            p["r"], p["h"], True, False, p["members"], p["offsets"], p["budgets"], p["budget"], 48 << 30
-        )
+        problems = Problems(p["members"], p["offsets"], p["budgets"], p["budget"])
+        return ops.facility_location(p["r"], p["h"], True, False, problems, 48 << 30)
 
     torch.cuda.reset_peak_memory_stats()
     rows = {"all": seconds(whole, repeat)}

@@ -10,6 +10,7 @@ import sys
 import torch
 
 from acs_fast.ops import device
+from acs_fast.ops.problems import Problems
 from acs_fast.ops.reference import facility_location
 from acs_fast.ops.reference import residuals as reference
 from acs_fast.ops.reference.packed_greedy import packed_greedy, packed_layout
@@ -47,11 +48,10 @@ def triton_selection(passes: int, dtype: torch.dtype, workspace_bytes: int) -> b
         torch.tensor([0, 70, 110]),
         torch.tensor([6, 4]),
     )
-    rest = (offsets, budgets, 10)
-    found = device.facility_location(
-        r.cuda(), h.cuda(), True, False, members.cuda(), *rest, workspace_bytes, backend="triton"
-    )
-    expected = facility_location.facility_location(r.double(), h.double(), True, False, members, *rest, 1 << 30)
+    problems = Problems(members, offsets, budgets, 10)
+    on_gpu = problems._replace(members=members.cuda())
+    found = device.facility_location(r.cuda(), h.cuda(), True, False, on_gpu, workspace_bytes, backend="triton")
+    expected = facility_location.facility_location(r.double(), h.double(), True, False, problems, 1 << 30)
     return torch.allclose(found[3].cpu(), expected[3], rtol=1e-3)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from acs_fast.ops.cuda import gradient_matching as batched_matching
+from acs_fast.ops.problems import Problems
 from acs_fast.ops.reference import gradient_matching as matching
 
 CASES = {
@@ -20,7 +21,7 @@ CASES = {
 }
 
 
-def arguments(sizes, budgets, *, classes=4, width=6, passes=1, ridge=0.0, bias=True, kind="normal"):
+def arguments(sizes, budgets, device="cpu", *, classes=4, width=6, passes=1, ridge=0.0, bias=True, kind="normal"):
     generator = torch.Generator().manual_seed(0)
     n = sum(sizes)
     r = torch.randn(n, passes, classes, generator=generator)
@@ -36,16 +37,16 @@ def arguments(sizes, budgets, *, classes=4, width=6, passes=1, ridge=0.0, bias=T
         matching.weighted_total(r[own].double(), h[own].double(), bias, torch.ones(len(own), dtype=torch.float64))
         for own in members.split(sizes)
     ])  # fmt: skip
-    return r, h, bias, members, offsets, torch.tensor(budgets), sum(budgets), targets, ridge
+    problems = Problems(members.to(device), offsets, torch.tensor(budgets), sum(budgets))
+    return r.to(device), h.to(device), bias, problems, targets.to(device), ridge
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_equal_to_the_reference(device, name):
     sizes, budgets, options = CASES[name]
-    args = arguments(sizes, budgets, **options)
-    expected = matching.gradient_matching(*args)
-    on = [x.to(device) if i in (0, 1, 3, 7) else x for i, x in enumerate(args)]
-    indices, weights, gains, counts = (x.cpu() for x in batched_matching.gradient_matching(*on))
+    expected = matching.gradient_matching(*arguments(sizes, budgets, **options))
+    found = batched_matching.gradient_matching(*arguments(sizes, budgets, device, **options))
+    indices, weights, gains, counts = (x.cpu() for x in found)
     assert torch.equal(counts, expected[3])
     assert torch.equal(indices, expected[0])
     torch.testing.assert_close(weights, expected[1], rtol=1e-6, atol=1e-9)
@@ -53,11 +54,10 @@ def test_equal_to_the_reference(device, name):
 
 
 def test_waves_of_groups_change_nothing(monkeypatch, device):
-    args = arguments([40, 7, 90], [10, 3, 20])
-    args = [x.to(device) if i in (0, 1, 3, 7) else x for i, x in enumerate(args)]
+    args = arguments([40, 7, 90], [10, 3, 20], device)
     whole = batched_matching.gradient_matching(*args)
     monkeypatch.setattr(batched_matching, "workspace_bytes", lambda _: 1)
-    assert batched_matching._waves(args[0], args[1], args[4], args[5]) == [(0, 1), (1, 2), (2, 3)]
+    assert batched_matching._waves(args[0], args[1], args[3].offsets, args[3].budgets) == [(0, 1), (1, 2), (2, 3)]
     for one, other in zip(whole, batched_matching.gradient_matching(*args), strict=True):
         torch.testing.assert_close(one, other)
 

@@ -7,6 +7,7 @@ import torch
 
 from acs_fast.ops import backends
 from acs_fast.ops import device as ops
+from acs_fast.ops.problems import Problems
 from acs_fast.ops.reference.facility_location import facility_location
 from acs_fast.ops.reference.greedy import greedy
 from acs_fast.ops.report import taking_notes
@@ -19,16 +20,16 @@ SIZES, BUDGETS = [40, 7, 33], torch.tensor([6, 2, 5])
 def problem(device):
     r, h = cases.factors(sum(SIZES), 1, 3, 9)
     members, offsets = cases.grouping(SIZES)
-    return r.to(device), h.to(device), True, False, members.to(device), offsets, BUDGETS, 13
+    return r.to(device), h.to(device), True, False, Problems(members.to(device), offsets, BUDGETS, 13)
 
 
 def same_objective(found, device):
-    args = [x.cpu() if isinstance(x, torch.Tensor) else x for x in problem(device)]
+    args = problem(torch.device("cpu"))
     expected = facility_location(*args, 1 << 30)
     torch.testing.assert_close(found[3].cpu(), expected[3], rtol=1e-4, atol=0.0)
     assert float(found[1].sum()) == sum(SIZES)
     group_of = torch.empty(sum(SIZES), dtype=torch.int64)
-    group_of[args[4]] = torch.arange(3).repeat_interleave(torch.tensor(SIZES))
+    group_of[args[4].members] = torch.arange(3).repeat_interleave(torch.tensor(SIZES))
     assert group_of[found[0].cpu()].tolist() == torch.arange(3).repeat_interleave(BUDGETS).tolist()
     assert len(set(found[0].tolist())) == 13
 
@@ -111,10 +112,10 @@ def test_the_objective_survives_gradients_that_point_the_same_way(device):
     r, h = 20.0 + 0.1 * r, 5.0 + 0.1 * h
     members, offsets = cases.grouping([70, 40])
     rest = (offsets, torch.tensor([9, 6]), 15)
-    expected = facility_location(r.double(), h.double(), True, False, members, *rest, 1 << 30)
+    expected = facility_location(r.double(), h.double(), True, False, Problems(members, *rest), 1 << 30)
     for workspace in (1 << 30, 0):
         found = ops.facility_location(
-            r.to(device), h.to(device), True, False, members.to(device), *rest, workspace, backend="triton"
+            r.to(device), h.to(device), True, False, Problems(members.to(device), *rest), workspace, backend="triton"
         )
         torch.testing.assert_close(found[3].cpu(), expected[3], rtol=1e-3, atol=0.0)
 

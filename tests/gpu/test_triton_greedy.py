@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from acs_fast.ops.problems import Problems
 from acs_fast.ops.reference.facility_location import facility_location
 from acs_fast.ops.reference.greedy import greedy
 from acs_fast.ops.reference.packed_greedy import packed_greedy, packed_layout
@@ -69,7 +70,7 @@ def test_without_a_matrix(triton_greedy, device, squared):
     factors = triton_greedy.Factors.of(r.to(device), h.to(device), True, members.to(device), layout)
     source = triton_greedy.Source.of_factors(factors, squared)
     picks, _, assignment, objective = triton_greedy.greedy(layout, budgets, source=source)
-    expected = facility_location(r, h, True, squared, members, offsets, budgets, 14, 1 << 30)
+    expected = facility_location(r, h, True, squared, Problems(members, offsets, budgets, 14), 1 << 30)
     torch.testing.assert_close(objective.cpu(), expected[3], rtol=1e-5, atol=0.0)
     assert len(set(picks[:5].tolist())) == 5
     assert int(assignment.min()) == 0

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from acs_fast.ops.problems import Problems
 from acs_fast.ops.reference.gradient_matching import TOLERANCE as PICK_TOLERANCE
 from acs_fast.ops.reference.nnls import DEPENDENT, TOLERANCE
 
@@ -57,17 +58,10 @@ class Samples:
 
 
 def gradient_matching(
-    residuals: Tensor,
-    features: Tensor,
-    bias: bool,
-    members: Tensor,
-    offsets: Tensor,
-    budgets: Tensor,
-    budget: int,
-    targets: Tensor,
-    ridge: float,
+    residuals: Tensor, features: Tensor, bias: bool, problems: Problems, targets: Tensor, ridge: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As the reference; groups in waves whose padded factors and Gram matrices fit in the free memory."""
+    members, offsets, budgets, budget = problems
     device = residuals.device
     indices = torch.full((budget,), -1, dtype=torch.int64, device=device)
     weights = torch.zeros(budget, dtype=torch.float64, device=device)

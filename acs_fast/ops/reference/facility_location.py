@@ -6,28 +6,20 @@ import torch
 from torch import Tensor
 
 from acs_fast._util.dtypes import accumulable_dtype
+from acs_fast.ops.problems import Problems
 from acs_fast.ops.reference.greedy import Distances, greedy_on
 from acs_fast.ops.reference.pairwise_distances import pairwise_distances
 from acs_fast.ops.report import note_path, stage
 
 
 def facility_location(
-    residuals: Tensor,
-    features: Tensor,
-    bias: bool,
-    squared: bool,
-    members: Tensor,
-    offsets: Tensor,
-    budgets: Tensor,
-    budget: int,
-    workspace_bytes: int,
+    residuals: Tensor, features: Tensor, bias: bool, squared: bool, problems: Problems, workspace_bytes: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Greedy facility location within each group, straight from the factors.
 
     Args:
         residuals, features: [N, R, C] and [N, R, D].
-        members, offsets, budgets: as in `acs_fast.selection.groups.Groups`; [N], [G + 1] and [G].
-        budget: the sum of `budgets`, k.
+        problems: the groups and their budgets.
         workspace_bytes: a group whose distance matrix is larger is solved matrix-free.
 
     Returns:
@@ -35,6 +27,7 @@ def facility_location(
         objective of each group, [G] float64: the sum of the distances to the nearest pick.
     """
     parts = []
+    members, offsets, budgets, _ = problems
     bounds = offsets.tolist()
     for a, b, k in zip(bounds[:-1], bounds[1:], budgets.tolist(), strict=True):
         group = members[a:b]

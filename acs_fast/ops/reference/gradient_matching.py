@@ -13,6 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from acs_fast.ops.problems import Problems
 from acs_fast.ops.reference.nnls import NonNegativeLeastSquares
 from acs_fast.ops.reference.pairwise_distances import inner_products, squared_norms
 from acs_fast.ops.report import stage
@@ -21,22 +22,13 @@ TOLERANCE = 1e-10  # of an inner product with the residual, relative to the larg
 
 
 def gradient_matching(
-    residuals: Tensor,
-    features: Tensor,
-    bias: bool,
-    members: Tensor,
-    offsets: Tensor,
-    budgets: Tensor,
-    budget: int,
-    targets: Tensor,
-    ridge: float,
+    residuals: Tensor, features: Tensor, bias: bool, problems: Problems, targets: Tensor, ridge: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Matching within each group, straight from the factors.
 
     Args:
         residuals, features: [N, R, C] and [N, R, D].
-        members, offsets, budgets: as in `acs_fast.selection.groups.Groups`; [N], [G + 1] and [G].
-        budget: the sum of `budgets`, k.
+        problems: the groups and their budgets.
         targets: [G, C, D (+1)] what each group's weighted sum should equal.
         ridge: weight of the squared norm of the weights, >= 0.
 
@@ -45,6 +37,7 @@ def gradient_matching(
         by group in pick order, where a group that stops early is padded with index -1, weight 0, gain 0; and how many
         each group has, [G].
     """
+    members, offsets, budgets, budget = problems
     indices = torch.full((budget,), -1, dtype=torch.int64, device=residuals.device)
     weights = torch.zeros(budget, dtype=torch.float64, device=residuals.device)
     gains = torch.zeros_like(weights)

@@ -82,8 +82,8 @@ class _Cover:
     def __call__(self, own: OwnProblems) -> Picks:
         g, budgets = own.shard.gradients, own.own_budgets
         (indices, weights, gains, objectives), report = ops.facility_location(
-            g.residuals, g.features, g.bias, self.squared, own.groups.members, own.groups.offsets, budgets,
-            int(budgets.sum()), self.workspace_bytes, backend=self.backend,
+            g.residuals, g.features, g.bias, self.squared, own.groups.of(budgets), self.workspace_bytes,
+            backend=self.backend,
         )  # fmt: skip
         self.watch.add(report.seconds)
         return Picks(indices, weights.double(), gains, budgets, objectives.cpu(), torch.zeros_like(budgets))

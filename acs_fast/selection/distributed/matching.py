@@ -87,9 +87,8 @@ class _Match:
     def __call__(self, own: OwnProblems) -> Picks:
         g, budgets, targets = own.shard.gradients, own.own_budgets, self._targets(own)
         (indices, weights, gains, counts), report = ops.gradient_matching(
-            g.residuals, g.features, g.bias, own.groups.members, own.groups.offsets, budgets, int(budgets.sum()),
-            targets, self.ridge, backend=self.backend,
-        )  # fmt: skip
+            g.residuals, g.features, g.bias, own.groups.of(budgets), targets, self.ridge, backend=self.backend
+        )
         self.watch.add(report.seconds)
         starts = (budgets.cumsum(0) - budgets).tolist()
         spans = [slice(a, a + count) for a, count in zip(starts, counts.tolist(), strict=True)]
