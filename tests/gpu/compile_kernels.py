@@ -22,23 +22,25 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from acs_fast.ops.triton import centred, distances, greedy, residuals
+from acs_fast.ops.triton.factors import Given, Moved
+from acs_fast.ops.triton.greedy import Picked, Touched
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 INSTRUCTIONS = ("HGMMA", "HMMA", "LDGSTS.E.BYPASS.128", "LDGSTS.E", "LDG.E.U16", "MEMBAR.SC")
 TYPES = {
     "norms_ptr": "*fp32", "members_ptr": "*i64", "groups_ptr": "*i64", "first_tile_ptr": "*i32", "data_ptr": "*fp32",
     "largest_ptr": "*i32", "close_ptr": "*i32", "labels_ptr": "*i64", "scale_ptr": "*fp64", "found_ptr": "*i32",
-    "row_ptr": "*i32", "before_ptr": "*i64", "after_ptr": "*i64", "gain_ptr": "*i64", "best_ptr": "*i64",
-    "picks_ptr": "*i64", "first_pick_ptr": "*i64", "budgets_ptr": "*i64", "gains_ptr": "*fp64", "level_ptr": "*i64",
-    "assignment_ptr": "*i64", "out_ptr": "*fp32", "own_ptr": "*fp32", "means_ptr": "*fp32", "group_of_ptr": "*i64",
-    "mean_r_ptr": "*fp32", "mean_h_ptr": "*fp32",
-    "bias": "fp32", "threshold": "fp32", "beta": "fp32",
+    "gain_ptr": "*i64", "best_ptr": "*i64", "gains_ptr": "*fp64", "level_ptr": "*i64", "assignment_ptr": "*i64",
+    "out_ptr": "*fp32", "own_ptr": "*fp32", "means_ptr": "*fp32", "group_of_ptr": "*i64", "mean_r_ptr": "*fp32",
+    "mean_h_ptr": "*fp32", "bias": "fp32", "threshold": "fp32", "beta": "fp32",
+    "picked": Picked("*i64", "*i64", "*i64"), "touched": Touched("*i32", "*i32", "*i64", "*i64"),
 }  # fmt: skip
 BLOCKS = {"R": 1, "BC": 16, "BD": 32}
 STEP = {**BLOCKS, "SQUARED": False}
 PAIRS = {**STEP, "B": 64, "CENTRED": True, "PRECISION": "tf32x3"}
 TILE = {**STEP, "BM": greedy.ROWS, "BN": greedy.COLUMNS, "CENTRED": True, "PRECISION": "tf32x3"}
 HALF = {"BD": 32, "CENTRED": False}
+DENSE, FREE = {"DENSE": True, "moved": None, "given": None}, {"DENSE": False}
 FLOAT_WARPS, HALF_WARPS = (distances.warps_for(dtype) for dtype in (torch.float32, torch.bfloat16))
 KERNELS: list[tuple[str, Any, str, dict[str, Any], int]] = [
     ("distances, float32", distances.distances_kernel, "fp32", PAIRS, FLOAT_WARPS),
@@ -58,11 +60,17 @@ KERNELS: list[tuple[str, Any, str, dict[str, Any], int]] = [
     ("moments, R = 2", centred.moments_kernel, "fp32", {**BLOCKS, "R": 2, "BN": centred.ROWS, "CENTRED": True}, 4),
     ("moments, bfloat16", centred.moments_kernel, "bf16", {**BLOCKS, **HALF, "BN": centred.ROWS}, 4),
     ("largest distance", greedy.largest_kernel, "fp32", TILE, 8),
-    ("gains, dense", greedy.gains_kernel, "fp32", {**TILE, "DENSE": True}, 4),
-    ("gains, matrix-free", greedy.gains_kernel, "fp32", {**TILE, "DENSE": False}, 8),
-    ("gains, matrix-free, R = 2", greedy.gains_kernel, "fp32", {**TILE, "R": 2, "DENSE": False}, 8),
+    ("gains, dense", greedy.gains_kernel, "fp32", {**TILE, **DENSE}, 4),
+    ("gains, matrix-free", greedy.gains_kernel, "fp32", {**TILE, **FREE}, 8),
+    ("gains, matrix-free, R = 2", greedy.gains_kernel, "fp32", {**TILE, "R": 2, **FREE}, 8),
     ("pick", greedy.pick_kernel, "fp32", {"BN": greedy.COLUMNS, "BLOCK": 256}, 4),
-    ("touched, dense", greedy.touched_kernel, "fp32", {**STEP, "BLOCK": 1024, "DENSE": True, "SYMMETRIC": True}, 4),
+    (
+        "touched, dense",
+        greedy.touched_kernel,
+        "fp32",
+        {**STEP, "BLOCK": 1024, "DENSE": True, "given": None, "SYMMETRIC": True},
+        4,
+    ),
     ("touched, free", greedy.touched_kernel, "fp32", {**STEP, "BLOCK": 64, "DENSE": False, "SYMMETRIC": True}, 4),
     ("cross-entropy residuals", residuals.cross_entropy_kernel, "bf16", {"BLOCK": 1024}, 4),
     ("TRADES residuals", residuals.trades_kernel, "fp32", {"BLOCK": 1024}, 4),
@@ -76,19 +84,37 @@ ON_HOPPER.append(
 )
 
 
-ALIGNED = {"D", "QC", "PD", "PADDED"}  # multiples of 16 in all measurements
-PADDED_TILES = ("distances_kernel", "moments_kernel")  # whose C is that of the padded factors
+ALIGNED = {"D", "PADDED"}  # multiples of 16 in all measurements
+PADDED = ("moments_kernel", "moved")  # those whose C is that of the padded factors
+
+
+def types(name: str, element: str) -> Any:
+    """The type of a parameter, for factors of type `element`."""
+    factor = f"*{element}"
+    if name == "moved":
+        return Moved(factor, factor, "*fp32", "*fp32", "*fp32", "i32", "i32", "fp32")
+    if name == "given":
+        return Given(factor, factor, "*i64", "i32", "i32", "fp32")
+    return TYPES.get(name, factor if "_ptr" in name else "i32")
+
+
+def aligned(owner: str, name: str, kind: str) -> bool:
+    """Whether a parameter, or a field of one, is a multiple of 16."""
+    return kind.startswith("*") or name in ALIGNED or (name == "C" and owner in PADDED)
 
 
 def compile_kernel(kernel: Any, element: str, constants: dict[str, Any], warps: int, arch: int) -> dict[str, int]:
     """Registers, stack bytes and some instructions of one cubin."""
     names = kernel.arg_names
-    signature = {
-        n: "constexpr" if n in constants else TYPES.get(n, f"*{element}" if "_ptr" in n else "i32") for n in names
-    }
-    widths = {*ALIGNED, "C"} if kernel.__name__ in PADDED_TILES else ALIGNED
-    aligned = [n for n in names if signature[n].startswith("*") or n in widths]
-    attributes = {(names.index(n),): [["tt.divisibility", 16]] for n in aligned}
+    signature = {n: "constexpr" if n in constants else types(n, element) for n in names}
+    places: list[tuple[int, ...]] = []
+    for i, (name, kind) in enumerate(signature.items()):
+        if isinstance(kind, str):
+            places += [(i,)] * aligned(kernel.__name__, name, kind)
+        else:
+            fields = zip(kind._fields, kind, strict=True)
+            places += [(i, j) for j, (field, type_) in enumerate(fields) if aligned(name, field, type_)]
+    attributes = {place: [["tt.divisibility", 16]] for place in places}
     source = ASTSource(fn=kernel, signature=signature, constexprs=constants, attrs=attributes)
     options = {"num_warps": warps}
     compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)

@@ -7,14 +7,13 @@ in float32, those of rounded deviations would not be.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from acs_fast.ops.triton.factors import load_group, row_products
+from acs_fast.ops.triton.factors import Given, Moved, load_group, row_products
 
 ROWS = 32  # members that one program takes at once
 WIDTH_ALIGNMENT = 16  # elements; what loads of 16 bytes, and copies to shared memory ahead of the products, need
@@ -125,17 +124,14 @@ class Factors:
             )  # fmt: skip
         return cls(r, h, bias, members, q, p, own, means, norms, moved)
 
-    def moved(self) -> tuple[Tensor, ...]:
-        """Pointers of `inner_product_tile`, and the norms."""
-        return self.q, self.p, self.own, self.means, self.norms
+    def given(self) -> Given:
+        """For the kernels: what differences are measured with."""
+        return Given(self.r, self.h, self.members, self.r.shape[2], self.h.shape[2], float(self.bias))
 
-    def sizes(self) -> tuple[Any, ...]:
-        """Widths of r and h, and the bias."""
-        return self.r.shape[2], self.h.shape[2], float(self.bias)
-
-    def padded(self) -> tuple[int, int]:
-        """Widths of q and p."""
-        return self.q.shape[2], self.p.shape[2]
+    def moved(self) -> Moved:
+        """For the kernels: what tiles are made of."""
+        sizes = self.q.shape[2], self.p.shape[2], float(self.bias)
+        return Moved(self.q, self.p, self.own, self.means, self.norms, *sizes)
 
 
 def _gathered(x: Tensor, members: Tensor, groups: Tensor, group_of: Tensor, centred: bool) -> tuple[Tensor, Tensor]:

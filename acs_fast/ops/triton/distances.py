@@ -50,8 +50,7 @@ def store_symmetric(out_ptr, d, top, left, n, stride, B: tl.constexpr):
 
 @triton.jit
 def distances_kernel(
-    q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, groups_ptr, first_tile_ptr, out_ptr, largest_ptr, close_ptr, G, C, D,
-    bias, threshold,
+    moved, groups_ptr, first_tile_ptr, out_ptr, largest_ptr, close_ptr, G, threshold,
     R: tl.constexpr, B: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr, CENTRED: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -67,10 +66,8 @@ def distances_kernel(
     i, j = top + tl.arange(0, B), left + tl.arange(0, B)
     member_i = first + tl.minimum(i, n - 1)
     member_j = first + tl.minimum(j, n - 1)
-    inner = inner_product_tile(
-        q_ptr, p_ptr, own_ptr, means_ptr, group, member_i, member_j, C, D, bias, R, B, B, BC, BD, CENTRED, PRECISION
-    )
-    scale = tl.load(norms_ptr + member_i)[:, None] + tl.load(norms_ptr + member_j)[None, :]
+    inner = inner_product_tile(moved, group, member_i, member_j, R, B, B, BC, BD, CENTRED, PRECISION)
+    scale = tl.load(moved.norms + member_i)[:, None] + tl.load(moved.norms + member_j)[None, :]
     squared = tl.maximum(scale - 2.0 * inner, 0.0)
     above = (i[:, None] < j[None, :]) & (j[None, :] < n)
     close = above & (squared <= threshold * scale) & (scale > 0.0)
@@ -85,7 +82,7 @@ def distances_kernel(
 
 @triton.jit
 def close_pairs_kernel(
-    r_ptr, h_ptr, members_ptr, groups_ptr, first_tile_ptr, out_ptr, largest_ptr, close_ptr, G, C, D, bias,
+    given, groups_ptr, first_tile_ptr, out_ptr, largest_ptr, close_ptr, G,
     R: tl.constexpr, B: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, ROWS: tl.constexpr, SQUARED: tl.constexpr,
 ):  # fmt: skip
     """Measure the pairs that the first pass left at -1, ROWS rows of a tile, from the difference of their factors."""
@@ -95,15 +92,15 @@ def close_pairs_kernel(
     group, row_tile, column_tile = tile_of(tile, first_tile_ptr, G)
     first, n, matrix, stride = load_group(groups_ptr, group)
     j = column_tile.to(tl.int64) * B + tl.arange(0, B)
-    sample_j = tl.load(members_ptr + first + tl.minimum(j, n - 1))
+    sample_j = tl.load(given.members + first + tl.minimum(j, n - 1))
     top = row_tile.to(tl.int64) * B + tl.program_id(1) * ROWS
     for row in range(ROWS):
         i = top + row
         place = out_ptr + matrix + i * stride + j
         close = tl.load(place, mask=(j > i) & (j < n), other=0.0) < 0.0
         if tl.max(close.to(tl.int32), 0) > 0:
-            sample_i = tl.load(members_ptr + first + i)
-            d = squared_distance_row(r_ptr, h_ptr, sample_i, sample_j, C, D, bias, R, B, BC, BD)
+            sample_i = tl.load(given.members + first + i)
+            d = squared_distance_row(given, sample_i, sample_j, R, B, BC, BD)
             d = d if SQUARED else tl.sqrt_rn(d)
             tl.store(place, d, mask=close)
             tl.store(out_ptr + matrix + j * stride + i, d, mask=close)
@@ -115,7 +112,7 @@ def close_pairs_kernel(
 class Packed:
     """One distance matrix per group, side by side in `data`.
 
-    layout: [G, 4] int64 on the CPU, as in `acs_fast.ops.packed`.
+    layout: [G, 4] int64 on the CPU, as `packed_layout` returns it.
     largest: [G] the largest distance of each group, on the device.
     """
 
@@ -157,13 +154,13 @@ def packed_distances(
     passes, (c_block, d_block) = residuals.shape[1], block_sizes(residuals, features)
     bits = largest.view(torch.int32)
     distances_kernel[(tiles,)](
-        *factors.moved(), groups, first, data, bits, close, len(layout), *factors.padded(), float(bias),
+        factors.moved(), groups, first, data, bits, close, len(layout),
         close_threshold("ieee" if half and precision != "bf16" else precision),
         R=passes, B=tile, BC=c_block, BD=d_block, SQUARED=squared, CENTRED=factors.centred, PRECISION=precision,
         num_warps=warps_for(residuals.dtype),
     )  # fmt: skip
     close_pairs_kernel[(tiles, tile // STRIP)](
-        factors.r, factors.h, members, groups, first, data, bits, close, len(layout), *factors.sizes(),
+        factors.given(), groups, first, data, bits, close, len(layout),
         R=passes, B=tile, BC=c_block, BD=d_block, ROWS=STRIP, SQUARED=squared, num_warps=4,
     )  # fmt: skip
     return Packed(data, layout, largest)

@@ -1,9 +1,42 @@
-"""Device functions that read the factors: Gram tiles, and what the difference of two samples measures."""
+"""Device functions that read the factors: Gram tiles, and what the difference of two samples measures.
+
+Sizes of blocks stay arguments of their own: in Triton 3.6 a field of a constexpr tuple is none any more in a function
+that the tuple is passed on to ("not a constexpr" of `tl.static_range`).
+"""
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import triton
 import triton.language as tl
+
+
+class Given(NamedTuple):
+    """Factors as they came: r [N, R, C], h [N, R, D], members [n]; on a device, their pointers."""
+
+    r: Any
+    h: Any
+    members: Any
+    C: Any
+    D: Any
+    bias: Any
+
+
+class Moved(NamedTuple):
+    """The factors of the members, moved towards zero: q [n, R, C] and p [n, R, D], C and D padded.
+
+    own [n, 2, R, R] (u and v), means [G, 2, R, R] (mm and kk) and norms [n] as in the reference's `Centred`.
+    """
+
+    q: Any
+    p: Any
+    own: Any
+    means: Any
+    norms: Any
+    C: Any
+    D: Any
+    bias: Any
 
 
 @triton.jit
@@ -32,27 +65,25 @@ def gram_tile(x_ptr, rows, columns, K, BM: tl.constexpr, BN: tl.constexpr, BK: t
 
 @triton.jit
 def inner_product_tile(
-    q_ptr, p_ptr, own_ptr, means_ptr, group, i, j, C, D, bias,
+    moved, group, i, j,
     R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, CENTRED: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """[BM, BN] inner products of the moved gradients of members i [BM] and j [BN], both int64, of one group.
-
-    q, p, own [n, 2, R, R] (u and v) and means [G, 2, R, R] (mm and kk) as in the reference's `Centred`.
-    """
+    """[BM, BN] inner products of the moved gradients of members i [BM] and j [BN], both int64, of one group."""
+    C, D = moved.C, moved.D
     total = tl.zeros((BM, BN), dtype=tl.float32)
     for pair in range(R * R):  # no static_range: unrolled, it spills registers
         a, b = pair // R, pair % R
-        qq = gram_tile(q_ptr, (i * R + a) * C, (j * R + b) * C, C, BM, BN, BC, PRECISION)
-        pp = gram_tile(p_ptr, (i * R + a) * D, (j * R + b) * D, D, BM, BN, BD, PRECISION)
+        qq = gram_tile(moved.q, (i * R + a) * C, (j * R + b) * C, C, BM, BN, BC, PRECISION)
+        pp = gram_tile(moved.p, (i * R + a) * D, (j * R + b) * D, D, BM, BN, BD, PRECISION)
         if CENTRED:
-            table = means_ptr + group.to(tl.int64) * (2 * R * R) + a * R + b
-            of_i, of_j = own_ptr + i * (2 * R * R) + a * R + b, own_ptr + j * (2 * R * R) + b * R + a
+            table = moved.means + group.to(tl.int64) * (2 * R * R) + a * R + b
+            of_i, of_j = moved.own + i * (2 * R * R) + a * R + b, moved.own + j * (2 * R * R) + b * R + a
             u, v = tl.load(of_i)[:, None], tl.load(of_i + R * R)[:, None]
             u_, v_ = tl.load(of_j)[None, :], tl.load(of_j + R * R)[None, :]
             total += (qq + (v + v_ + tl.load(table))) * pp + qq * (u + u_ + tl.load(table + R * R)) + v * u_ + v_ * u
         else:
-            total += qq * (pp + bias)
+            total += qq * (pp + moved.bias)
     return total
 
 
@@ -85,23 +116,22 @@ def difference_products(x_ptr, i_a, i_b, j_a, j_b, K, BN: tl.constexpr, BK: tl.c
 
 
 @triton.jit
-def squared_distance_row(
-    r_ptr, h_ptr, i, j, C, D, bias, R: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr
-):
+def squared_distance_row(given, i, j, R: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr):
     """[BN] ||g_i - g_j||^2 of sample i and samples j [BN] (int64) from g_i - g_j = dr (x) h_i + r_j (x) dh.
 
     Exactly zero for identical samples, and accurate where the expansion into norms has lost its digits.
     """
+    C, D = given.C, given.D
     total = tl.zeros((BN,), dtype=tl.float32)
     for a in tl.static_range(R):
         for b in tl.static_range(R):
             dr_dr, dr_rj, _a, rj_rj, _b = difference_products(
-                r_ptr, (i * R + a) * C, (i * R + b) * C, (j * R + a) * C, (j * R + b) * C, C, BN, BC
+                given.r, (i * R + a) * C, (i * R + b) * C, (j * R + a) * C, (j * R + b) * C, C, BN, BC
             )
             dh_dh, _c, hi_dh, _d, hi_hi = difference_products(
-                h_ptr, (i * R + a) * D, (i * R + b) * D, (j * R + a) * D, (j * R + b) * D, D, BN, BD
+                given.h, (i * R + a) * D, (i * R + b) * D, (j * R + a) * D, (j * R + b) * D, D, BN, BD
             )
-            total += dr_dr * (hi_hi + bias) + 2.0 * dr_rj * hi_dh + rj_rj * dh_dh
+            total += dr_dr * (hi_hi + given.bias) + 2.0 * dr_rj * hi_dh + rj_rj * dh_dh
     return tl.maximum(total, 0.0)
 
 

@@ -11,7 +11,7 @@ from below (22 ms for 1,500 picks, where the prediction for the other is 8 ms).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -21,10 +21,27 @@ from torch import Tensor
 from acs_fast.ops.reference.greedy import MAX_BITS
 from acs_fast.ops.triton.centred import Factors, block_sizes
 from acs_fast.ops.triton.distances import DEFAULT_PRECISION, Packed, close_threshold
-from acs_fast.ops.triton.factors import inner_product_tile, load_group, squared_distance_row
+from acs_fast.ops.triton.factors import Given, Moved, inner_product_tile, load_group, squared_distance_row
 
 ROWS, COLUMNS = 32, 64  # of a tile of touched rows and candidates
 SCAN = 1024  # rows that one program compares with a new pick
+
+
+class Picked(NamedTuple):
+    """Picks [k] of all groups, and of each group where its own begin and how many it may have, [G] each."""
+
+    picks: Any
+    first: Any
+    budgets: Any
+
+
+class Touched(NamedTuple):
+    """How many rows of each group the latest pick has lowered [G]; which, from what level and to what, [N] each."""
+
+    found: Any
+    row: Any
+    before: Any
+    after: Any
 
 
 @triton.jit
@@ -36,26 +53,23 @@ def quantised(d, scale):
 
 @triton.jit
 def measured_tile(
-    q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, r_ptr, h_ptr, members_ptr, group, first, n, i, j, C, D, bias,
-    QC, PD, threshold,
+    moved, given, threshold, group, first, n, i, j,
     R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
     CENTRED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """[BM, BN] distances from the factors between members i and j of a group; close pairs from their difference."""
     member_i, member_j = first + tl.minimum(i, n - 1), first + tl.minimum(j, n - 1)
-    inner = inner_product_tile(
-        q_ptr, p_ptr, own_ptr, means_ptr, group, member_i, member_j, QC, PD, bias, R, BM, BN, BC, BD, CENTRED, PRECISION
-    )
-    scale = tl.load(norms_ptr + member_i)[:, None] + tl.load(norms_ptr + member_j)[None, :]
+    inner = inner_product_tile(moved, group, member_i, member_j, R, BM, BN, BC, BD, CENTRED, PRECISION)
+    scale = tl.load(moved.norms + member_i)[:, None] + tl.load(moved.norms + member_j)[None, :]
     d = tl.maximum(scale - 2.0 * inner, 0.0)
     close = (d <= threshold * scale) & (scale > 0.0) & (i[:, None] != j[None, :]) & (i < n)[:, None] & (j < n)[None, :]
     if tl.max(tl.max(close.to(tl.int32), 1), 0) > 0:
-        sample_i, sample_j = tl.load(members_ptr + member_i), tl.load(members_ptr + member_j)
+        sample_i, sample_j = tl.load(given.members + member_i), tl.load(given.members + member_j)
         for row in range(BM):
             here = tl.arange(0, BM) == row
             if tl.max(tl.max((close & here[:, None]).to(tl.int32), 1), 0) > 0:
                 sample = tl.sum(tl.where(here, sample_i, 0), 0)
-                again = squared_distance_row(r_ptr, h_ptr, sample, sample_j, C, D, bias, R, BN, BC, BD)
+                again = squared_distance_row(given, sample, sample_j, R, BN, BC, BD)
                 d = tl.where(close & here[:, None], again[None, :], d)
     d = tl.where(i[:, None] == j[None, :], 0.0, d)
     return d if SQUARED else tl.sqrt_rn(d)
@@ -63,8 +77,7 @@ def measured_tile(
 
 @triton.jit
 def largest_kernel(
-    q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, r_ptr, h_ptr, members_ptr, groups_ptr, largest_ptr, C, D, bias,
-    QC, PD, threshold,
+    moved, given, threshold, groups_ptr, largest_ptr,
     R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
     CENTRED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -78,9 +91,8 @@ def largest_kernel(
     for start in range(0, n, BM):
         i = start + tl.arange(0, BM).to(tl.int64)
         d = measured_tile(
-            q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, r_ptr, h_ptr, members_ptr, group, first, n, i, j, C, D, bias,
-            QC, PD, threshold, R, BM, BN, BC, BD, SQUARED, CENTRED, PRECISION,
-        )  # fmt: skip
+            moved, given, threshold, group, first, n, i, j, R, BM, BN, BC, BD, SQUARED, CENTRED, PRECISION
+        )
         inside = (i < n)[:, None] & (j < n)[None, :]
         largest = tl.maximum(largest, tl.max(tl.max(tl.where(inside, d, 0.0), 1), 0))
     tl.atomic_max(largest_ptr + group, largest.to(tl.int32, bitcast=True))
@@ -88,9 +100,7 @@ def largest_kernel(
 
 @triton.jit(do_not_specialize=["step"])
 def gains_kernel(
-    data_ptr, q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, r_ptr, h_ptr, members_ptr, groups_ptr, scale_ptr, found_ptr,
-    row_ptr, before_ptr, after_ptr, gain_ptr, best_ptr, picks_ptr, first_pick_ptr, budgets_ptr, step, tiles, C, D, bias,
-    QC, PD, threshold,
+    data_ptr, moved, given, threshold, groups_ptr, scale_ptr, touched, gain_ptr, best_ptr, picked, step, tiles,
     R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
     CENTRED: tl.constexpr, PRECISION: tl.constexpr, DENSE: tl.constexpr,
 ):  # fmt: skip
@@ -98,32 +108,31 @@ def gains_kernel(
     group = tl.program_id(0)
     first, n, matrix, stride = load_group(groups_ptr, group)
     j = tl.program_id(1).to(tl.int64) * BN + tl.arange(0, BN)
-    if (tl.program_id(1).to(tl.int64) * BN >= n) | (step >= tl.load(budgets_ptr + group)):
+    if (tl.program_id(1).to(tl.int64) * BN >= n) | (step >= tl.load(picked.budgets + group)):
         return
     scale = tl.load(scale_ptr + group)
     gain = tl.load(gain_ptr + first + j, mask=j < n, other=-1)
-    found = tl.load(found_ptr + group)
+    found = tl.load(touched.found + group)
     change = tl.zeros((BN,), dtype=tl.int64)
     for start in range(0, found, BM):
         at = start + tl.arange(0, BM)
         listed = at < found
-        i = tl.load(row_ptr + first + at, mask=listed, other=0).to(tl.int64)
-        before = tl.load(before_ptr + first + at, mask=listed, other=0)
-        after = tl.load(after_ptr + first + at, mask=listed, other=0)
+        i = tl.load(touched.row + first + at, mask=listed, other=0).to(tl.int64)
+        before = tl.load(touched.before + first + at, mask=listed, other=0)
+        after = tl.load(touched.after + first + at, mask=listed, other=0)
         if DENSE:
             places = data_ptr + matrix + i[:, None] * stride + j[None, :]
             d = tl.load(places, mask=listed[:, None] & (j < n)[None, :], other=0.0)
         else:
             d = measured_tile(
-                q_ptr, p_ptr, own_ptr, means_ptr, norms_ptr, r_ptr, h_ptr, members_ptr, group, first, n, i, j, C, D,
-                bias, QC, PD, threshold, R, BM, BN, BC, BD, SQUARED, CENTRED, PRECISION,
-            )  # fmt: skip
+                moved, given, threshold, group, first, n, i, j, R, BM, BN, BC, BD, SQUARED, CENTRED, PRECISION
+            )
         q = quantised(d, scale)
         zero = tl.zeros_like(q)
         change += tl.sum(tl.maximum(after[:, None] - q, zero) - tl.maximum(before[:, None] - q, zero), 0)
     gain = tl.where(gain >= 0, gain + change, gain)
     if step >= 0:
-        gain = tl.where(j == tl.load(picks_ptr + tl.load(first_pick_ptr + group) + step), -1, gain)
+        gain = tl.where(j == tl.load(picked.picks + tl.load(picked.first + group) + step), -1, gain)
     tl.store(gain_ptr + first + j, gain, mask=j < n)
     best = tl.max(gain, 0)
     column = tl.min(tl.where(gain == best, j, 9223372036854775807), 0)
@@ -134,13 +143,13 @@ def gains_kernel(
 
 @triton.jit(do_not_specialize=["step"])
 def pick_kernel(
-    best_ptr, groups_ptr, scale_ptr, budgets_ptr, first_pick_ptr, found_ptr, picks_ptr, gains_ptr, step, tiles,
+    best_ptr, groups_ptr, scale_ptr, found_ptr, picked, gains_ptr, step, tiles,
     BN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """The candidate with the largest gain, the lowest number among equals, of one group."""
     group = tl.program_id(0)
     tl.store(found_ptr + group, 0)
-    if step >= tl.load(budgets_ptr + group):
+    if step >= tl.load(picked.budgets + group):
         return
     used = tl.cdiv(tl.load(groups_ptr + group * 4 + 1), BN)
     best = tl.full((), -2, dtype=tl.int64)
@@ -154,15 +163,14 @@ def pick_kernel(
         lowest = tl.min(tl.where(gain == top, candidate, 9223372036854775807), 0)
         column = tl.where(top > best, lowest, column)  # tiles come in order: of equals the first stays
         best = tl.maximum(top, best)
-    at = tl.load(first_pick_ptr + group) + step
-    tl.store(picks_ptr + at, column)
+    at = tl.load(picked.first + group) + step
+    tl.store(picked.picks + at, column)
     tl.store(gains_ptr + at, best.to(tl.float64) / tl.load(scale_ptr + group))
 
 
 @triton.jit(do_not_specialize=["step"])
 def touched_kernel(
-    data_ptr, r_ptr, h_ptr, members_ptr, groups_ptr, scale_ptr, budgets_ptr, first_pick_ptr, picks_ptr,
-    found_ptr, row_ptr, before_ptr, after_ptr, level_ptr, assignment_ptr, step, C, D, bias,
+    data_ptr, given, groups_ptr, scale_ptr, picked, touched, level_ptr, assignment_ptr, step,
     R: tl.constexpr, BLOCK: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
     DENSE: tl.constexpr, SYMMETRIC: tl.constexpr,
 ):  # fmt: skip
@@ -170,30 +178,28 @@ def touched_kernel(
     group = tl.program_id(0)
     first, n, matrix, stride = load_group(groups_ptr, group)
     i = tl.program_id(1).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    if (tl.program_id(1).to(tl.int64) * BLOCK >= n) | (step >= tl.load(budgets_ptr + group)):
+    if (tl.program_id(1).to(tl.int64) * BLOCK >= n) | (step >= tl.load(picked.budgets + group)):
         return
     inside = i < n
-    pick = tl.load(picks_ptr + tl.load(first_pick_ptr + group) + step)
+    pick = tl.load(picked.picks + tl.load(picked.first + group) + step)
     if DENSE:
         column = pick * stride + i if SYMMETRIC else i * stride + pick
         d = tl.load(data_ptr + matrix + column, mask=inside, other=0.0)
     else:
-        sample_i = tl.load(members_ptr + first + tl.minimum(i, n - 1))
-        d = squared_distance_row(
-            r_ptr, h_ptr, tl.load(members_ptr + first + pick), sample_i, C, D, bias, R, BLOCK, BC, BD
-        )
+        sample_i = tl.load(given.members + first + tl.minimum(i, n - 1))
+        d = squared_distance_row(given, tl.load(given.members + first + pick), sample_i, R, BLOCK, BC, BD)
         d = tl.where(i == pick, 0.0, d if SQUARED else tl.sqrt_rn(d))
     q = quantised(d, tl.load(scale_ptr + group))
     level = tl.load(level_ptr + first + i, mask=inside, other=0)
-    touched = inside & (q < level)
-    count = tl.sum(touched.to(tl.int32), 0)
+    lower = inside & (q < level)
+    count = tl.sum(lower.to(tl.int32), 0)
     if count > 0:
-        at = tl.atomic_add(found_ptr + group, count) + tl.cumsum(touched.to(tl.int32), 0) - 1
-        tl.store(row_ptr + first + at, i.to(tl.int32), mask=touched)
-        tl.store(before_ptr + first + at, level, mask=touched)
-        tl.store(after_ptr + first + at, q, mask=touched)
-        tl.store(level_ptr + first + i, q, mask=touched)
-        tl.store(assignment_ptr + first + i, tl.zeros((BLOCK,), dtype=tl.int64) + step, mask=touched)
+        at = tl.atomic_add(touched.found + group, count) + tl.cumsum(lower.to(tl.int32), 0) - 1
+        tl.store(touched.row + first + at, i.to(tl.int32), mask=lower)
+        tl.store(touched.before + first + at, level, mask=lower)
+        tl.store(touched.after + first + at, q, mask=lower)
+        tl.store(level_ptr + first + i, q, mask=lower)
+        tl.store(assignment_ptr + first + i, tl.zeros((BLOCK,), dtype=tl.int64) + step, mask=lower)
 
 
 @dataclass(frozen=True)
@@ -215,18 +221,9 @@ class Source:
     def of_factors(cls, factors: Factors, squared: bool, precision: str = DEFAULT_PRECISION) -> Source:
         return cls(factors.norms, factors, squared, precision, scan=64)
 
-    def measuring(self) -> tuple[Tensor, ...]:
-        """Pointers of `measured_tile`."""
-        f = self.factors
-        return (self.data,) * 8 if f is None else (*f.moved(), f.r, f.h, f.members)
-
-    def numbers(self) -> tuple[Any, ...]:
-        """C, D and the bias."""
-        return (0, 0, 0.0) if self.factors is None else self.factors.sizes()
-
-    def padded(self) -> tuple[int, int]:
-        """Widths of the moved factors."""
-        return (0, 0) if self.factors is None else self.factors.padded()
+    def measuring(self) -> tuple[Moved | None, Given | None]:
+        """What `measured_tile` reads; nothing with matrices."""
+        return (None, None) if self.factors is None else (self.factors.moved(), self.factors.given())
 
     def threshold(self) -> float:
         half = self.factors is not None and not self.factors.centred
@@ -273,38 +270,35 @@ def greedy(
     source = source or Source(matrices.data, None)  # type: ignore[union-attr]
     device, sizes, n = source.data.device, layout[:, 1], int(layout[:, 1].sum())
     groups, each, spent = layout.to(device), sizes.to(device), budgets.to(device)
-    first_pick = spent.cumsum(0) - spent
     tiles = triton.cdiv(int(sizes.max()), COLUMNS)
     grid = (len(layout), tiles)
-    measuring, numbers, tile = source.measuring(), source.numbers(), source.tile()
-    widths = (*source.padded(), source.threshold())
+    (moved, given), threshold, tile = source.measuring(), source.threshold(), source.tile()
     if matrices is None:
         largest = torch.zeros(len(layout), dtype=torch.float32, device=device)
-        largest_kernel[grid](*measuring, groups, largest.view(torch.int32), *numbers, *widths, **tile)
+        largest_kernel[grid](moved, given, threshold, groups, largest.view(torch.int32), **tile)
     else:
         largest = matrices.largest
     scale = scale_factors(largest, sizes)
     level = torch.round(largest.to(torch.float64) * scale).to(torch.int64).repeat_interleave(each, output_size=n)
     gain, assignment = torch.zeros_like(level), torch.zeros_like(level)
     rows = torch.arange(n, device=device) - groups[:, 0].repeat_interleave(each, output_size=n)
-    listed = (rows.to(torch.int32), torch.zeros_like(level), level.clone())  # at first every row is touched
-    found = each.to(torch.int32)
+    # at first every row is touched
+    touched = Touched(each.to(torch.int32), rows.to(torch.int32), torch.zeros_like(level), level.clone())
     picks = torch.full((int(budgets.sum()),), -1, dtype=torch.int64, device=device)
+    picked = Picked(picks, spent.cumsum(0) - spent, spent)
     gains = torch.empty(len(picks), dtype=torch.float64, device=device)
     best = torch.empty(len(layout), tiles, 2, dtype=torch.int64, device=device)
     scan = (len(layout), triton.cdiv(int(sizes.max()), source.scan))
     for step in range(-1, int(budgets.max())):
         if step >= 0:
-            pick_kernel[grid[:1]](
-                best, groups, scale, spent, first_pick, found, picks, gains, step, tiles, BN=COLUMNS, BLOCK=256
-            )
+            pick_kernel[grid[:1]](best, groups, scale, touched.found, picked, gains, step, tiles, BN=COLUMNS, BLOCK=256)
             touched_kernel[scan](
-                source.data, *measuring[5:], groups, scale, spent, first_pick, picks, found, *listed, level, assignment,
-                step, *numbers, **source.options(), BLOCK=source.scan, DENSE=dense, SYMMETRIC=symmetric,
+                source.data, given, groups, scale, picked, touched, level, assignment, step,
+                **source.options(), BLOCK=source.scan, DENSE=dense, SYMMETRIC=symmetric,
             )  # fmt: skip
         gains_kernel[grid](
-            source.data, *measuring, groups, scale, found, *listed, gain, best, picks, first_pick, spent, step, tiles,
-            *numbers, *widths, **tile, DENSE=dense,
+            source.data, moved, given, threshold, groups, scale, touched, gain, best, picked, step, tiles,
+            **tile, DENSE=dense,
         )  # fmt: skip
     group_of = torch.arange(len(layout), device=device).repeat_interleave(each, output_size=n)
     objective = torch.zeros(len(layout), dtype=torch.int64, device=device).index_add_(0, group_of, level)
