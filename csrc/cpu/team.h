@@ -1,6 +1,6 @@
 // A team of threads: all run one function together (`run`), or one leads and the others help it (`lead`, `share`).
-// Not OpenMP: the whole greedy of 5,000 samples, k = 1,500, on two AVX-512 cores takes 30 ms, and 33 ms with parallel loops
-// of OpenMP, which wait actively and deal parts out dynamically (the best of few runs; the lazy greedy is level).
+// Not OpenMP, though that is level with it on Linux (benchmarks/results/threads): Apple's Clang has none, wheels would
+// bring a second pool of threads beside torch's, and a parallel region may have fewer threads than a barrier counts on.
 #pragma once
 
 #include <algorithm>
