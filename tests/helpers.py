@@ -71,3 +71,11 @@ class ConvNet(nn.Module):
 def images(n: int, classes: int = 5, seed: int = 0) -> tuple[Tensor, Tensor]:
     g = torch.Generator().manual_seed(seed)
     return torch.rand(n, 1, 8, 8, generator=g), torch.randint(classes, (n,), generator=g)
+
+
+def gradient_signs(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """[B, ...] signs of the cross-entropy's gradient at the images."""
+    x = x.clone().requires_grad_()
+    nn.functional.cross_entropy(model(x), y, reduction="sum").backward()
+    assert x.grad is not None
+    return x.grad.sign()

@@ -18,17 +18,8 @@ from acs_fast.objectives.memory_bank import MemoryBank, checked_index
 class TransferredAttack(PGDAttack):
     """PGD from each sample's previous adversarial example; arguments as in `PGDAttack`."""
 
-    def __init__(
-        self,
-        eps: float,
-        alpha: float,
-        steps: int,
-        norm: str = "linf",
-        *,
-        train_mode: bool = False,
-        seed: int | None = None,
-    ) -> None:
-        super().__init__(eps, alpha, steps, norm, train_mode=train_mode, seed=seed)
+    def __init__(self, eps: float, alpha: float, steps: int, norm: str = "linf", **options: Any) -> None:
+        super().__init__(eps, alpha, steps, norm, **options)
         self._memory = MemoryBank()
 
     def __call__(

@@ -26,10 +26,35 @@ class NoAttack(Attack):
         return self
 
 
-class PGDAttack(Attack):
-    """Projected gradient ascent on the cross-entropy; arguments as in `PGD`."""
+class ProjectedAttack(Attack):
+    """Base of attacks by steps that are projected to a ball; arguments as in `PGD`."""
 
     lengths = ("eps", "alpha")
+
+    def __init__(
+        self,
+        eps: float,
+        alpha: float,
+        steps: int,
+        norm: str = "linf",
+        *,
+        train_mode: bool = False,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(seed)
+        self.eps, self.norm = ball(norm, eps).eps, norm
+        self.alpha = check_number("alpha", alpha, low=0.0)
+        self.steps = check_count("steps", steps, low=1)
+        self.train_mode = train_mode
+
+    @property
+    def ball(self) -> Ball:
+        """The norm ball of radius eps."""
+        return ball(self.norm, self.eps)
+
+
+class PGDAttack(ProjectedAttack):
+    """Projected gradient ascent on the cross-entropy; arguments as in `PGD`."""
 
     def __init__(
         self,
@@ -42,17 +67,8 @@ class PGDAttack(Attack):
         train_mode: bool = False,
         seed: int | None = None,
     ) -> None:
-        super().__init__(seed)
-        self.eps, self.norm = ball(norm, eps).eps, norm
-        self.alpha = check_number("alpha", alpha, low=0.0)
-        self.steps = check_count("steps", steps, low=1)
+        super().__init__(eps, alpha, steps, norm, train_mode=train_mode, seed=seed)
         self.random_start = random_start
-        self.train_mode = train_mode
-
-    @property
-    def ball(self) -> Ball:
-        """The norm ball of radius eps."""
-        return ball(self.norm, self.eps)
 
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None

@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acs_fast._util.checks import check_count, check_number
+from acs_fast._util.checks import check_number
 from acs_fast._util.dtypes import accumulable
 from acs_fast.objectives.ascent import ascend
-from acs_fast.objectives.balls import ball, unfilled
-from acs_fast.objectives.base import Attack, Loss, Objective, given
+from acs_fast.objectives.attacks import ProjectedAttack
+from acs_fast.objectives.balls import unfilled
+from acs_fast.objectives.base import Loss, Objective, given
 from acs_fast.objectives.cross_entropy import smoothed
 from acs_fast.objectives.model_state import logits_of, untouched
 from acs_fast.ops.residuals import trades_residuals
@@ -18,40 +19,21 @@ from acs_fast.ops.residuals import trades_residuals
 START_NOISE = 1e-3  # standard deviation of the start, in pixels: at x itself the KL divergence has no slope
 
 
-class DivergenceAttack(Attack):
+class DivergenceAttack(ProjectedAttack):
     """Projected gradient ascent on the divergence from the clean prediction; arguments as in `PGD`."""
-
-    lengths = ("eps", "alpha")
-
-    def __init__(
-        self,
-        eps: float,
-        alpha: float,
-        steps: int,
-        norm: str = "linf",
-        *,
-        train_mode: bool = False,
-        seed: int | None = None,
-    ) -> None:
-        super().__init__(seed)
-        self.eps, self.norm = ball(norm, eps).eps, norm
-        self.alpha = check_number("alpha", alpha, low=0.0)
-        self.steps = check_count("steps", steps, low=1)
-        self.train_mode = train_mode
 
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
     ) -> Tensor:
-        around = ball(self.norm, self.eps)
         noise = unfilled(x).normal_(0.0, START_NOISE, generator=self.generator(x.device))
-        begin = around.project(given(start, x + noise), x)
+        begin = self.ball.project(given(start, x + noise), x)
         with untouched(model, self.train_mode):
             with torch.inference_mode(False), torch.no_grad():
                 probabilities = accumulable(logits_of(model, x)).softmax(-1)
             # KL less the entropy of the clean prediction, which has no slope
             return ascend(
                 lambda v: -(probabilities * accumulable(logits_of(model, v)).log_softmax(-1)).sum(),
-                x, begin, around, self.alpha, self.steps,
+                x, begin, self.ball, self.alpha, self.steps,
             )  # fmt: skip
 
 

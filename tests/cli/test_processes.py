@@ -64,23 +64,14 @@ def test_two_processes_learn_what_one_does(tmp_path, squares):
     assert [e["validation"]["clean"] for e in one["log"]] == [e["validation"]["clean"] for e in two["log"]]
 
 
+def clustered(data, epochs):
+    return [*SMALL, "--data", data, *f"--selector clusters --epochs {epochs} --period 2 --eps 0.05 --quiet".split()]
+
+
 def test_killed_under_torchrun_and_resumed_by_one_process(tmp_path, squares):
     """With clusters and ATTA, whose attacks and gradients are remembered by whichever process visited a sample."""
     folder = tmp_path / "run"
-    options = [
-        *SMALL,
-        "--data",
-        squares(),
-        "--selector",
-        "clusters",
-        "--epochs",
-        "6",
-        "--period",
-        "2",
-        "--eps",
-        "0.05",
-        "--quiet",
-    ]
+    options = clustered(squares(), epochs=6)
     process = start([*options, "--output", str(folder)], processes=2)
     kill_when(process, folder / "clusters-seed0" / "log.jsonl", lines=2)
     out = finish(["--resume", str(folder), "--quiet", "--device", "cpu"])
@@ -89,20 +80,7 @@ def test_killed_under_torchrun_and_resumed_by_one_process(tmp_path, squares):
 
 
 def test_killed_runs_end_with_the_bits_of_the_uninterrupted_one(tmp_path, squares):
-    options = [
-        *SMALL,
-        "--data",
-        squares(),
-        "--selector",
-        "clusters",
-        "--epochs",
-        "5",
-        "--period",
-        "2",
-        "--eps",
-        "0.05",
-        "--quiet",
-    ]
+    options = clustered(squares(), epochs=5)
     finish([*options, "--output", str(tmp_path / "whole")])
     folder = tmp_path / "parts"
     log = folder / "clusters-seed0" / "log.jsonl"

@@ -4,19 +4,6 @@ import pytest
 import torch
 
 import acs_fast as acs
-from tests.helpers import ConvNet, images
-
-
-@pytest.fixture
-def model():
-    torch.manual_seed(0)
-    return ConvNet().double().eval()
-
-
-@pytest.fixture
-def batch():
-    x, y = images(8)
-    return x.double(), y
 
 
 @pytest.mark.parametrize(("norm", "steps"), [("linf", 1), ("linf", 3), ("l2", 2)])

@@ -6,7 +6,7 @@ from torch import nn
 
 import acs_fast as acs
 from acs_fast.objectives.trades import TradesLoss
-from tests.helpers import ConvNet, images
+from tests.helpers import images
 
 STARTED = {
     "pgd": lambda: acs.PGD(0.1, 0.03, 3, seed=3),
@@ -16,12 +16,6 @@ STARTED = {
     "fgsm-pgi": lambda: acs.FGSMPGI(0.1, seed=3),
     "perceptual": lambda: acs.PerceptualAT(0.5, 3, seed=3),
 }
-
-
-@pytest.fixture
-def model():
-    torch.manual_seed(0)
-    return ConvNet().double().eval()
 
 
 @pytest.mark.parametrize("name", STARTED)

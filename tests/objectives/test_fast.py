@@ -1,33 +1,14 @@
 """Single-step objectives: noise beyond the ball, and aligned gradients."""
 
-import pytest
 import torch
 import torch.nn.functional as F
 
 import acs_fast as acs
 from acs_fast.objectives.balls import ball
 from acs_fast.objectives.fast import misalignment
-from tests.helpers import ConvNet, images
+from tests.helpers import gradient_signs
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def model():
-    torch.manual_seed(0)
-    return ConvNet().double().eval()
-
-
-@pytest.fixture
-def batch():
-    x, y = images(8)
-    return x.double(), y
-
-
-def signs(model, x, y):
-    x = x.clone().requires_grad_()
-    F.cross_entropy(model(x), y, reduction="sum").backward()
-    return x.grad.sign()
 
 
 def test_noise_fgsm_is_a_step_from_a_noisy_image_without_projection(model, batch):
@@ -35,7 +16,7 @@ def test_noise_fgsm_is_a_step_from_a_noisy_image_without_projection(model, batch
     objective, again = acs.NFGSM(0.1, k=1.5, seed=3), acs.NFGSM(0.1, k=1.5, seed=3)
     noise = torch.empty_like(x).uniform_(-0.15, 0.15, generator=again.attack.generator(CPU))
     noisy = (x + noise).clamp(0, 1)
-    expected = (noisy + 0.1 * signs(model, noisy, y)).clamp(0, 1)
+    expected = (noisy + 0.1 * gradient_signs(model, noisy, y)).clamp(0, 1)
     x_adv = objective.perturb(model, x, y)
     torch.testing.assert_close(x_adv, expected, rtol=0, atol=1e-15)
     assert float((x_adv - x).abs().max()) > 0.2
@@ -58,7 +39,7 @@ def test_aligned_loss_is_the_published_one_and_trains_every_parameter(model, bat
     x, y = batch
     objective, again = acs.GradAlignFGSM(0.1, lam=0.7, seed=3), acs.GradAlignFGSM(0.1, lam=0.7, seed=3)
     x_adv = objective.perturb(model, x, y)
-    torch.testing.assert_close(x_adv, (x + 0.1 * signs(model, x, y)).clamp(0, 1), rtol=0, atol=1e-15)
+    torch.testing.assert_close(x_adv, (x + 0.1 * gradient_signs(model, x, y)).clamp(0, 1), rtol=0, atol=1e-15)
     noisy = ball("linf", 0.1).random(x, again.attack.generator(CPU))
 
     def slope(v):

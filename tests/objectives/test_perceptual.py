@@ -6,19 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import acs_fast as acs
-from tests.helpers import ConvNet, images
-
-
-@pytest.fixture
-def model():
-    torch.manual_seed(0)
-    return ConvNet().double().eval()
-
-
-@pytest.fixture
-def batch():
-    x, y = images(8)
-    return x.double(), y
+from tests.helpers import ConvNet
 
 
 def test_distance_is_that_of_the_definition():

@@ -12,27 +12,9 @@ from torch import nn
 import acs_fast as acs
 from acs_fast.objectives.balls import ball
 from acs_fast.objectives.starts import Starts
-from tests.helpers import ConvNet, images
+from tests.helpers import gradient_signs
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def model():
-    torch.manual_seed(0)
-    return ConvNet().double().eval()
-
-
-@pytest.fixture
-def batch():
-    x, y = images(8)
-    return x.double(), y
-
-
-def signs(model, x, y):
-    x = x.clone().requires_grad_()
-    F.cross_entropy(model(x), y, reduction="sum").backward()
-    return x.grad.sign()
 
 
 def start_of(objective, x_adv):
@@ -44,7 +26,7 @@ def test_without_numbers_every_attack_starts_at_random(model, batch):
     objective, again = acs.FGSMPGI(0.1, seed=3), acs.FGSMPGI(0.1, seed=3)
     for _ in range(2):
         start = ball("linf", 0.1).random(x, again.attack.generator(CPU))
-        end = ball("linf", 0.1).project(start + 0.1 * signs(model, start, y), x)
+        end = ball("linf", 0.1).project(start + 0.1 * gradient_signs(model, start, y), x)
         x_adv = objective.perturb(model, x, y)
         torch.testing.assert_close(x_adv, end, rtol=0, atol=1e-12)
         torch.testing.assert_close(start_of(objective, x_adv), start, rtol=0, atol=1e-12)
@@ -62,7 +44,7 @@ def test_priors_follow_the_sample_and_not_its_place(model, batch, momentum):
     second = objective.perturb(model, x[back], y[back], index=index[back])
     found = start_of(objective, second)[back]
     torch.testing.assert_close(found, x_adv, rtol=0, atol=1e-12)  # the first step is along the first gradient's sign
-    direction = signs(model, start, y) * momentum + signs(model, x_adv, y)
+    direction = gradient_signs(model, start, y) * momentum + gradient_signs(model, x_adv, y)
     expected = ball("linf", 0.1).project(x_adv + 0.1 * direction.sign(), x)
     third = objective.perturb(model, x, y, index=index)
     torch.testing.assert_close(start_of(objective, third), expected, rtol=0, atol=1e-12)

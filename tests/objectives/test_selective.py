@@ -29,18 +29,6 @@ class Counting(acs.PGD):
         return super().perturb(model, x, y, **options)
 
 
-@pytest.fixture
-def model():
-    torch.manual_seed(0)
-    return ConvNet().double().eval()
-
-
-@pytest.fixture
-def batch():
-    x, y = images(8)
-    return x.double(), y
-
-
 INDEX = torch.tensor([5, 0, 11, 3, 2, 7, 1, 9])
 
 

@@ -4,19 +4,11 @@ import pytest
 import torch
 
 import acs_fast as acs
-from tests.helpers import ConvNet, images
 
 
 @pytest.fixture
-def model():
-    torch.manual_seed(0)
-    return ConvNet().double().train()
-
-
-@pytest.fixture
-def batch():
-    x, y = images(8)
-    return x.double(), y
+def model(model):
+    return model.train()
 
 
 def test_each_batch_has_the_attack_of_its_size(model, batch):
