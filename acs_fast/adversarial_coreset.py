@@ -1,4 +1,4 @@
-"""Coreset selection inside a training loop that the user already has."""
+"""Coreset selection inside a user's own training loop."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STATE = {"config", "epoch", "coreset", "history", "objective", "selection"}
 
 
 class AdversarialCoreset:
-    """Selects, every few epochs, the weighted coreset that an adversarial training loop goes on with.
+    """Weighted coresets for an adversarial training loop, selected every few epochs.
 
     Args:
         model: the model being trained; see `last_layer_gradients`.
@@ -100,12 +100,12 @@ class AdversarialCoreset:
 
     @property
     def epochs(self) -> list[int]:
-        """The epoch numbers that train."""
+        """Numbers of the training epochs, without those skipped."""
         return self.schedule.epochs
 
     @property
     def budget(self) -> int:
-        """How many samples are selected."""
+        """Size of the coreset."""
         return max(1, int(self.fraction * len(self.dataset)))
 
     def step(self, epoch: int) -> Coreset | None:
@@ -144,7 +144,7 @@ class AdversarialCoreset:
         return self._plan.weights_of(index)
 
     def contains(self, index: Any) -> Tensor:
-        """[B] bool on the device of `index`: which samples belong to the coreset; all, in epochs that have none."""
+        """[B] bool on the device of `index`, True for members of the coreset; for all, in epochs without one."""
         return self._plan.contains(index)
 
     def total_steps(self, batch_size: int) -> int:
@@ -154,7 +154,7 @@ class AdversarialCoreset:
         return sum(-(-self._plan.share(size) // batch_size) for size in sizes)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed run needs for the same picks and the same order; loads with weights_only=True."""
+        """The state behind picks and order, for bit-identical resumption; loads with weights_only=True."""
         return {
             "config": self._config(),
             "epoch": self._plan.epoch,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Coreset:
-    """k weighted samples that stand for N.
+    """k weighted samples in place of N.
 
     Attributes:
         indices: [k] int64 in pick order, groups in ascending order of their id.
@@ -46,13 +46,13 @@ class Coreset:
         return float(w.sum().square() / w.square().sum().clamp_min(torch.finfo(w.dtype).tiny))
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything of it, in a form that loads with weights_only=True."""
+        """All fields, in a form for loading with weights_only=True."""
         tensors = [t.cpu() for t in (self.indices, self.weights, self.gains)]
         return {"tensors": tensors, "stats": copy.deepcopy(self.stats), "batches": self.batches}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Coreset:
-        """The coreset that `state_dict` described, on the CPU, wherever a checkpoint was loaded to."""
+        """The coreset from its `state_dict`, on the CPU, wherever the checkpoint was loaded to."""
         batches = state["batches"]
         batches = None if batches is None else [b.cpu() for b in batches]
         indices, weights, gains = (t.cpu() for t in state["tensors"])

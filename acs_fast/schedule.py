@@ -1,4 +1,4 @@
-"""What each epoch number trains on, and in which epochs a selection is due."""
+"""The kind of each epoch, and the epochs with a selection due."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KINDS = ("full", "coreset", "selective", "skipped")
 
 @dataclass(frozen=True)
 class Schedule:
-    """The kinds of E epochs, and the epochs before which a new coreset is due.
+    """The kinds of E epochs, and the epochs with a new coreset due.
 
     Args:
         kinds: for each of the E epoch numbers "full" (all data), "coreset" (the coreset alone), "selective" (all data;
@@ -111,7 +111,7 @@ class Schedule:
 
     @property
     def epochs(self) -> list[int]:
-        """The epoch numbers that train."""
+        """Numbers of the training epochs, without those skipped."""
         return [e for e, kind in enumerate(self.kinds) if kind != "skipped"]
 
     def kind(self, epoch: int) -> str:
@@ -121,7 +121,7 @@ class Schedule:
         return self.kinds[epoch]
 
     def nth(self, number: int) -> int:
-        """The epoch that trains as the number-th, from 0. Raises ValueError where fewer train."""
+        """The number-th training epoch, from 0. Raises ValueError where there are fewer."""
         if check_count("epoch", number) >= len(self.epochs):
             raise ValueError(f"epoch must be below the number of epochs that train, {len(self.epochs)}; got {number}")
         return self.epochs[number]
@@ -131,7 +131,7 @@ class Schedule:
         return self.kinds[epoch] in ("coreset", "selective")
 
     def last_due(self, epoch: int) -> int:
-        """The latest epoch up to this one in which a selection is due; -1 before the first."""
+        """The latest epoch with a selection due, up to this one; -1 before the first."""
         return max((e for e in self.due if e <= epoch), default=-1)
 
     def cost(self, fraction: float) -> float:

@@ -1,4 +1,4 @@
-"""For tests, here and in other packages: which backends can run, and named cases that every backend must pass."""
+"""Backends for tests, here and in other packages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COMPILED = ("cpu", "triton", "cuda")
 
 
 def require_backend(backend: str) -> torch.device:
-    """The device that `backend` runs on; skips the test where it is absent, or fails it if ACS_FAST_REQUIRE names it.
+    """The device of `backend`; skips the test where it is absent, or fails it if ACS_FAST_REQUIRE names it.
 
     ACS_FAST_REQUIRE is a list of backends separated by commas.
     """

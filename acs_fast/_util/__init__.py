@@ -1,1 +1,1 @@
-"""Helpers that belong to no station of the data's way."""
+"""Helpers of every room."""

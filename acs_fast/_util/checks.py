@@ -100,7 +100,7 @@ def check_integers(name: str, x: Any, n: int | None = None) -> Tensor:
 
 
 def check_finite(name: str, *tensors: Tensor) -> None:
-    """Raise ValueError naming the samples (rows) in which any of `tensors` [N, ...] is NaN or infinite."""
+    """Raise ValueError, naming the samples (rows), for NaN or infinity in any of `tensors` [N, ...]."""
     if all(_is_finite(x) for x in tensors):
         return
     bad: Tensor | None = None
@@ -196,7 +196,7 @@ def check_labels(y: Tensor, classes: int, batch: int) -> None:
 
 
 def check_label_shape(y: Tensor, batch: int) -> None:
-    """The part of `check_labels` that looks at no value, and so waits for no device."""
+    """`check_labels` without a look at the values, and so without a wait for any device."""
     check_tensor("y", y)
     if y.dim() != 1 or y.shape[0] != batch:
         raise ValueError(f"y must have shape [{batch}] like the batch; got {list(y.shape)}")

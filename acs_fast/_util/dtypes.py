@@ -1,4 +1,4 @@
-"""The dtype in which sums of half-precision numbers are taken."""
+"""The dtype for sums of half-precision numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory a selection may take, and how much it took."""
+"""Memory of a selection: the allowance, and the peak."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNKNOWN_FREE_BYTES = 4 << 30
 
 
 def workspace_bytes(device: torch.device, memory: int | None = None) -> int:
-    """Bytes that a selection on `device` may allocate: `memory`, or else a share of what is free now."""
+    """The allowance of a selection on `device` in bytes: `memory`, or else a share of the free memory."""
     if memory is not None:
         return check_count("memory", memory)
     if device.type == "cuda":

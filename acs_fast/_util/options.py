@@ -20,7 +20,7 @@ def option(
     flag: str | None = None,
     shown: str | None = None,
 ) -> Any:
-    """A dataclass field that is also an option of the command line.
+    """Declare a dataclass field as an option of the command line.
 
     Args:
         default: of the field; lists are given as tuples.

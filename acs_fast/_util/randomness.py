@@ -1,4 +1,4 @@
-"""Random numbers that can be resumed, and a way to leave everybody else's alone."""
+"""Resumable random numbers, and a way to leave everybody else's alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def preserved_random_state() -> Iterator[None]:
 
 
 def derived_seed(*keys: int | str) -> int:
-    """A seed that depends on every key and on their order; the same in every process."""
+    """A seed derived from every key and their order; the same in every process."""
     return int.from_bytes(hashlib.sha256(repr(keys).encode()).digest()[:7], "little")
 
 

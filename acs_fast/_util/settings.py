@@ -1,4 +1,4 @@
-"""The parts of a run as a checkpoint sees them: what they are, and the state that they carry."""
+"""The parts of a run as a checkpoint sees them: descriptions and states."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def described(part: Any) -> str:
-    """What a part is, the same in every process."""
+    """A description of a part, the same in every process."""
     own = dataclasses.is_dataclass(part) or "__repr__" in {
         name for kind in type(part).__mro__[:-1] for name in vars(kind)
     }

@@ -46,7 +46,7 @@ class Stopwatch:
         self._last = now
 
     def add(self, seconds: Mapping[str, float]) -> None:
-        """Add seconds that somebody else has counted."""
+        """Add seconds counted elsewhere."""
         for name, spent in seconds.items():
             self._counted[name] = self._counted.get(name, 0.0) + spent
 

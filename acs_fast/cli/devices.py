@@ -1,4 +1,4 @@
-"""Where to compute, by what was asked for on the command line."""
+"""The device, by the command line's choice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write a trained model into a file that is read without acs_fast."""
+"""Write a trained model into a file for readers without acs_fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model that a command is about: one that `acs-fast train` made, or anybody's."""
+"""The model of a command: from `acs-fast train`, or anybody's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Select a coreset of your data for your model, into a file that is read without acs_fast."""
+"""Select a coreset of your data for your model, into a file for readers without acs_fast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets that number their samples, and samplers that follow the coreset."""
+"""Data sets of numbered samples, and the coreset's samplers."""
 
 from acs_fast.data.batches import BatchAdapter, unpack
 from acs_fast.data.indexed import IndexedDataset

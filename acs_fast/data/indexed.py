@@ -1,4 +1,4 @@
-"""A data set that says which sample it gives."""
+"""A data set of numbered samples."""
 
 from __future__ import annotations
 

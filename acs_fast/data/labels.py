@@ -1,4 +1,4 @@
-"""Labels of a data set, without reading its images where that can be avoided."""
+"""Labels of a data set, if possible without reading its images."""
 
 from __future__ import annotations
 

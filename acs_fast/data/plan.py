@@ -37,7 +37,7 @@ class Plan:
         self.announce(n)
 
     def announce(self, size: int) -> None:
-        """How many samples the first epoch will have, so that loaders have a length before it begins."""
+        """Set the size of the first epoch, so that loaders have a length before it begins."""
         self._set(torch.arange(size), torch.ones(size))
 
     def begin(self, epoch: int, kind: str, coreset: Coreset | None) -> None:
@@ -76,7 +76,7 @@ class Plan:
         return found
 
     def contains(self, index: Any) -> Tensor:
-        """[B] bool on the device of `index`: which samples are members."""
+        """[B] bool on the device of `index`, True for members."""
         index = torch.as_tensor(index)
         return self._on("members", index.device)[index]
 

@@ -1,4 +1,4 @@
-"""Samplers that follow the coreset."""
+"""Samplers of the current epoch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def replicas(num_replicas: int | None, rank: int | None) -> tuple[int, int]:
 
 
 class CoresetSampler(DistributedSampler):
-    """The samples of the current epoch, in an order that depends only on the seed and the epoch.
+    """The samples of the current epoch, in an order of the seed and the epoch alone.
 
     A `DistributedSampler`, so that frameworks leave it in place: it already gives each process its share.
 
@@ -44,7 +44,7 @@ class CoresetSampler(DistributedSampler):
         self._plan, self._begin = plan, begin
 
     def set_epoch(self, epoch: int) -> None:
-        """Begin the epoch-th epoch that trains: select when one is due. Never goes back to an earlier one."""
+        """Begin the epoch-th training epoch, with a selection when one is due. Never goes back to an earlier one."""
         self._begin(epoch)
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""How robust a trained model is."""
+"""Robustness of trained models."""
 
 from acs_fast.evaluation.accuracy import (
     accuracy,

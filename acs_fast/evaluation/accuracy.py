@@ -44,7 +44,7 @@ def correct(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 def standing(
     model: nn.Module, x: Tensor, y: Tensor, attack: PGD | None, restarts: int = 1, among: Tensor | None = None
 ) -> Tensor:
-    """[B] bool: which images stay correct as they are and under every restart of an attack?
+    """[B] bool, True for images classified correctly as they are and under every restart of an attack.
 
     Each restart attacks only the images that are still standing, from another random point of the ball.
 
@@ -75,7 +75,7 @@ def count_standing(
     numbers: Iterable[int] | None = None,
     show_progress: bool = False,
 ) -> Tensor:
-    """How many images stay correct under an attack, and how many there are: [2] on the CPU.
+    """[2] on the CPU: the number of images classified correctly under an attack, and of all.
 
     Args:
         loader: batches (x, y) or dicts.
@@ -106,7 +106,7 @@ def accuracy(model: nn.Module, loader: Iterable[Any], device: torch.device) -> f
 def robust_accuracy(
     model: nn.Module, loader: Iterable[Any], attack: PGD, device: torch.device, restarts: int = 1, seed: int = 0
 ) -> float:
-    """Share of images that stay correct as they are and under every restart of an attack, in [0, 1]."""
+    """Share of images classified correctly as they are and under every restart of an attack, in [0, 1]."""
     hits, every = count_standing(model, loader, attack, device, restarts=restarts, seed=seed).tolist()
     return float(hits / every)
 

@@ -74,7 +74,7 @@ class AutoAttack:
         return list(self._warnings)[:MAX_WARNINGS]
 
     def __call__(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-        """[B] bool by attack: which images stand after it. The global random state stays as it was."""
+        """[B] bool by attack, True for images still standing. The global random state stays as it was."""
         alive, after = correct(self.model, x, y), {}
         with preserved_random_state(), _warnings_of("auto-attack") as warnings:
             for name in self.names:

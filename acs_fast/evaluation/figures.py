@@ -1,4 +1,4 @@
-"""Figures out of masks: which images stood what, by class, by group and by eps."""
+"""Figures from masks of images: accuracy overall, by class and by group."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def of_parts(mask: Tensor, part: Tensor) -> dict[str, Any]:
 
 
 def masking(pgd: float, fgsm: float, large_eps: float, at_large_eps: float, after: dict[str, float]) -> dict[str, Any]:
-    """Signs that gradients lead attacks astray, so that the figures flatter the model.
+    """Signs of gradients leading attacks astray, with figures flattering the model.
 
     Args:
         pgd, fgsm: accuracy under each.

@@ -1,4 +1,4 @@
-"""How robust a trained model is: PGD with restarts, AutoAttack, accuracy against eps, and signs of gradient masking."""
+"""Robustness of a trained model: PGD with restarts, AutoAttack, accuracy against eps, signs of gradient masking."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LARGE_EPS, LARGE_STEPS = 0.5, 20  # per pixel: every image can become the same g
 
 @dataclass(frozen=True)
 class Plan:
-    """What to attack with; see `evaluate`."""
+    """Settings of the attacks; see `evaluate`."""
 
     eps: float
     norm: str
@@ -116,7 +116,7 @@ def evaluate(
 
 @dataclass
 class Measurement:
-    """Attacks batch after batch and keeps who stood what."""
+    """Masks of the images left standing, batch after batch."""
 
     model: nn.Module
     plan: Plan

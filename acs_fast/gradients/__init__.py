@@ -1,4 +1,4 @@
-"""Factored per-sample gradients of the last linear layer, and the sources that a selection takes them from."""
+"""Factored per-sample gradients of the last linear layer, and the sources of a selection."""
 
 from acs_fast.gradients.attack_pass import AttackPass
 from acs_fast.gradients.extract import Extraction, FeaturesFn, last_layer_gradients

@@ -89,13 +89,13 @@ class Extraction:
     losses: Tensor | None = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Gradients and labels, in a form that loads with weights_only=True."""
+        """Gradients and labels, in a form for loading with weights_only=True."""
         g = self.gradients
         return {"residuals": g.residuals, "features": g.features, "bias": g.bias, "labels": self.labels}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Extraction:
-        """What `state_dict` described, without seconds and losses."""
+        """Gradients and labels from their `state_dict`, without seconds and losses."""
         return cls(LastLayerGradients(state["residuals"], state["features"], state["bias"]), state["labels"])
 
 
@@ -200,7 +200,7 @@ class HeadReader:
         return *_stacked(residuals, features), accumulable(losses.detach())
 
     def closed(self, logits: tuple[Tensor, ...], features: list[Tensor], y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same from the logits and features of passes that have been made, where there is a closed form."""
+        """The same from the logits and features of earlier passes, in closed form."""
         return _closed(self.objective, logits, features, y)
 
     def find(self, x: Tensor) -> None:

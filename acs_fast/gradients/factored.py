@@ -194,7 +194,7 @@ class LastLayerGradients:
 
 
 def full_precision(device: torch.device) -> torch.autocast:
-    """Switch autocast off, so that products of float32 stay float32 also inside a training step's autocast block."""
+    """Switch autocast off: products of float32 stay float32 also inside a training step's autocast block."""
     return torch.autocast(device.type, enabled=False)
 
 

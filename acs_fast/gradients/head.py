@@ -144,7 +144,7 @@ def _length(rows: Tensor) -> Tensor:
 
 
 def find_head(model: nn.Module, x: Tensor, head: nn.Module | str | None = None) -> nn.Linear:
-    """The linear layer that the logits come from.
+    """The linear layer behind the logits.
 
     Args:
         model: already unwrapped.

@@ -96,7 +96,7 @@ class TrainingPasses:
         self._note(index.cpu())
 
     def __call__(self, seed: int) -> Extraction:
-        """The latest factors of all samples, with the labels that their losses had; nothing in it is random.
+        """The latest factors of all samples, with the labels of their losses; nothing in it is random.
 
         Raises:
             ValueError: some of them were never observed; names how many.
@@ -104,7 +104,7 @@ class TrainingPasses:
         return self._taken(self._checked(self._last != NEVER))
 
     def shard(self, seed: int, exchange: Exchange) -> tuple[Extraction, Tensor]:
-        """The samples that this process, among all, was the last to train on, and their numbers [n_r].
+        """The samples trained on last by this process, and their numbers [n_r].
 
         Raises:
             ValueError: no process has observed some of the samples; names how many.
@@ -124,7 +124,7 @@ class TrainingPasses:
         return Extraction(LastLayerGradients(residuals, features, self._bias), labels, {}, losses)
 
     def state_dict(self) -> dict[str, Any]:
-        """What is remembered of every sample, for bit-identical resumption."""
+        """The memory of every sample, for bit-identical resumption."""
         memories = {name: memory.state() for name, memory in self._memories.items()}
         return {"bias": self._bias, "last": self._last.clone(), "passes": self._passes, **memories}
 

@@ -1,4 +1,4 @@
-"""Lightning: a data module whose training loader follows the coreset."""
+"""Lightning: a data module with the coreset's training loader."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class CoresetData(lightning.LightningDataModule):
 
     @property
     def coreset(self) -> AdversarialCoreset:
-        """The coreset. Raises RuntimeError before `setup`, which the trainer calls."""
+        """The coreset. Raises RuntimeError before the trainer has called `setup`."""
         if self._coreset is None:
             raise RuntimeError("coreset is made when the trainer calls setup(); it has not yet")
         return self._coreset
 
     def setup(self, stage: str) -> None:
-        """Make the coreset, and check that the trainer will follow it."""
+        """Make the coreset, and check the trainer's settings against it."""
         trainer: Any = self.trainer
         if self._coreset is None:
             self._coreset = self._make(trainer.world_size, trainer.global_rank)
@@ -81,7 +81,7 @@ class CoresetData(lightning.LightningDataModule):
         return DataLoader(self.coreset.dataset, sampler=self.coreset.sampler, **self._loader)
 
     def val_dataloader(self) -> Any:
-        """The loaders that were given."""
+        """The given loaders."""
         return [] if self._val_dataloaders is None else self._val_dataloaders
 
     def state_dict(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class NoAttack(Attack):
 
 
 class ProjectedAttack(Attack):
-    """Base of attacks by steps that are projected to a ball; arguments as in `PGD`."""
+    """Base of attacks by steps projected to a ball; arguments as in `PGD`."""
 
     lengths = ("eps", "alpha")
 

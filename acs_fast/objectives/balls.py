@@ -55,15 +55,15 @@ class L2Ball:
         noise = unfilled(x).normal_(generator=generator)
         u = torch.empty(len(x), dtype=x.dtype, device=x.device).uniform_(generator=generator)
         radius = self.eps * u ** (1.0 / max(1, x[0].numel() if len(x) else 1))
-        return (x + noise * _per_image(radius / _norms(noise), x)).clamp_(0.0, 1.0)
+        return (x + noise * per_image(radius / _norms(noise), x)).clamp_(0.0, 1.0)
 
     def step(self, x: Tensor, gradient: Tensor, alpha: float) -> Tensor:
-        return x + alpha * gradient * _per_image(1.0 / _norms(gradient), x)
+        return x + alpha * gradient * per_image(1.0 / _norms(gradient), x)
 
     def project(self, moved: Tensor, x: Tensor) -> Tensor:
         delta = moved - x
         shrink = (self.eps / _norms(delta)).clamp(max=1.0)
-        return (x + delta * _per_image(shrink, x)).clamp_(0.0, 1.0)
+        return (x + delta * per_image(shrink, x)).clamp_(0.0, 1.0)
 
 
 def unfilled(x: Tensor) -> Tensor:
@@ -91,5 +91,6 @@ def _norms(x: Tensor) -> Tensor:
     return norms.clamp_min(torch.finfo(x.dtype).tiny)
 
 
-def _per_image(values: Tensor, x: Tensor) -> Tensor:
-    return values.view(-1, *(1,) * (x.dim() - 1))
+def per_image(values: Tensor, x: Tensor) -> Tensor:
+    """Values [B] in the dtype of images x [B, ...], to be multiplied with them."""
+    return values.view(-1, *(1,) * (x.dim() - 1)).to(x.dtype)

@@ -45,7 +45,7 @@ class Attack:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
     ) -> Tensor:
-        """Adversarial examples [B, ...] of x; arguments as in `Objective.perturb`, which checks them."""
+        """Adversarial examples [B, ...] of x; arguments as in `Objective.perturb`, checked there."""
         raise NotImplementedError(f"{type(self).__name__} must define __call__(model, x, y, *, start, index)")
 
     def scaled(self, factor: float) -> Self:
@@ -164,7 +164,7 @@ class Objective:
 
     @property
     def closed_form(self) -> bool:
-        """Whether `loss` alone says what a sample costs; an overridden `per_sample_loss` must be run to know."""
+        """Whether `loss` alone tells a sample's cost; an overridden `per_sample_loss` must be run to know."""
         return type(self).per_sample_loss is Objective.per_sample_loss
 
     def perturb(
@@ -257,7 +257,7 @@ class ObjectiveWrapper(Objective):
 
 
 def given(start: Tensor | None, own: Tensor) -> Tensor:
-    """[B, ...] starts of an attack: the caller's, and the attack's own where that is None or NaN."""
+    """[B, ...] starts of an attack: the caller's, with the attack's own in place of None and NaN."""
     return own if start is None else torch.where(start.isnan(), own, start)
 
 

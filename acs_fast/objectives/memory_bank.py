@@ -34,7 +34,7 @@ class MemoryBank:
         self.known[index] = True
 
     def state(self) -> list[Tensor]:
-        """Copies of the rows and of which ones are known."""
+        """Copies of the rows and of the mask of known ones."""
         return [self.rows.clone(), self.known.clone()]
 
     def load(self, state: list[Tensor]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from acs_fast._util.checks import check_count, check_number
 from acs_fast._util.dtypes import accumulable
 from acs_fast.objectives.ascent import input_gradient
-from acs_fast.objectives.balls import unfilled
+from acs_fast.objectives.balls import per_image, unfilled
 from acs_fast.objectives.base import Attack, Objective, given
 from acs_fast.objectives.cross_entropy import CrossEntropy
 from acs_fast.objectives.model_state import logits_of, uncompiled, untouched
@@ -112,7 +112,7 @@ class PerceptualAttack(Attack):
                 direction = _unit(input_gradient(partial(self._climbed, space, y, weight), moved))
                 speed = space.between(moved, moved + PROBE * direction) / PROBE
                 far = length / speed.clamp_min(torch.finfo(speed.dtype).tiny)
-                moved = (moved + _per_image(far, x) * direction).clamp_(0.0, 1.0)
+                moved = (moved + per_image(far, x) * direction).clamp_(0.0, 1.0)
         return moved
 
     def _climbed(self, space: _Space, y: Tensor, weight: float, moved: Tensor) -> Tensor:
@@ -268,7 +268,3 @@ def _unit(gradient: Tensor) -> Tensor:
     flat = flat / flat.abs().amax(1).clamp_min(torch.finfo(flat.dtype).tiny)[:, None]  # no square underflows
     norms: Tensor = torch.linalg.vector_norm(flat, dim=1).clamp_min(torch.finfo(flat.dtype).tiny)
     return (flat / norms[:, None]).view_as(gradient)
-
-
-def _per_image(values: Tensor, x: Tensor) -> Tensor:
-    return values.view(-1, *(1,) * (x.dim() - 1)).to(x.dtype)

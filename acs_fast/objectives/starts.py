@@ -9,7 +9,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 
 class Starts:
-    """The start of each attack, found by its result and kept as long as that.
+    """The start of each attack, found by the attack's result and kept as long.
 
     A result is known by its storage, so a detached result is known as well; a copy of one is not.
     """

@@ -1,4 +1,4 @@
-"""Which implementation runs an operator: `auto` is the torch dispatcher's choice, a name is an order."""
+"""The choice of an operator's implementation: `auto` is the torch dispatcher's, a name is an order."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def why_missing(backend: str) -> str | None:
 
 
 def chosen(op: str, backend: str, where: torch.device) -> str:
-    """The backend that will run `op` on the device `where`.
+    """The backend for `op` on the device `where`.
 
     Raises:
         ValueError: unknown name, or a backend for another device.

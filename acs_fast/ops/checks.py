@@ -17,7 +17,7 @@ MOST_SAMPLES = 2**31 - 1025  # kernels number samples by 32-bit integers
 
 
 def checked(op: str, implementation: Callable[..., Any]) -> Callable[..., Any]:
-    """An implementation of `op` for the arguments of its schema, which it looks at first."""
+    """An implementation of `op` for the arguments of its schema, with a check of them first."""
     check, run = flattened(CHECKS[op]), flattened(implementation)
 
     @wraps(implementation)

@@ -25,7 +25,7 @@ def load() -> ModuleType | None:
 
 
 def why_missing(part: str) -> str | None:
-    """None when the "cpu" or "cuda" kernels were compiled, else the reason that the build has recorded."""
+    """None when the "cpu" or "cuda" kernels were compiled, else the reason recorded by the build."""
     marker = {"cpu": "facility_location", "cuda": "GreedyRun"}[part]
     if MODULE is not None and hasattr(MODULE, marker):
         return None

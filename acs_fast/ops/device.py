@@ -1,4 +1,4 @@
-"""Operators on a GPU: which kernels do which part, what fits in memory, and what happens when it does not.
+"""Operators on a GPU: the choice of kernels for each part, and groups in waves as memory allows.
 
 Distances come from Triton or torch, the greedy from the compiled module, Triton or torch; any pair works.
 """
@@ -33,7 +33,7 @@ Result = tuple[Tensor, Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Kernels:
-    """Who does what: distances by "triton" or "torch", the greedy by "cuda", "triton" or "torch"."""
+    """The kernels of each part: distances by "triton" or "torch", the greedy by "cuda", "triton" or "torch"."""
 
     distances: str
     greedy: str
@@ -52,7 +52,7 @@ def has_cuda_greedy() -> bool:
 
 
 def kernels(dtype: torch.dtype, backend: str = "auto") -> Kernels:
-    """The best pair that is there; "triton" takes the greedy from Triton too, "cuda" from the compiled module."""
+    """The best pair available; "triton" takes the greedy from Triton too, "cuda" from the compiled module."""
     triton = has_triton() and backend != "reference"
     by = "triton" if triton else "torch"
     if backend in ("auto", "cuda") and has_cuda_greedy():
@@ -61,7 +61,7 @@ def kernels(dtype: torch.dtype, backend: str = "auto") -> Kernels:
 
 
 def automatic(op: str) -> tuple[str, ...]:
-    """The GPU backends that `auto` uses for an operator here, of those that have kernels of their own."""
+    """The GPU backends of `auto` for an operator here, of those with kernels of their own."""
     if op == "gradient_matching":
         return ("cuda",)
     found = ("triton",) if has_triton() and op != "packed_greedy" else ()
@@ -99,7 +99,7 @@ def facility_location(
     workspace_bytes: int,
     backend: str = "auto",
 ) -> Result:
-    """As the reference: groups in waves whose matrices fit in `workspace_bytes`, larger ones without a matrix."""
+    """As the reference: groups in waves, as many matrices as fit in `workspace_bytes`; larger ones without a matrix."""
     members, offsets, budgets, _ = problems
     problem = _Problem(
         residuals.contiguous(), features.contiguous(), bias, squared, members.to(residuals.device), offsets.cpu(),

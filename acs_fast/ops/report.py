@@ -1,4 +1,4 @@
-"""What running an operator tells besides its values: outputs are tensors, so notes are taken beside them."""
+"""Reports of operators: outputs are tensors, so notes are taken beside them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from acs_fast._util.stopwatch import Stopwatch
 
 @dataclass(frozen=True)
 class Report:
-    """How an operator ran.
+    """An account of one run of an operator.
 
     Attributes:
         backend: its name, one of `acs_fast.ops.backends.BACKENDS`.
@@ -49,7 +49,7 @@ _notes: ContextVar[Notes | None] = ContextVar("acs_fast_notes", default=None)
 
 @contextmanager
 def taking_notes(device: torch.device) -> Iterator[Notes]:
-    """Collect what the operators that run inside have to tell."""
+    """Collect the notes of operators run inside."""
     notes = Notes(Stopwatch(device))
     token = _notes.set(notes)
     try:
@@ -65,14 +65,14 @@ def stage(name: str) -> AbstractContextManager[None]:
 
 
 def note_seconds(seconds: Mapping[str, float]) -> None:
-    """Add seconds by stage that compiled code has counted."""
+    """Add seconds by stage, counted by compiled code."""
     notes = _notes.get()
     if notes is not None:
         notes.watch.add(seconds)
 
 
 def note_path(path: str, matrix_bytes: int = 0) -> None:
-    """Say which way a part of the work went, and how large its matrix is."""
+    """Note the path of a part of the work, and the size of its matrix."""
     notes = _notes.get()
     if notes is not None:
         notes.paths.add(path)

@@ -1,4 +1,4 @@
-"""Tensors in, coreset out: the selection functions, and the selectors that a training loop calls."""
+"""Tensors in, coreset out: the selection functions, and the selectors of a training loop."""
 
 from acs_fast.selection.clusters import Clusters
 from acs_fast.selection.common import gradient_error

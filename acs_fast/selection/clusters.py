@@ -96,7 +96,7 @@ class Clusters:
 
 
 def shares(sizes: Tensor, budget: int, power: float) -> Tensor:
-    """How many members of each cluster to draw: proportional to size^power, none above the size, the total exact.
+    """Shares of a budget for clusters: proportional to size^power, none above the size, the total exact.
 
     Args:
         sizes: [K] int64, >= 1.

@@ -1,4 +1,4 @@
-"""What both selection algorithms share: input checks and the exact gradient error."""
+"""Input checks and the exact gradient error of both selection algorithms."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def finish(
 
 
 def total(g: LastLayerGradients, weights: Tensor | None = None, rows_at_once: int = 1 << 11) -> Tensor:
-    """`g.total(weights)` in float64, a slice of the samples at a time, so that one sum is all that is kept."""
+    """`g.total(weights)` in float64, a slice of the samples at a time to save memory."""
     ones = torch.ones(len(g), device=g.device) if weights is None else weights
     found = g[:rows_at_once].to(torch.float64).total(ones[:rows_at_once])
     for start in range(rows_at_once, len(g), rows_at_once):

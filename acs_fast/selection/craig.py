@@ -117,7 +117,7 @@ def facility_location(
 def nearest_selected(
     g: LastLayerGradients, selected: Tensor, groups: Tensor | None = None, rows_at_once: int = 1 << 12
 ) -> Tensor:
-    """Which of the selected samples is nearest to each: the clusters of a facility-location coreset.
+    """The clusters of a facility-location coreset: each sample's nearest among the selected ones.
 
     Args:
         g: N gradients.

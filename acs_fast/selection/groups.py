@@ -1,4 +1,4 @@
-"""Independent selection problems, one per group: who belongs to which, and how they share a budget."""
+"""Independent selection problems, one per group, with a shared budget."""
 
 from __future__ import annotations
 

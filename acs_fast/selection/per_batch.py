@@ -61,11 +61,11 @@ class PerBatch:
         return list(order.split(self.batch_size))
 
     def batch_budget(self, n: int, budget: int) -> int:
-        """How many mini-batches a budget of samples comes to."""
+        """A budget of samples as a number of mini-batches."""
         return max(1, budget * -(-n // self.batch_size) // n)
 
     def expanded(self, chosen: Coreset, batches: list[Tensor]) -> Coreset:
-        """The samples of the mini-batches that were chosen, on the CPU."""
+        """The samples of the chosen mini-batches, on the CPU."""
         chosen = chosen.to("cpu")
         picked = [batches[i] for i in chosen.indices.tolist()]
         sizes = torch.tensor([len(b) for b in picked], dtype=torch.int64)
@@ -83,7 +83,7 @@ def batch_gradients(g: LastLayerGradients, batches: list[Tensor]) -> LastLayerGr
 
 
 def mean_gradients(g: LastLayerGradients, batches: list[Tensor], size: int) -> LastLayerGradients:
-    """The same for some of the batches, of which `size` is the largest's size."""
+    """The same for some of the batches; `size` is that of the largest."""
     c, d = g.residuals.shape[-1], g.features.shape[-1]
     passes = size * g.residuals.shape[1]
     if c * (d + 1) <= passes * (c + d):

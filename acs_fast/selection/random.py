@@ -1,4 +1,4 @@
-"""Random subsets: the control that every claim is measured against."""
+"""Random subsets: the control for every claim."""
 
 from __future__ import annotations
 

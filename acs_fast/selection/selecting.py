@@ -53,7 +53,7 @@ class Selecting:
         self._taken: Extraction | None = None
 
     def is_due(self, epoch: int) -> bool:
-        """Whether an epoch begins with a selection that has not been made yet."""
+        """Whether an epoch begins with a selection, not made yet."""
         if not self.schedule.uses_coreset(epoch) or epoch == self._epoch:
             return False
         if self.selector.lasts == "epoch" or self._epoch < 0:
@@ -82,7 +82,7 @@ class Selecting:
         return coreset
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch of the latest selection, what the source remembers, and the gradients that were kept."""
+        """The epoch of the latest selection, the source's memory, and gradients kept for redrawing."""
         taken = None if self._taken is None else self._taken.state_dict()
         return {"epoch": self._epoch, "source": state_of(self.source), "taken": taken}
 

@@ -1,4 +1,4 @@
-"""What a selector is."""
+"""The protocol of selectors."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from acs_fast._util.checks import check_number
 
 
 class AveragedModel:
-    r"""A copy of a model in eval mode that follows it slowly.
+    r"""A slowly following copy of a model, in eval mode.
 
     .. math:: \bar\theta_t = \bar\theta_{t-1} + (1 - d_t)(\theta_t - \bar\theta_{t-1}), \qquad
         d_t = \min\big(d, \tfrac{1 + t}{10 + t}\big)

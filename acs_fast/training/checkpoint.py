@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, and that say whose they are."""
+"""Checkpoints, written whole or not at all, with the settings of their run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOCK = ".lock"
 
 
 class CheckpointError(ValueError):
-    """A file or folder of a run that cannot be used; the message names it and what is wrong."""
+    """An unusable file or folder of a run; the message names it and its fault."""
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -123,7 +123,7 @@ def read_json(path: Path, keys: set[str]) -> dict[str, Any]:
 
 
 def load(path: Path, config: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Read a checkpoint, running nothing that it contains.
+    """Read a checkpoint without running anything in it.
 
     Args:
         config: the settings that it must have been made with, where that matters.

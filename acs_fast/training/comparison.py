@@ -35,7 +35,7 @@ class Row:
 def compare(
     config: RunConfig, methods: list[str], seeds: int, splits: Splits, folder: Path, device: torch.device, quiet: bool
 ) -> list[dict[str, Any]]:
-    """Run every method with every seed; runs that a former call finished are read, the one it left is resumed."""
+    """Run every method with every seed; finished runs of a former call are read, an unfinished one is resumed."""
     results = []
     for seed in range(config.seed, config.seed + seeds):
         for method in methods:

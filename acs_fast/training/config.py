@@ -1,4 +1,4 @@
-"""What a run is: every setting that decides its result, with its default, its help and its check, in one place."""
+"""Settings of a run: default, help and check of each, in one place."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ class RunConfig:
         return build_objective(self.objective, settings)
 
     def build_cheap(self, objective: Objective) -> Objective:
-        """What samples outside the coreset get with train_on="all": a step, or where `objective` remembers, none.
+        """The attack on samples outside the coreset with train_on="all": one step, or none where `objective` remembers.
 
         Raises:
             ValueError: the objective has neither steps to choose nor a memory.
@@ -178,7 +178,7 @@ class RunConfig:
 
     @property
     def selector(self) -> str:
-        """What chooses: the method, or "random" for the one that is about the attack alone."""
+        """Name of the selector: the method, or "random" where only the attack differs."""
         return "random" if self.method == SELECTIVE else self.method
 
     def build_selector(self) -> Selector:
@@ -214,7 +214,7 @@ class RunConfig:
 
     @property
     def schedule(self) -> Schedule:
-        """Which epochs train on what."""
+        """The kinds of all epochs."""
         if not self.selects:
             epochs = self.epochs if self.method == "full" else self.short_epochs
             return Schedule.published(epochs, 1.0, self.period, warm_start=1.0)
@@ -244,7 +244,7 @@ class RunConfig:
 
     @property
     def comparison(self) -> list[str]:
-        """What a comparison holds where nothing is said: the method itself, CRAIG, GradMatch and the controls.
+        """Methods of a comparison by default: the method itself, CRAIG, GradMatch and the controls.
 
         Where these train on the coreset alone and the attack has a cheap form, also the selective attack.
         """

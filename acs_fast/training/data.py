@@ -90,7 +90,7 @@ def load(source: str, limit: int | None = None, image_size: int | None = None) -
 
 
 def read(source: str, image_size: int | None = None) -> Found:
-    """What a source holds, in its own order and undivided; arguments as in `load`."""
+    """All images of a source, in its own order and undivided; arguments as in `load`."""
     size = None if image_size is None else (check_count("image_size", image_size, low=1),) * 2
     found = _read(source, size)
     if not len(found.train):

@@ -1,4 +1,4 @@
-"""How a model is run: memory format, compilation and precision. What is computed stays the same up to rounding."""
+"""Memory format, compilation and precision of a model; results stay the same up to rounding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Readers of IDX files and CIFAR python batches that never run what a file contains."""
+"""Readers of IDX files and CIFAR python batches; nothing in a file is ever run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ IDX_NAMES = {"train": "train", "test": "t10k"}
 
 
 class DataError(ValueError):
-    """Data that cannot be used; the message names the file and what is wrong with it."""
+    """Unusable data; the message names the file and its fault."""
 
 
 def find_idx(folder: Path, split: str, kind: str) -> Path:

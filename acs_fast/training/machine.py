@@ -1,4 +1,4 @@
-"""What figures were measured on."""
+"""Machine and versions behind measured figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What processes remember of the samples they visited, brought together."""
+"""Memories of samples from all processes, brought together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from acs_fast.training import processes
 
 
 def merged(state: Any, visited: Tensor) -> Any:
-    """A state in which rows by sample number are those of the process that visited the sample last.
+    """One state for all processes, with each sample's row from its latest visitor.
 
     All processes must call it with states of the same structure.
 

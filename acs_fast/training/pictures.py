@@ -19,7 +19,7 @@ TRAIN_NAMES, TEST_NAMES = ("train", "training"), ("test", "val", "valid", "valid
 
 
 class PictureSet(ImageSet):
-    """Pictures that are decoded when they are asked for, all brought to one size.
+    """Pictures decoded on demand, all brought to one size.
 
     Args:
         labels: [N].

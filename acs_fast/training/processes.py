@@ -1,4 +1,4 @@
-"""What the processes of one training run agree on. Alone, everything here does nothing."""
+"""Agreement among the processes of one training run. Alone, everything here does nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def started_by_torchrun() -> bool:
-    """Whether this process is one of several that torchrun started."""
+    """Whether this process is one of several under torchrun."""
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
 
 
@@ -45,7 +45,7 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """How many processes there are."""
+    """Number of processes."""
     return dist.get_world_size() if is_distributed() else 1
 
 
@@ -74,7 +74,7 @@ def summed(values: Tensor) -> Tensor:
 
 
 def gathered(value: T) -> list[T]:
-    """What every process has, by rank."""
+    """Values of all processes, by rank."""
     if not is_distributed():
         return [value]
     box: list[Any] = [None] * world_size()

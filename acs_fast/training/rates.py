@@ -34,7 +34,7 @@ LR_SCHEDULES = {name: text for name, (text, _) in _FACTORS.items()}
 
 
 def rate_factor(name: str, step: int, total_steps: int) -> float:
-    """The share of the highest learning rate that optimiser step `step` of `total_steps` takes.
+    """The learning rate of step `step` of `total_steps`, as a share of the highest.
 
     Args:
         name: a key of `LR_SCHEDULES`.

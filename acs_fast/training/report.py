@@ -28,7 +28,7 @@ def table(rows: list[Row]) -> str:
 
 
 def notes(rows: list[Row], config: RunConfig, data: str) -> str:
-    """What the columns mean, in the terms of this run."""
+    """The meaning of the columns, in the terms of this run."""
     seeds = rows[0].seeds
     tested = f"at most {config.test_limit}"
     spread = f"mean and standard deviation over {seeds} seeds" if seeds > 1 else "one seed"

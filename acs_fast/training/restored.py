@@ -1,4 +1,4 @@
-"""Models that were trained, rebuilt without the data that they were trained on."""
+"""Trained models, rebuilt without their data."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def load(path: Path | str, model: nn.Module | str | None = None, device: torch.d
 
 
 def find(path: Path) -> Path:
-    """The checkpoint that a path means: itself, or best.pt in a folder of a run or of a job with one run.
+    """The checkpoint behind a path: itself, or best.pt in a folder of a run or of a job with one run.
 
     Raises:
         CheckpointError: there is none, or more than one.
@@ -82,7 +82,7 @@ def restore(path: Path, device: torch.device, model: nn.Module | str | None = No
 
 
 def check_fits(restored: Restored, splits: Splits) -> None:
-    """Raises DataError unless images and labels are of the kind that the model was trained on."""
+    """Raise DataError unless images and labels are of the kind in the model's training."""
     (channels, *size), (expected_channels, *expected_size) = splits.test.shape, restored.shape
     if channels != expected_channels:
         raise DataError(f"--data {splits.name}: the model takes {expected_channels} channel(s); got {channels}")

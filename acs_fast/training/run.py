@@ -1,4 +1,4 @@
-"""One training run: the loop that any user would write around `AdversarialCoreset`, with a log and checkpoints."""
+"""One training run: a user's loop around `AdversarialCoreset`, with a log and checkpoints."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Run:
         return result
 
     def save(self) -> None:
-        """Write checkpoint.pt: everything that a bit-identical continuation needs."""
+        """Write checkpoint.pt, enough for a bit-identical continuation."""
         state = {
             **self.learner.state_dict(), "config": self.config.as_dict(), "epoch": self.epoch,
             "coreset": self.coreset.state_dict(), "best": self.best, "log": self.log, **self._made_for,

@@ -1,4 +1,4 @@
-"""Where a run's figures go besides its own log: TensorBoard, Weights & Biases or MLflow."""
+"""Trackers of a run's figures: TensorBoard, Weights & Biases or MLflow."""
 
 from __future__ import annotations
 

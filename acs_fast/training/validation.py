@@ -1,4 +1,4 @@
-"""Which weights are best so far, and whether training still makes sense."""
+"""The best weights so far, and signs of a training gone wrong."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class Validation:
         return scores
 
     def share(self, model: nn.Module, attack: PGD | None, seed: int = 0) -> float:
-        """The share of the images that stay correct, in [0, 1]."""
+        """The share of images still correct, in [0, 1]."""
         return share_standing(model, self.images, attack, self.device, seed, workers=self.config.workers)
 
     def warn(self, epoch: int, scores: dict[str, float], log: list[dict[str, Any]], best: dict[str, Any]) -> bool:
-        """Warn, once each, of an attack that no longer means anything and of a model that does not learn.
+        """Warn, once each, of a meaningless attack and of a model without progress.
 
         Returns:
             Whether this epoch overfits catastrophically.
@@ -92,7 +92,7 @@ def share_standing(
     workers: int = 0,
     show_progress: bool = False,
 ) -> float:
-    """The share of images that a model gets right under every restart of an attack; the processes share the work."""
+    """The share of images right under every restart of an attack; the processes share the work."""
     rank, size = processes.rank(), processes.world_size()
     loader = images.loader(workers=workers, share=(rank, size))
     numbers = range(rank, rank + size * len(loader), size)

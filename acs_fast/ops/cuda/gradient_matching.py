@@ -1,4 +1,4 @@
-r"""Gradient matching for all groups at once: tensor operations only, so that a GPU works on without the host.
+r"""Gradient matching for all groups at once: tensor operations only, without waits for the host.
 
 Each round moves every unfinished group by one operation of the active-set method: an atom joins, an atom returns to
 the passive set, or one leaves it. Each is one rank-1 update of :math:`H = (G_P + \lambda)^{-1}`, kept with zeros
@@ -60,7 +60,7 @@ class Samples:
 def gradient_matching(
     residuals: Tensor, features: Tensor, bias: bool, problems: Problems, targets: Tensor, ridge: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """As the reference; groups in waves whose padded factors and Gram matrices fit in the free memory."""
+    """As the reference; groups in waves, as many as fit in the free memory with factors and Gram matrices."""
     members, offsets, budgets, budget = problems
     device = residuals.device
     indices = torch.full((budget,), -1, dtype=torch.int64, device=device)
@@ -84,7 +84,7 @@ def gradient_matching(
 
 
 def workspace_bytes(device: torch.device) -> int:
-    """What one wave of groups may take: half of the GPU's free memory."""
+    """Memory of one wave of groups in bytes: half of the GPU's free memory."""
     return torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else HOST_BYTES
 
 

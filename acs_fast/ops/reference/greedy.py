@@ -25,7 +25,7 @@ MAX_BITS = 50  # of one quantised distance: float64 arithmetic on them stays exa
 
 @dataclass(frozen=True)
 class Distances:
-    """Where the greedy reads its distances from: `rows(i)` is [M, N], `column(j)` [N]."""
+    """A source of distances for the greedy: `rows(i)` is [M, N], `column(j)` [N]."""
 
     n: int
     rows: Callable[[Tensor], Tensor]
@@ -53,7 +53,7 @@ class Distances:
 
 
 def scale_exponent(d_max: float, n: int) -> int:
-    """The e for which round(d * 2^e) of distances up to d_max fits MAX_BITS bits and n of them sum below 2^62."""
+    """The largest e with round(d * 2^e) of MAX_BITS bits for distances up to d_max, and sums of n below 2^62."""
     exponent = math.frexp(d_max)[1] if d_max > 0.0 else 0
     return min(min(MAX_BITS, 62 - (n - 1).bit_length()) - exponent, 1000)
 

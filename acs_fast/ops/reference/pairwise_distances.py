@@ -87,7 +87,7 @@ class Centred:
         return self.take(i).distances_to(self.take(j), squared)
 
     def distances_to(self, other: Centred, squared: bool) -> Tensor:
-        """[I, J] distances to samples that are centred alike.
+        """[I, J] distances to samples centred alike.
 
         Pairs that are close for their norms are measured again from the difference of their factors, so that
         identical samples are at distance exactly zero.

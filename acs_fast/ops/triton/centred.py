@@ -86,7 +86,7 @@ def moments_kernel(
 
 @dataclass(frozen=True)
 class Factors:
-    """What distances are measured with.
+    """The factors behind the distances, as they came and centred by group.
 
     r, h: [N, R, C] and [N, R, D], contiguous, as they came; members: [n].
     q, p: the same in the order of the members, centred by group when `centred`, C and D padded with zeros to multiples
@@ -158,6 +158,6 @@ def _products(means: Tensor) -> Tensor:
 
 
 def block_sizes(r: Tensor, h: Tensor) -> tuple[int, int]:
-    """How much of C and D one step of a product takes."""
+    """Widths of C and D in one step of a product."""
     c_block, d_block = (min(32, max(16, triton.next_power_of_2(x.shape[2]))) for x in (r, h))
     return c_block, d_block

@@ -85,7 +85,7 @@ def close_pairs_kernel(
     given, groups_ptr, first_tile_ptr, out_ptr, largest_ptr, close_ptr, G,
     R: tl.constexpr, B: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, ROWS: tl.constexpr, SQUARED: tl.constexpr,
 ):  # fmt: skip
-    """Measure the pairs that the first pass left at -1, ROWS rows of a tile, from the difference of their factors."""
+    """Measure pairs left at -1 by the first pass, ROWS rows of a tile, from the difference of their factors."""
     tile = tl.program_id(0)
     if tl.load(close_ptr + tile) == 0:
         return
@@ -167,7 +167,7 @@ def packed_distances(
 
 
 def tile_size(residuals: Tensor) -> int:
-    """Rows and columns of a tile that the registers hold without spilling."""
+    """Rows and columns of a tile, as many as registers hold without spilling."""
     several = residuals.shape[1] > 1
     if residuals.dtype == torch.float32:
         return 32 if several else 64
@@ -176,7 +176,7 @@ def tile_size(residuals: Tensor) -> int:
 
 
 def warps_for(dtype: torch.dtype) -> int:
-    """Warps that share a tile."""
+    """Warps per tile."""
     return 4 if dtype == torch.float32 else 8
 
 

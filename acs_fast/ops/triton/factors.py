@@ -1,4 +1,4 @@
-"""Device functions that read the factors: Gram tiles, and what the difference of two samples measures.
+"""Device functions on factors: Gram tiles, and distances from the difference of two samples.
 
 Sizes of blocks stay arguments of their own: in Triton 3.6 a field of a constexpr tuple is none any more in a function
 that the tuple is passed on to ("not a constexpr" of `tl.static_range`).

@@ -36,7 +36,7 @@ class Picked(NamedTuple):
 
 
 class Touched(NamedTuple):
-    """How many rows of each group the latest pick has lowered [G]; which, from what level and to what, [N] each."""
+    """Rows lowered by the latest pick: their number in each group [G], themselves, old and new levels [N]."""
 
     found: Any
     row: Any
@@ -174,7 +174,7 @@ def touched_kernel(
     R: tl.constexpr, BLOCK: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
     DENSE: tl.constexpr, SYMMETRIC: tl.constexpr,
 ):  # fmt: skip
-    """Lower the levels of the rows that the pick serves better than before, and list them."""
+    """Lower the levels of rows served better by the pick, and list them."""
     group = tl.program_id(0)
     first, n, matrix, stride = load_group(groups_ptr, group)
     i = tl.program_id(1).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -204,7 +204,7 @@ def touched_kernel(
 
 @dataclass(frozen=True)
 class Source:
-    """What the kernels are given to read distances with: packed matrices, or the factors where there is no room.
+    """A source of distances for the kernels: packed matrices, or the factors where there is no room.
 
     data: the matrices; where there are none, any tensor.
     factors: what to measure with; None with matrices.
@@ -222,7 +222,7 @@ class Source:
         return cls(factors.norms, factors, squared, precision, scan=64)
 
     def measuring(self) -> tuple[Moved | None, Given | None]:
-        """What `measured_tile` reads; nothing with matrices."""
+        """The factors for `measured_tile`; None with matrices."""
         return (None, None) if self.factors is None else (self.factors.moved(), self.factors.given())
 
     def threshold(self) -> float:
