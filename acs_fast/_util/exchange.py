@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from acs_fast._util.blocks import block_bytes, blocks, put
+from acs_fast._util.processes import is_distributed
 
 _ALL_GATHER = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor  # its name before torch 2.13
 
@@ -32,7 +33,7 @@ class Exchange:
     """
 
     def __init__(self, group: Any = None) -> None:
-        self._there = dist.is_available() and dist.is_initialized()
+        self._there = is_distributed()
         self.group = group
         self.rank = dist.get_rank(group) if self._there else 0
         self.size = dist.get_world_size(group) if self._there else 1

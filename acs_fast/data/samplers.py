@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import torch.distributed as dist
 from torch.utils.data import Dataset, DistributedSampler
 
+from acs_fast._util import processes
 from acs_fast._util.checks import check_count
 from acs_fast.data.plan import Plan
 
@@ -17,11 +17,8 @@ def replicas(num_replicas: int | None, rank: int | None) -> tuple[int, int]:
     Raises:
         ValueError: a rank that is not below the number of processes.
     """
-    running = dist.is_available() and dist.is_initialized()
-    if num_replicas is None:
-        num_replicas = dist.get_world_size() if running else 1
-    if rank is None:
-        rank = dist.get_rank() if running else 0
+    num_replicas = processes.world_size() if num_replicas is None else num_replicas
+    rank = processes.rank() if rank is None else rank
     check_count("num_replicas", num_replicas, 1)
     if check_count("rank", rank) >= num_replicas:
         raise ValueError(f"rank must be below num_replicas, {num_replicas}; got {rank}")

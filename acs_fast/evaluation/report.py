@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from acs_fast._util.columns import columns
 from acs_fast.evaluation.autoattack import TARGETS
 
-RULE = "-"
 MOST_CLASSES = 12  # that a table lists one by one
 
 
@@ -18,7 +18,7 @@ def text(result: dict[str, Any]) -> str:
         result: of `evaluate`.
     """
     tables = [_attacks(result), _curve(result), *(_parts(result, name) for name in ("classes", "groups"))]
-    return "\n\n".join([_heading(result), *(_columns(table) for table in tables if table), "\n".join(_notes(result))])
+    return "\n\n".join([_heading(result), *(columns(table) for table in tables if table), "\n".join(_notes(result))])
 
 
 def draw(result: dict[str, Any], path: Path, title: str = "") -> str | None:
@@ -107,14 +107,6 @@ def _notes(result: dict[str, Any]) -> list[str]:
         f"{masking['large_eps']:.3g}, and no more than FGSM at eps {result['eps']:.4g})"
     )
     return lines
-
-
-def _columns(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(c.ljust(w) if not i else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True)))
-             for row in rows]  # fmt: skip
-    lines.insert(1, RULE * len(lines[0]))
-    return "\n".join(line.rstrip() for line in lines)
 
 
 def _percent(share: float | None) -> str:

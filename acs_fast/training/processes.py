@@ -12,6 +12,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from acs_fast._util.processes import is_distributed as is_distributed
+from acs_fast._util.processes import rank as rank
+from acs_fast._util.processes import world_size as world_size
 from acs_fast.training import checkpoint
 
 T = TypeVar("T")
@@ -33,20 +36,6 @@ def process_group(device: torch.device) -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
-
-
-def is_distributed() -> bool:
-    return dist.is_available() and dist.is_initialized()
-
-
-def rank() -> int:
-    """This process's number."""
-    return dist.get_rank() if is_distributed() else 0
-
-
-def world_size() -> int:
-    """Number of processes."""
-    return dist.get_world_size() if is_distributed() else 1
 
 
 def on_first(work: Callable[[], T]) -> T:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from acs_fast._util.columns import columns
 from acs_fast.training import checkpoint
 from acs_fast.training.comparison import Row
 from acs_fast.training.config import METHODS, RunConfig
@@ -19,12 +20,7 @@ COLUMNS = ("method", "clean %", "robust %", "training s", "selection s", "speed-
 
 def table(rows: list[Row]) -> str:
     """The rows as text, aligned, one line a method."""
-    cells = [COLUMNS, *(_cells(row) for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(COLUMNS))]
-    lines = ["  ".join(c.ljust(w) if not i else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths, strict=True)))
-             for line in cells]  # fmt: skip
-    lines.insert(1, "-" * len(lines[0]))
-    return "\n".join(lines)
+    return columns([COLUMNS, *(_cells(row) for row in rows)])
 
 
 def notes(rows: list[Row], config: RunConfig, data: str) -> str:

@@ -4,8 +4,7 @@ Distances come from packed matrices, or straight from the factors when no matrix
 measured again by the very tiles that measured them before, so that integers taken off a gain are those put on.
 
 On matrices there is the CUDA greedy as well, with one launch in all. Both stay until a GPU has measured them side by
-side: this one needs no compiler at installation and runs on AMD, but three launches of about 5 us per pick bound it
-from below (22 ms for 1,500 picks, where the prediction for the other is 8 ms).
+side: this one needs no compiler at installation and runs on AMD, but three launches per pick bound it from below.
 """
 
 from __future__ import annotations
