@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, NamedTuple, get_type_hints
 
 from torch import Tensor
@@ -28,21 +28,22 @@ class Problems(NamedTuple):
     budget: int
 
 
+@cache
 def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of `problems` as one of its four parts, with the signature to match; any other as it is."""
-    hints = get_type_hints(function)
-    names = [name for name in hints if name != "return"]
-    if Problems not in hints.values():
+    signature = inspect.signature(function, eval_str=True)
+    parameters = list(signature.parameters.values())
+    at = next((i for i, p in enumerate(parameters) if p.annotation is Problems), None)
+    if at is None:
         return function
-    at = next(i for i, name in enumerate(names) if hints[name] is Problems)
-    parts = get_type_hints(Problems)
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parts = [inspect.Parameter(name, kind, annotation=hint) for name, hint in get_type_hints(Problems).items()]
+    stop = at + len(parts)
 
     @wraps(function)
     def flat(*arguments: Any) -> Any:
-        stop = at + len(parts)
         return function(*arguments[:at], Problems(*arguments[at:stop]), *arguments[stop:])
 
-    types = [(n, hints[n]) for n in names[:at]] + list(parts.items()) + [(n, hints[n]) for n in names[at + 1 :]]
-    parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=t) for n, t in types]
-    flat.__signature__ = inspect.Signature(parameters, return_annotation=hints["return"])  # type: ignore[attr-defined]
+    whole = signature.replace(parameters=[*parameters[:at], *parts, *parameters[at + 1 :]])
+    flat.__signature__ = whole  # type: ignore[attr-defined]
     return flat
