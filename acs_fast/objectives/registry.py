@@ -52,7 +52,7 @@ def build_objective(name: str, settings: Mapping[str, Any]) -> Objective:
 
     Example:
         >>> build_objective("fgsm", {"eps": 0.1, "seed": 0})
-        FGSM(eps=0.1, norm='linf', alpha=0.125, steps=1, random_start=True, train_mode=False, label_smoothing=0.0)
+        FGSM(eps=0.1, norm='linf', alpha=0.125, steps=1, train_mode=False, random_start=True, label_smoothing=0.0)
     """
     entry = OBJECTIVES[check_choice("objective", name, OBJECTIVES)]
     return entry.kind(**{key: settings[key] for key in entry.takes if key in settings}, **entry.fixed)
