@@ -14,6 +14,9 @@ import torch  # noqa: E402
 
 import acs_fast as acs  # noqa: E402
 
+if not Path(acs.__file__).is_relative_to(checkout):
+    sys.exit(f"{checkout} holds no acs_fast: {acs.__file__} was imported")
+
 TASKS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "craig": lambda g, p, groups: acs.facility_location(g, p["budget"], groups=groups, backend="cpu"),
     "matching": lambda g, p, groups: acs.gradient_matching(g, p["budget"], groups=groups, backend="cpu"),

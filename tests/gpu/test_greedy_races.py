@@ -17,6 +17,7 @@ SIZES = {
 }  # fmt: skip
 FOLLOWING, SHARING = ("40", "5"), ("60", "5")  # blocks follow all rows by themselves, or share them
 STUCK, RACE = 3, 66
+RUNS = 5
 MUTANTS = {
     "a release dropped": ("store(value, std::memory_order_release)",
                           "store(value, std::memory_order_relaxed)", SHARING),
@@ -63,5 +64,6 @@ def test_no_race_and_the_picks_of_the_definition(sound, case):
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_broken_kernel_is_noticed(tmp_path, name):
     old, new, case = MUTANTS[name]
-    found, output = status(program(tmp_path, old, new), case)
-    assert found in (RACE, STUCK), output
+    broken = program(tmp_path, old, new)
+    found = {status(broken, case)[0] for _ in range(RUNS)}  # on a busy machine threads may happen to take turns
+    assert found & {RACE, STUCK}
