@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing as mp
 import sys
 import time
@@ -162,7 +163,8 @@ def _one_more(contender: Contender, case: Case, repeat: int) -> bool:
         runs.append(float(answer["seconds"]))
         return True
     row.seconds, row.cold = runs[1:] or runs, len(runs) == 1
-    contender.connection.send("stop")
+    with contextlib.suppress(OSError):  # it may have died since, of others' need of memory: what it measured stands
+        contender.connection.send("stop")
     contender.process.join(5.0)
     contender.end("ok")
     return False

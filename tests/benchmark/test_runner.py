@@ -56,6 +56,21 @@ def test_an_answer_of_ours_that_differs_is_not_timed():
     assert rows["ours-reference"].ok
 
 
+def test_what_was_measured_before_a_process_died_stands(monkeypatch):
+    first = runner._first
+
+    def then_die(contender, case):
+        found = first(contender, case)
+        contender.process.kill()
+        contender.process.join()
+        return found
+
+    monkeypatch.setattr(runner, "_first", then_die)
+    (row,) = measure(replace(TINY, opponents=("ours-reference",), seconds=0.0)).rows
+    assert row.ok
+    assert len(row.seconds) == 1
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [
