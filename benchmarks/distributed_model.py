@@ -94,35 +94,32 @@ def per_class(p: Problem, ranks: int) -> Cost:
 
 
 def together(p: Problem, ranks: int, picks_a_round: float, touched: float = 5.0, dense: bool = True) -> Cost:
-    """One problem over all samples, columns shared.
+    """One problem over all samples, distances shared.
 
     Args:
         picks_a_round: measured.
         touched: rows that pay less, summed over the run, relative to N; measured at 3.1 to 5.1.
         dense: whether the distances are held, else they are computed again from factors that travel.
     """
-    meetings, sent = delivery(p, ranks, labelled=False)
     others, rounds = ranks - 1, p.budget / picks_a_round
     everything = others / ranks * p.n * p.factor_bytes
     looked_at = CANDIDATES_OF_A_PICK * picks_a_round
-    round_bytes = others * (2 * INTEGER * (looked_at + 1) + INTEGER)
-    entries = others / ranks * (2 * INTEGER + 2 * FLOAT) * WITH_OTHERS * touched * p.n
-    sent += rounds * round_bytes + entries + 2 * others / ranks * 2 * 8 * p.gradient_numbers
+    sent = rounds * others * (2 * INTEGER * (looked_at + 1) + INTEGER)
+    sent += others / ranks * (2 * INTEGER + FLOAT) * WITH_OTHERS * touched * p.n
+    sent += 2 * others / ranks * 2 * 8 * p.gradient_numbers
     own = p.n / ranks
     if dense:
-        affordable = columns.BYTES_AT_ONCE / (own * FLOAT)
-        step = max(columns.STEP, min(affordable, own / columns.LEAST_TURNS) // columns.STEP * columns.STEP)
-        turns = math.ceil(own / step)
-        sent += everything + others / ranks * own * p.n / 2 * FLOAT
+        gains = (rounds + 1) * others / ranks * p.n * INTEGER
         return Cost(
-            meetings + 12 + 2 * rounds + 2 * turns, sent, own * p.factor_bytes + FLOAT * own * p.n,
-            own * p.n / 2 * p.factor_numbers,
+            9 + 3 * rounds, sent + everything + others * own * INTEGER + gains,
+            2 * p.n * p.factor_bytes + FLOAT * own * p.n, own * p.n / 2 * p.factor_numbers,
         )  # fmt: skip
+    meetings, delivered = delivery(p, ranks, labelled=False)
     passes = 2.0 + touched
-    sent += passes * everything + rounds * looked_at * others / ranks * p.factor_bytes
+    sent += delivered + passes * everything + rounds * looked_at * others / ranks * p.factor_bytes
     rows = passes * p.n / columns.ROWS_AT_ONCE + rounds
     return Cost(
-        meetings + 12 + 3 * rounds + rows, sent, own * p.factor_bytes + 2 * FLOAT * columns.ROWS_AT_ONCE * own,
+        meetings + 9 + 3 * rounds + rows, sent, own * p.factor_bytes + 2 * FLOAT * columns.ROWS_AT_ONCE * own,
         passes * own * p.n * p.factor_numbers,
     )  # fmt: skip
 

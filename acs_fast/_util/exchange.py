@@ -126,6 +126,20 @@ class Exchange:
 
         return wait
 
+    def sum_of_parts(self, value: Tensor, sizes: Sequence[int]) -> Tensor:
+        """Sum over the ranks of this rank's part of their tensors; of integers independent of W.
+
+        Args:
+            value: the parts of the ranks, one after the other, `sizes` [W] numbers each.
+        """
+        parts: tuple[Tensor, ...] = value.split(list(sizes))
+        own, others = parts[self.rank], [part[:0] if r == self.rank else part for r, part in enumerate(parts)]
+        if self.size == 1:
+            return own
+        coming = [0 if r == self.rank else len(own) for r in range(self.size)]
+        found = self.swap(torch.cat(others), [len(part) for part in others], coming, value.new_empty(sum(coming)))()
+        return torch.stack([own, *(part for r, part in enumerate(found) if r != self.rank)]).sum(0)
+
     def passed_along(self, value: Tensor, step: Callable[[Tensor], Tensor]) -> Tensor:
         """What becomes of a value that every rank takes one step further, in the order of the ranks; on every rank."""
         if self.size == 1:

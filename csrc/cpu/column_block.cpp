@@ -14,25 +14,37 @@ ColumnBlock<T>::ColumnBlock(const Factors<T>& columns, const double* means, bool
 }
 
 template <class T>
-T ColumnBlock<T>::square(T* out, int64_t part, int64_t parts, int threads) const {
+T ColumnBlock<T>::pairs(T* out, int64_t stride, int64_t block, int64_t rank, int64_t ranks, int threads) const {
+  const int64_t n = distances_.n(), tile = distances_.tile_size();
   Team team(threads);
   std::vector<T> largest(team.size(), T(0));
-  const int64_t tiles = distances_.upper_tile_count();
-  std::atomic<int64_t> next{tiles * part / parts};
-  team.run([&](int member) { largest[member] = distances_.matrix(next, tiles * (part + 1) / parts, out); });
+  std::atomic<int64_t> next{0};
+  team.run([&](int member) {
+    TileBuffers<T> buffers = distances_.buffers();
+    const T* d = buffers.d.data();
+    upper_pairs(next, (n + block - 1) / block, [&](int64_t a, int64_t b) {
+      if ((a + b) % ranks != rank) return;
+      const int64_t i0 = a * block, j0 = b * block;
+      const int64_t i1 = std::min(n, i0 + block), j1 = std::min(n, j0 + block);
+      const TileSide<T> rows = distances_.open_rows(buffers, i0, i1 - i0);
+      largest[member] = std::max(
+          largest[member], distances_.tile(rows, distances_.all(), j0, j1, buffers, buffers.d.data(), tile));
+      T* along = out + i0 * stride + b / ranks * block;
+      for (int64_t i = 0; i < i1 - i0; ++i) std::copy_n(d + i * tile, j1 - j0, along + i * stride);
+      if (a != b) kernels<T>().transpose(d, tile, i1 - i0, j1 - j0, out + j0 * stride + a / ranks * block, stride);
+    });
+  });
   return *std::max_element(largest.begin(), largest.end());
 }
 
 template <class T>
-T ColumnBlock<T>::rows(const Factors<T>& rows, int64_t begin, T* out, int64_t stride, T* mirror, int threads) const {
-  const int64_t tile = distances_.tile_size(), width = distances_.n();
-  const int64_t across = (width - begin + tile - 1) / tile;
+void ColumnBlock<T>::rows(const Factors<T>& rows, T* out, int threads) const {
+  const int64_t tile = distances_.tile_size(), width = distances_.n(), across = distances_.tiles();
   Centred<T> centred(rows);
   centred.set_means(distances_.centred().means());
   Panels<T> panels(rows, kernels<T>().mr, tile);
   std::vector<int32_t> samples(tile);
   Team team(threads);
-  std::vector<T> largest(team.size(), T(0));
   std::vector<TileBuffers<T>> buffers;
   for (int member = 0; member < team.size(); ++member) buffers.push_back(distances_.buffers());
   team.lead([&] {
@@ -42,16 +54,11 @@ T ColumnBlock<T>::rows(const Factors<T>& rows, int64_t begin, T* out, int64_t st
       panels.pack(centred, samples.data(), count, 0, panels.panels(count));
       const TileSide<T> opened{rows, panels, count, samples.data(), 0};
       team.share(across, [&](int64_t part, int member) {
-        const int64_t from = begin + part * tile, to = std::min(width, from + tile);
-        T* d = out + first * stride + from - begin;
-        const T top = distances_.tile(opened, distances_.all(), from, to, buffers[member], d, stride);
-        largest[member] = std::max(largest[member], top);
-        if (mirror)
-          kernels<T>().transpose(d, stride, count, to - from, mirror + (from - begin) * rows.n + first, rows.n);
+        const int64_t j0 = part * tile, j1 = std::min(width, j0 + tile);
+        distances_.tile(opened, distances_.all(), j0, j1, buffers[member], out + first * width + j0, width);
       });
     }
   });
-  return *std::max_element(largest.begin(), largest.end());
 }
 
 template <class T>
@@ -68,11 +75,13 @@ void add_factors(const Factors<T>& f, double* sums) {
 template <class T>
 void lower_gains(int64_t* gains, int64_t width, const T* distances, int64_t stride, const int64_t* index, int64_t count,
                  const T* low, const T* high, double scale, int threads) {
-  constexpr int64_t kColumns = 4096;  // of the gains, which stay in a cache while all rows pass
+  constexpr int64_t kMost = 1 << 15;  // columns at once, whose gains stay in a cache while all rows pass
   Team team(int(std::min<int64_t>(threads, width / kSpanStep + 1)));
+  const int64_t parts = (width + kMost - 1) / kMost * (team.size() == 1 ? 1 : 4 * team.size());
+  const int64_t columns = (width / std::max<int64_t>(parts, 1) / kSpanStep + 1) * kSpanStep;
   std::atomic<int64_t> next{0};
   team.run([&](int) {
-    for (int64_t begin = next.fetch_add(kColumns); begin < width; begin = next.fetch_add(kColumns))
+    for (int64_t begin = next.fetch_add(columns); begin < width; begin = next.fetch_add(columns))
       for (int64_t first = 0; first < count; first += kRowsAtOnce) {
         const int size = int(std::min<int64_t>(kRowsAtOnce, count - first));
         const T* rows[kRowsAtOnce];
@@ -82,7 +91,7 @@ void lower_gains(int64_t* gains, int64_t width, const T* distances, int64_t stri
           offset -= kRoundingMagicBits + uint64_t(std::llrint(double(high[first + r]) * scale));
         }
         kernels<T>().clamp_sum(reinterpret_cast<uint64_t*>(gains), rows, low + first, high + first, size, begin,
-                               std::min(width, begin + kColumns), scale, offset);
+                               std::min(width, begin + columns), scale, offset);
       }
   });
 }

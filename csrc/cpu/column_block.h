@@ -14,11 +14,13 @@ class ColumnBlock {
  public:
   // means: [R, C + D] of all samples, rounded to T
   ColumnBlock(const Factors<T>& columns, const double* means, bool squared, int threads);
-  // One of several equal parts of the distances among these samples, into its places in [n, n]; returns the largest
-  T square(T* out, int64_t part, int64_t parts, int threads) const;
-  // out[i * stride + j - begin] for every row i and the columns j >= begin, which is a multiple of 64, and where `mirror`
-  // is not null the same as mirror[(j - begin) * rows.n + i]; returns the largest
-  T rows(const Factors<T>& rows, int64_t begin, T* out, int64_t stride, T* mirror, int threads) const;
+  int64_t tile_size() const { return distances_.tile_size(); }
+  // Of the samples cut into blocks, those pairs (a, b) of blocks with (a + b) % ranks == rank: a row of block a holds the
+  // distances to its blocks b, in order, at out + i * stride. `block`: a multiple of 64, at most a tile, or the tile.
+  // Returns the largest.
+  T pairs(T* out, int64_t stride, int64_t block, int64_t rank, int64_t ranks, int threads) const;
+  // out[i * width + j] for every row i and every column j
+  void rows(const Factors<T>& rows, T* out, int threads) const;
 
  private:
   Distances<T> distances_;

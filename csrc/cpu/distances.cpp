@@ -107,10 +107,9 @@ TileSide<T> Distances<T>::open(Panels<T>& panels, const int32_t* samples, int64_
 }
 
 template <class T>
-TileSide<T> Distances<T>::open_tile(TileBuffers<T>& buffers, int64_t index) const {
-  const int64_t first = index * k_.tile, count = std::min<int64_t>(k_.tile, f_.n - first);
-  if (buffers.open != index) open(buffers.rows, nullptr, first, count);
-  buffers.open = index;
+TileSide<T> Distances<T>::open_rows(TileBuffers<T>& buffers, int64_t first, int64_t count) const {
+  if (buffers.open != first) open(buffers.rows, nullptr, first, count);
+  buffers.open = first;
   return {f_, buffers.rows, count, nullptr, first};
 }
 
@@ -192,7 +191,7 @@ T Distances<T>::epilogue(const TileSide<T>& rows, const TileSide<T>& columns, in
 }
 
 template <class T>
-T Distances<T>::matrix(std::atomic<int64_t>& next, int64_t end, T* out) const {
+T Distances<T>::matrix(std::atomic<int64_t>& next, T* out) const {
   TileBuffers<T> buffers = this->buffers();
   const int64_t n = f_.n;
   T top = T(0);
@@ -201,7 +200,7 @@ T Distances<T>::matrix(std::atomic<int64_t>& next, int64_t end, T* out) const {
     for (int64_t i = i0; i < i1; ++i) std::memcpy(out + i * n + j0, d + (i - i0) * stride, sizeof(T) * (j1 - j0));
     if (i0 != j0) k_.transpose(d, stride, i1 - i0, j1 - j0, out + j0 * n + i0, n);
   };
-  upper_tiles(next, end, buffers, write);
+  upper_tiles(next, buffers, write);
   return top;
 }
 

@@ -23,7 +23,7 @@ struct TileBuffers {
   TileBuffers(const Factors<T>& f, int mr, int tile);
   Buffer<T> gram, above, below, pp, qq, d;
   Panels<T> rows;
-  int64_t open = -1;  // the tile of rows that `rows` holds
+  int64_t open = -1;  // the first of the samples that `rows` holds
 };
 
 // Samples as the rows or the columns of tiles: panels, and which samples of which factors those hold.
@@ -64,25 +64,17 @@ class Distances {
   // samples: [count], or null for first, first + 1, ...
   TileSide<T> open(Panels<T>& panels, const int32_t* samples, int64_t first, int64_t count) const;
   TileSide<T> all() const { return {f_, packed_, f_.n, nullptr, 0}; }
-  // The rows of a whole tile, kept in the buffers until another one is asked for
-  TileSide<T> open_tile(TileBuffers<T>& buffers, int64_t index) const;
+  // At most a tile of rows, kept in the buffers until others are asked for
+  TileSide<T> open_rows(TileBuffers<T>& buffers, int64_t first, int64_t count) const;
   // Distances from at most tile_size() rows to columns [j0, j1), at most as many, j0 at the start of a panel; returns
   // the largest
   T tile(const TileSide<T>& rows, const TileSide<T>& columns, int64_t j0, int64_t j1, TileBuffers<T>& buffers, T* out,
          int64_t stride) const;
-  // Tiles of the upper triangle
-  int64_t upper_tile_count() const { return upper_count(tiles()); }
-  // visit(i0, i1, j0, j1, d, stride, largest) for those of them before `end` that this thread takes off the counter
+  // visit(i0, i1, j0, j1, d, stride, largest) for the tiles of the upper triangle that this thread takes off the counter
   template <class Visit>
-  void upper_tiles(std::atomic<int64_t>& next, int64_t end, TileBuffers<T>& buffers, const Visit& visit) const;
-  template <class Visit>
-  void upper_tiles(std::atomic<int64_t>& next, TileBuffers<T>& buffers, const Visit& visit) const {
-    upper_tiles(next, upper_tile_count(), buffers, visit);
-  }
-  // The whole matrix, or its part up to an upper tile: upper tiles computed, lower ones mirrored; returns the largest
-  // entry this thread has seen
-  T matrix(std::atomic<int64_t>& next, T* out) const { return matrix(next, upper_tile_count(), out); }
-  T matrix(std::atomic<int64_t>& next, int64_t end, T* out) const;
+  void upper_tiles(std::atomic<int64_t>& next, TileBuffers<T>& buffers, const Visit& visit) const;
+  // The whole matrix: upper tiles computed, lower ones mirrored; returns the largest entry this thread has seen
+  T matrix(std::atomic<int64_t>& next, T* out) const;
 
  private:
   void multiply_means();
@@ -103,13 +95,13 @@ class Distances {
 
 template <class T>
 template <class Visit>
-void Distances<T>::upper_tiles(std::atomic<int64_t>& next, int64_t end, TileBuffers<T>& buffers,
-                               const Visit& visit) const {
+void Distances<T>::upper_tiles(std::atomic<int64_t>& next, TileBuffers<T>& buffers, const Visit& visit) const {
   const int64_t size = k_.tile;
-  upper_pairs(next, end, tiles(), [&](int64_t row, int64_t column) {
+  upper_pairs(next, tiles(), [&](int64_t row, int64_t column) {
     const int64_t i0 = row * size, j0 = column * size;
     const int64_t i1 = std::min(f_.n, i0 + size), j1 = std::min(f_.n, j0 + size);
-    const T largest = tile(open_tile(buffers, row), this->all(), j0, j1, buffers, buffers.d.data(), size);
+    const TileSide<T> rows = open_rows(buffers, i0, i1 - i0);
+    const T largest = tile(rows, this->all(), j0, j1, buffers, buffers.d.data(), size);
     visit(i0, i1, j0, j1, buffers.d.data(), size, largest);
   });
 }

@@ -95,7 +95,7 @@ void LazyGreedy<T>::add_parts(int64_t a, int64_t b, int rank) {
   if (kept_.has(a))
     d = kept_.at(a, b);
   else
-    distances_.tile(distances_.open_tile(own, a), distances_.all(), j0, j0 + columns, own, own.d.data(), size_);
+    distances_.tile(distances_.open_rows(own, i0, rows), distances_.all(), j0, j0 + columns, own, own.d.data(), size_);
   column_totals(d, rows, columns, current_.data() + i0, totals_[rank].data());
   const uint64_t of_rows = owed(a) + uint64_t(rows) * kRoundingMagicBits;
   for (int64_t j = 0; j < columns; ++j) part(j0 + j, a / per_group_) += int64_t(of_rows - totals_[rank][j]);

@@ -40,15 +40,16 @@ class BoundBlock {
       : columns_(residuals, features, numbers, n, R, C, D, bias),
         block_(columns_.factors, at<double>(means), squared, threads) {}
 
-  T square(Address out, int64_t part, int64_t parts, int threads) const {
-    return block_.square(reinterpret_cast<T*>(out), part, parts, threads);
+  int64_t tile_size() const { return block_.tile_size(); }
+
+  T pairs(Address out, int64_t stride, int64_t block, int64_t rank, int64_t ranks, int threads) const {
+    return block_.pairs(reinterpret_cast<T*>(out), stride, block, rank, ranks, threads);
   }
 
-  T rows(Address residuals, Address features, Address numbers, int64_t n, int64_t begin, Address out, int64_t stride,
-         Address mirror, int threads) const {
+  void rows(Address residuals, Address features, Address numbers, int64_t n, Address out, int threads) const {
     const Factors<T>& f = columns_.factors;
     const Samples<T> rows(residuals, features, numbers, n, f.R, f.C, f.D, f.bias);
-    return block_.rows(rows.factors, begin, reinterpret_cast<T*>(out), stride, reinterpret_cast<T*>(mirror), threads);
+    block_.rows(rows.factors, reinterpret_cast<T*>(out), threads);
   }
 
  private:
@@ -110,7 +111,8 @@ void bind(py::module_& m, const std::string& dtype) {
   const auto name = [&](const char* function) { return std::string(function) + "_" + dtype; };
   py::class_<BoundBlock<T>>(m, name("ColumnBlock").c_str())
       .def(py::init<Address, Address, Address, int64_t, int64_t, int64_t, int64_t, bool, Address, bool, int>(), nogil)
-      .def("square", &BoundBlock<T>::square, nogil)
+      .def("tile_size", &BoundBlock<T>::tile_size)
+      .def("pairs", &BoundBlock<T>::pairs, nogil)
       .def("rows", &BoundBlock<T>::rows, nogil);
   m.def(name("add_factors").c_str(), &add<T>, nogil);
   m.def(name("lower_gains").c_str(), &lower<T>, nogil);

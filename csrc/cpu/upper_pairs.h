@@ -6,21 +6,14 @@
 
 namespace acs_fast {
 
-inline int64_t upper_count(int64_t count) { return count * (count + 1) / 2; }
-
-// visit(row, column) for the pairs row <= column < count, of the first `end`, that this thread takes off the counter
+// visit(row, column) for the pairs row <= column < count that this thread takes off the counter
 template <class Visit>
-void upper_pairs(std::atomic<int64_t>& next, int64_t end, int64_t count, const Visit& visit) {
+void upper_pairs(std::atomic<int64_t>& next, int64_t count, const Visit& visit) {
   int64_t row = 0, before = 0;  // pairs in the rows above
-  for (int64_t t = next.fetch_add(1); t < end; t = next.fetch_add(1)) {
+  for (int64_t t = next.fetch_add(1); t < count * (count + 1) / 2; t = next.fetch_add(1)) {
     for (; t >= before + (count - row); ++row) before += count - row;
     visit(row, row + t - before);
   }
-}
-
-template <class Visit>
-void upper_pairs(std::atomic<int64_t>& next, int64_t count, const Visit& visit) {
-  upper_pairs(next, upper_count(count), count, visit);
 }
 
 }  // namespace acs_fast

@@ -8,13 +8,12 @@ import torch
 
 from acs_fast import ops
 from acs_fast._util.checks import check_choice, resolve_budget
-from acs_fast._util.dtypes import accumulable_dtype
 from acs_fast._util.exchange import Exchange
 from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.coreset import Coreset
 from acs_fast.ops import backends
 from acs_fast.selection.craig import METRICS
-from acs_fast.selection.distributed.columns import Columns, StoredColumns, edges_of
+from acs_fast.selection.distributed.columns import ComputedColumns, StoredPairs
 from acs_fast.selection.distributed.global_greedy import global_greedy
 from acs_fast.selection.distributed.per_class import OwnProblems, Picks, classes, everything, solved, solved_by_first
 from acs_fast.selection.distributed.result import coreset_of, own_workspace_bytes
@@ -90,15 +89,13 @@ class _Cover:
 
     def together(self, shard: Shard, n: int, budget: int, exchange: Exchange) -> tuple[Shard, Picks, dict[str, Any]]:
         """One problem by all ranks; returns the samples as they came to lie, the picks, and how it went."""
-        edges, g = edges_of(n, exchange.size), shard.gradients
-        held = shard.deliver(torch.searchsorted(edges, shard.index.cpu(), right=True) - 1, exchange)
-        needed = n * len(held) * accumulable_dtype(g.dtype).itemsize
+        needed = StoredPairs.planned_bytes(n, shard.gradients, exchange.size)
         too_large = int(exchange.maximum(torch.tensor(int(needed > self.workspace_bytes))))
-        kind = Columns if too_large else StoredColumns
         with self.watch("distances"):
-            columns = kind(held, edges, self.squared, self.backend, exchange)
+            columns = (ComputedColumns if too_large else StoredPairs)(shard, n, self.squared, exchange)
         with self.watch("greedy"):
-            found = global_greedy(columns, budget)
+            found = global_greedy(columns, n, budget, exchange)
         counts, objective = torch.tensor([budget]), torch.tensor([found.objective], dtype=torch.float64)
         picks = Picks(found.picks, found.sizes.double(), found.gains, counts, objective, torch.zeros_like(counts))
-        return held, picks, self.way("matrix-free" if too_large else "dense", rounds=found.rounds)
+        path = "matrix-free" if too_large else "dense"
+        return columns.held, picks, self.way(path, rounds=found.rounds, meetings_saved=found.meetings_saved)

@@ -1,9 +1,9 @@
 """Exact greedy facility location over all ranks: several picks at each meeting, where they are certain.
 
-A round is two meetings. In the first the ranks find the candidates with the largest gains, in the second they exchange
-which samples would pay less at each of them. With that every rank can replay greedy among the candidates by itself:
-their exact gains after each pick follow from those samples, and no other candidate's gain can have grown. The replay
-goes on until the best candidate left falls behind the best of all others before the round.
+In a round the ranks find the candidates with the largest gains, and exchange which samples would pay less at each of
+them. With that every rank can replay greedy among the candidates by itself: their exact gains after each pick follow
+from those samples, and no other candidate's gain can have grown. The replay goes on until the best candidate left falls
+behind the best of all others before the round. Then gains follow what was decided.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from acs_fast.ops.column_block import lower_entries, lower_gains, quantised
+from acs_fast._util.dtypes import accumulable_dtype
+from acs_fast._util.exchange import Exchange
+from acs_fast.ops.column_block import quantised
 from acs_fast.ops.reference.greedy import scale_exponent
 from acs_fast.ops.replay import replay
 from acs_fast.selection.distributed.columns import Columns
@@ -30,8 +32,7 @@ class Round:
 
     Attributes:
         numbers, gains: [M] int64 the candidates, by number; `bound` is (gain, number) of the best that is none.
-        candidate: [E] which candidate an entry is about, sample: [E] which sample, price: [E] what it would pay there,
-            level: [E] what it pays now.
+        candidate: [E] which candidate an entry is about, sample: [E] which sample, price: [E] what it would pay there.
     """
 
     numbers: np.ndarray
@@ -40,7 +41,6 @@ class Round:
     candidate: np.ndarray
     sample: np.ndarray
     price: np.ndarray
-    level: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -63,34 +63,43 @@ class Moves:
 
 @dataclass(frozen=True)
 class Greedy:
-    """Result: picks [k] in order, their gains [k] float64, how many samples each serves [k], the objective."""
+    """Result: picks [k] in order, their gains [k] float64, how many samples each serves [k], the objective.
+
+    Attributes:
+        rounds: in which the picks were decided.
+        meetings_saved: how many more the ranks would have had with a round for every pick.
+    """
 
     picks: Tensor
     gains: Tensor
     sizes: Tensor
     objective: float
     rounds: int
+    meetings_saved: int
 
 
-def global_greedy(columns: Columns, budget: int, candidates: int = MOST_CANDIDATES) -> Greedy:
-    """The picks of `acs_fast.ops.reference.greedy` on the whole matrix.
+def global_greedy(
+    columns: Columns, n: int, budget: int, exchange: Exchange, candidates: int = MOST_CANDIDATES
+) -> Greedy:
+    """The picks of `acs_fast.ops.reference.greedy` on the whole matrix of n samples.
 
     Args:
         candidates: how many are looked at in a round at most; 1 for one pick a round.
     """
-    search = _Search(columns)
+    search, met = _Search(columns, n, exchange), exchange.meetings
     width, rounds = 1, 0
     picks: list[int] = []
     gains: list[int] = []
     while len(picks) < budget:
         seen = search.look(min(width, budget - len(picks)))
-        moves = decide(seen, search.scale)
+        moves = decide(seen, search.level.numpy(), search.scale)
         search.apply(moves, len(picks))
         picks += moves.picks
         gains += moves.gains
-        width = min(candidates, next_width(seen, len(moves.picks), columns.n))
+        width = min(candidates, next_width(seen, len(moves.picks), n))
         rounds += 1
-    return search.result(picks, gains, rounds)
+    saved = (exchange.meetings - met) * (budget - rounds) // rounds
+    return search.result(picks, gains, rounds, saved)
 
 
 def next_width(last: Round, picks: int, n: int) -> int:
@@ -99,90 +108,73 @@ def next_width(last: Round, picks: int, n: int) -> int:
     return max(2 * picks, min(max(LEAST_CANDIDATES, CANDIDATES_OF_A_PICK * picks), affordable))
 
 
-def decide(r: Round, scale: float) -> Moves:
-    """Greedy among the candidates, as long as it is certain that greedy over all would pick the same."""
-    samples, place = np.unique(r.sample, return_inverse=True)
-    before = np.empty(len(samples), dtype=r.price.dtype)
-    before[place] = r.level
-    picks, gains, level, server = replay(r.numbers, r.gains, r.bound, r.candidate, place, r.price, before, scale)
-    m = level < before
-    return Moves(r.numbers[picks].tolist(), gains.tolist(), samples[m], level[m], before[m], server[m])
+def decide(r: Round, level: np.ndarray, scale: float) -> Moves:
+    """Greedy among the candidates, as long as it is certain that greedy over all would pick the same.
+
+    Args:
+        level: [N] what every sample pays.
+    """
+    place = np.zeros(len(level), dtype=np.int64)
+    place[r.sample] = 1
+    samples = place.nonzero()[0]
+    place[samples] = np.arange(len(samples))
+    before = level[samples]
+    picks, gains, after, server = replay(
+        r.numbers, r.gains, r.bound, r.candidate, place[r.sample], r.price, before, scale
+    )
+    m = after < before
+    return Moves(r.numbers[picks].tolist(), gains.tolist(), samples[m], after[m], before[m], server[m])
 
 
 class _Search:
-    """This rank's gains and what its samples pay."""
+    """What every sample pays, and the gains of this rank's candidates."""
 
-    def __init__(self, columns: Columns) -> None:
-        self.columns, self.exchange = columns, columns.exchange
-        n, device = columns.n, columns.device
+    def __init__(self, columns: Columns, n: int, exchange: Exchange) -> None:
+        self.columns, self.n, self.exchange = columns, n, exchange
         d_max = columns.largest()
         self.scale = 2.0 ** scale_exponent(d_max, n)
-        self.level = torch.full((columns.width,), d_max, dtype=columns.dtype, device=device)
-        self.server = torch.zeros(columns.width, dtype=torch.int64, device=device)
-        self.gains = torch.zeros(columns.width, dtype=torch.int64, device=device)
-        high = torch.full((n,), d_max, dtype=columns.dtype, device=device)
-        self._lower(torch.arange(n), torch.zeros_like(high), high)
-        self.gains.neg_()
+        self.level = torch.full((n,), d_max, dtype=accumulable_dtype(columns.held.gradients.dtype))
+        self.server = torch.zeros(n, dtype=torch.int64)
+        self.gains = -columns.gain_changes(torch.arange(n), torch.zeros_like(self.level), self.level, self.scale)
         self.room = 64
 
     def look(self, width: int) -> Round:
         """The candidates of a round, and what they would change."""
         numbers, gains = self._leaders(width + 1)
-        bound = (int(gains[width]), int(numbers[width])) if len(gains) > width else (NEVER, self.columns.n)
+        bound = (int(gains[width]), int(numbers[width])) if len(gains) > width else (NEVER, self.n)
         numbers, gains = numbers[:width], gains[:width]
         numbers, gains = numbers[gains >= 0], gains[gains >= 0]
         order = np.argsort(numbers)
         numbers, gains = numbers[order], gains[order]
-        entries = self._touched(torch.from_numpy(numbers))
-        return Round(numbers, gains, bound, *entries)
+        offers = self.columns.offers(torch.from_numpy(numbers), self.level, self.scale)
+        found = [x.numpy() for x in self.exchange.gather_rows(*offers, room=self.room)]
+        self.room = max(64, 2 * len(found[0]) // self.exchange.size)
+        return Round(numbers, gains, bound, *found)
 
     def apply(self, moves: Moves, step: int) -> None:
         """Take the accepted picks, `step` of which came before."""
-        begin, end = self.columns.begin, self.columns.end
-        own = [p - begin for p in moves.picks if begin <= p < end]
-        self.gains[own] -= 1  # they end at -1, below all others
-        device = self.columns.device
+        self.gains[torch.isin(self.columns.own, torch.tensor(moves.picks))] -= 1  # they end at -1, below all others
         samples, low, high, server = (torch.from_numpy(x) for x in (moves.samples, moves.low, moves.high, moves.server))
         if len(samples):
-            self._lower(samples, low.to(device), high.to(device))
-        here = (samples >= begin) & (samples < end)
-        place = (samples[here] - begin).to(device)
-        self.level[place] = low[here].to(device)
-        self.server[place] = server[here].to(device) + step
+            self.gains += self.columns.gain_changes(samples, low, high, self.scale)
+        self.level[samples] = low
+        self.server[samples] = server + step
 
-    def result(self, picks: list[int], gains: list[int], rounds: int) -> Greedy:
-        sizes = self.exchange.sum(torch.bincount(self.server, minlength=len(picks)))
-        paid = int(self.exchange.sum(quantised(self.level, self.scale).sum()))
-        unit = 1.0 / self.scale
-        return Greedy(
-            torch.tensor(picks), torch.tensor(gains, dtype=torch.float64) * unit, sizes, float(paid) * unit, rounds
-        )
+    def result(self, picks: list[int], gains: list[int], rounds: int, saved: int) -> Greedy:
+        sizes = torch.bincount(self.server, minlength=len(picks))
+        paid, unit = int(quantised(self.level, self.scale).sum()), 1.0 / self.scale
+        values = torch.tensor(gains, dtype=torch.float64) * unit
+        return Greedy(torch.tensor(picks), values, sizes, float(paid) * unit, rounds, saved)
 
     def _leaders(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Numbers and gains of the candidates with the largest gains of all, the lowest numbers first among equals."""
-        pairs = torch.tensor([[NEVER, self.columns.n]]).repeat(count, 1)
-        gains = self.gains.cpu().numpy()
+        pairs = torch.tensor([[NEVER, self.n]]).repeat(count, 1)
+        gains = self.gains.numpy()
         best = _largest(gains, min(count, len(gains)))
-        pairs[: len(best)] = torch.from_numpy(np.stack([gains[best], best + self.columns.begin], 1))
+        pairs[: len(best)] = torch.stack([self.gains[best], self.columns.own[best]], 1)
         every = self.exchange.gather(pairs).flatten(0, 1).numpy()
         order = np.lexsort((every[:, 1], -every[:, 0]))[:count]
         return every[order, 1], every[order, 0]
-
-    def _touched(self, numbers: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """The samples of all ranks that would pay less at each candidate."""
-        parts = []
-        for part, matrix, index in self.columns.rows(numbers):
-            which, sample, price = lower_entries(matrix, index, self.level, self.scale)
-            parts.append((part.to(which.device)[which], sample + self.columns.begin, price, self.level[sample]))
-        which, sample, price, level = (torch.cat(x).cpu() for x in zip(*parts, strict=True))
-        found = [x.numpy() for x in self.exchange.gather_rows(which, sample, price, level, room=self.room)]
-        self.room = max(64, 2 * len(found[0]) // self.exchange.size)
-        return found[0], found[1], found[2], found[3]
-
-    def _lower(self, samples: Tensor, low: Tensor, high: Tensor) -> None:
-        for part, matrix, index in self.columns.rows(samples):
-            p = part.to(low.device)
-            lower_gains(self.gains, matrix, index, low[p].contiguous(), high[p].contiguous(), self.scale)
 
 
 def _largest(values: np.ndarray, count: int) -> np.ndarray:

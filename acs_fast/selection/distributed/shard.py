@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from acs_fast._util.checks import check_finite
 from acs_fast._util.delivery import deliver
 from acs_fast._util.exchange import Exchange
 from acs_fast.gradients.factored import LastLayerGradients
+from acs_fast.ops import compiled
 
 
 @dataclass(frozen=True)
@@ -34,15 +36,15 @@ class Shard:
         """N, once all ranks have found their shards in order.
 
         Raises:
-            ValueError: the shards do not hold every sample once, they differ in width or dtype, labels or index have
-                another length than the gradients, or gradients are NaN or infinite (names the samples).
+            ValueError: the shards do not hold every sample once, they or the versions of what selects differ, labels or
+                index have another length than the gradients, or gradients are NaN or infinite (names the samples).
         """
         with exchange.together("checking the shard"):
             self._check_own()
         g = self.gradients
         labelled = self.labels is not None
         exchange.check_equal({"widths": (*g.residuals.shape[1:], *g.features.shape[1:]), "bias": g.bias,
-                              "dtype": g.dtype, "labelled": labelled})  # fmt: skip
+                              "dtype": g.dtype, "labelled": labelled, **versions()})  # fmt: skip
         n, fingerprint = exchange.sum(torch.tensor([len(self), _fingerprint(self.index)])).tolist()
         if n == 0:
             raise ValueError("shards must hold at least one sample; all are empty")
@@ -73,13 +75,20 @@ class Shard:
 
     def sorted(self) -> Shard:
         """The same in ascending order of their numbers."""
-        return _sorted(self.gradients, self.index.to(self.gradients.device), self.labels)
+        g, labels = self.gradients, self.labels
+        order = torch.argsort(self.index.to(g.device))
+        return Shard(g[order], self.index.to(g.device)[order], None if labels is None else labels.to(g.device)[order])
 
     def whole(self, exchange: Exchange) -> Shard:
         """The samples of all ranks on every rank, without labels, in ascending order of their numbers."""
         g = self.gradients
-        residuals, features, index = exchange.gather_rows(g.residuals, g.features, self.index.to(g.device))
-        return _sorted(LastLayerGradients(residuals, features, g.bias), index, None)
+        index = self.index.to(g.device)
+        counts = exchange.gather(torch.tensor([len(self)])).flatten().tolist()
+        parts = exchange.gather_parts(g.residuals, g.features, index, counts=counts)()
+        residuals, features = (x.new_empty(sum(counts), *x.shape[1:]) for x in (g.residuals, g.features))
+        for r, h, numbers in parts:
+            residuals[numbers], features[numbers] = r, h
+        return Shard(LastLayerGradients(residuals, features, g.bias), torch.arange(len(residuals), device=g.device))
 
     def whole_labels(self, exchange: Exchange) -> Tensor | None:
         """[N] the labels of all samples on every rank, on the CPU."""
@@ -89,9 +98,11 @@ class Shard:
         return labels[torch.argsort(index)]
 
 
-def _sorted(g: LastLayerGradients, index: Tensor, labels: Tensor | None) -> Shard:
-    order = torch.argsort(index)
-    return Shard(g[order], index[order], None if labels is None else labels[order])
+def versions() -> dict[str, str]:
+    """What decides the last bits of a distance: versions, and the instruction set of the compiled kernels."""
+    package = sys.modules[__name__.partition(".")[0]]
+    simd = "none" if compiled.MODULE is None else compiled.MODULE.build_info()["simd"]
+    return {"acs_fast": package.__version__, "torch": torch.__version__, "instruction set": simd}
 
 
 def _fingerprint(index: Tensor) -> int:

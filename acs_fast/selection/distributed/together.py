@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,9 +14,8 @@ from acs_fast._util.exchange import Exchange
 from acs_fast._util.randomness import preserved_random_state
 from acs_fast.coreset import Coreset
 from acs_fast.gradients.extract import Extraction
-from acs_fast.ops import compiled
 from acs_fast.selection.distributed.selectors import select_across
-from acs_fast.selection.distributed.shard import Shard
+from acs_fast.selection.distributed.shard import Shard, versions
 from acs_fast.selection.selector import Selector
 
 
@@ -84,13 +82,6 @@ def taken(source: Any, n: int, seed: int, exchange: Exchange) -> tuple[Shard, di
     if total != n:
         raise ValueError(f"gradients must be those of all {n} samples; got {total}")
     return Shard(found.gradients, index, found.labels), found.seconds
-
-
-def versions() -> dict[str, str]:
-    """What decides the last bits of a distance: versions, and the instruction set of the compiled kernels."""
-    package = sys.modules[__name__.partition(".")[0]]
-    simd = "none" if compiled.MODULE is None else compiled.MODULE.build_info()["simd"]
-    return {"acs_fast": package.__version__, "torch": torch.__version__, "instruction set": simd}
 
 
 def fingerprint(dataset: Any, samples: int = 8) -> str:

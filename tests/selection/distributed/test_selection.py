@@ -14,7 +14,7 @@ from torch import Tensor
 
 import acs_fast as acs
 from acs_fast._util.exchange import Exchange
-from acs_fast.selection.distributed import Shard, covering, facility_location, gradient_matching
+from acs_fast.selection.distributed import Shard, columns, covering, facility_location, gradient_matching
 from tests.helpers import make_gradients
 from tests.selection.distributed.ranks import on_ranks
 
@@ -85,6 +85,8 @@ def select_all(rank: int, ranks: int) -> dict[str, acs.Coreset]:
             found[f"{name}: {case}"] = select(shard)
         with mock.patch.object(covering, "own_workspace_bytes", return_value=0):
             found[f"{name}: matrix-free"] = facility_location(shard, 0.7, per_class=False)
+        with mock.patch.object(columns, "LEAST_BLOCKS", 0):
+            found[f"{name}: whole tiles"] = facility_location(shard, 0.7, per_class=False)
     return found
 
 
@@ -93,7 +95,7 @@ def wanted() -> dict[str, acs.Coreset]:
     found = {}
     for name, (g, y) in data().items():
         found |= {f"{name}: {case}": select(g, y) for case, select, _ in cases()}
-        found[f"{name}: matrix-free"] = acs.facility_location(g, 0.7)
+        found[f"{name}: matrix-free"] = found[f"{name}: whole tiles"] = acs.facility_location(g, 0.7)
     return found
 
 
