@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from acs_fast._util.checks import as_integers, as_tensor
+
 
 @dataclass(frozen=True)
 class Coreset:
-    """k weighted samples in place of N.
+    """k weighted samples in place of N; arrays become tensors.
 
     Attributes:
         indices: [k] int64 in pick order, groups in ascending order of their id.
@@ -31,6 +33,11 @@ class Coreset:
     gains: Tensor
     stats: dict[str, Any] = field(default_factory=dict)
     batches: list[Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "indices", as_integers("indices", self.indices))
+        for name in ("weights", "gains"):
+            object.__setattr__(self, name, as_tensor(name, getattr(self, name)).float())
 
     def __len__(self) -> int:
         return len(self.indices)

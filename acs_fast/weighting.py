@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from acs_fast._util.checks import check_choice, check_number, check_tensor
+from acs_fast._util.checks import as_tensor, check_choice, check_number
 
 
 def weighted_mean(
@@ -36,8 +36,8 @@ def weighted_mean(
         tensor(1.5000)
     """
     check_choice("normalize", normalize, ("none", "batch"))
-    check_tensor("losses", losses)
-    check_tensor("weights", weights)
+    losses = as_tensor("losses", losses)
+    weights = as_tensor("weights", weights, losses)
     if losses.dim() != 1 or losses.shape != weights.shape or not len(losses):
         raise ValueError(
             f"losses and weights must both have shape [B] with B >= 1; got {list(losses.shape)} and "

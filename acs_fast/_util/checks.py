@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 MAX_NAMED = 8  # how many offending samples an error message lists
@@ -44,13 +44,52 @@ def check_count(name: str, value: Any, low: int = 0) -> int:
     return int(value)
 
 
-def as_tensor(name: str, x: Any) -> Tensor:
+def as_tensor(name: str, x: Any, like: Tensor | None = None) -> Tensor:
     """The tensor, or the NumPy array as one: a copy where torch has no such strides or byte order.
+
+    Args:
+        name: of the argument, for messages.
+        x: is given.
+        like: an array comes to its device and, where both are floating, in its dtype: NumPy computes in float64.
 
     Raises:
         TypeError: neither, an array of a dtype that torch does not have, or a tensor that is sparse or without values.
     """
-    return check_tensor(name, _of_array(name, x) if isinstance(x, np.ndarray) else x, "torch.Tensor or a NumPy array")
+    is_array = isinstance(x, np.ndarray)
+    given = check_tensor(name, _of_array(name, x) if is_array else x, "torch.Tensor or a NumPy array")
+    return placed(given, like) if is_array and like is not None else given
+
+
+def as_tensors(model: nn.Module, **arguments: Any) -> list[Any]:
+    """Arguments of a call with a model, arrays as tensors on the device and in the floating dtype of its parameters."""
+    if not any(isinstance(x, np.ndarray) for x in arguments.values()):
+        return list(arguments.values())
+    like = next(model.parameters(), torch.empty(0))
+    return [as_tensor(name, x, like) if isinstance(x, np.ndarray) else x for name, x in arguments.items()]
+
+
+def as_numbers(name: str, x: Any) -> Tensor:
+    """A tensor or an array as `as_tensor` takes them, or a number or lists of numbers. Raises TypeError for others."""
+    if isinstance(x, (Tensor, np.ndarray)):
+        return as_tensor(name, x)
+    try:
+        return torch.as_tensor(x)
+    except (TypeError, ValueError, RuntimeError):  # all that torch raises for what is no number
+        raise TypeError(f"{name} must hold numbers; got {type(x).__name__}") from None
+
+
+def as_integers(name: str, x: Any) -> Tensor:
+    """int64 of what `as_numbers` takes. Raises TypeError for values that are no integers."""
+    given = as_numbers(name, x)
+    if given.numel() and (given.dtype.is_floating_point or given.dtype.is_complex or given.dtype == torch.bool):
+        raise TypeError(f"{name} must hold integers; got {given.dtype}")
+    return given.to(torch.int64)
+
+
+def placed(x: Tensor, like: Tensor) -> Tensor:
+    """A tensor on the device of another one and, where both are floating, in its dtype."""
+    dtype = like.dtype if x.is_floating_point() and like.is_floating_point() else x.dtype
+    return x.to(like.device, dtype, non_blocking=True)
 
 
 def check_tensor(name: str, x: Any, expected: str = "torch.Tensor") -> Tensor:
@@ -118,10 +157,11 @@ def _is_finite(x: Tensor) -> bool:
 
 
 def check_images(name: str, x: Any) -> Tensor:
-    """The tensor [B, ...]. Raises TypeError as `check_tensor`, and ValueError without a first dimension."""
-    if not check_tensor(name, x).dim():
+    """The tensor or array [B, ...]. Raises TypeError as `as_tensor`, and ValueError without a first dimension."""
+    given = as_tensor(name, x)
+    if not given.dim():
         raise ValueError(f"{name} must be a batch of images [B, ...]; got a single number")
-    return x  # type: ignore[no-any-return]
+    return given
 
 
 def check_unit_interval(name: str, x: Tensor) -> None:
@@ -195,13 +235,14 @@ def check_labels(y: Tensor, classes: int, batch: int) -> None:
             )
 
 
-def check_label_shape(y: Tensor, batch: int) -> None:
-    """`check_labels` without a look at the values, and so without a wait for any device."""
+def check_label_shape(y: Tensor, batch: int) -> Tensor:
+    """The labels [B] as int64: `check_labels` without a look at the values, and so without a wait for any device."""
     check_tensor("y", y)
     if y.dim() != 1 or y.shape[0] != batch:
         raise ValueError(f"y must have shape [{batch}] like the batch; got {list(y.shape)}")
     if y.dtype.is_floating_point or y.dtype.is_complex or y.dtype == torch.bool:
         raise TypeError(f"y must hold integer class labels; got {y.dtype}")
+    return y.to(torch.int64)
 
 
 def resolve_budget(budget: Any, n: int) -> int:

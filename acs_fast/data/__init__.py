@@ -1,19 +1,21 @@
 """Data sets of numbered samples, and the coreset's samplers."""
 
-from acs_fast.data.batches import BatchAdapter, unpack
+from acs_fast.data.batches import BatchAdapter, images_and_labels, unpack
 from acs_fast.data.indexed import IndexedDataset
 from acs_fast.data.labels import Labels, labels_of, stored_labels
-from acs_fast.data.plan import Plan
+from acs_fast.data.plan import SKIPPED_SAMPLES, Plan
 from acs_fast.data.samplers import CoresetBatchSampler, CoresetSampler, replicas
 from acs_fast.data.views import is_random
 
 __all__ = [
+    "SKIPPED_SAMPLES",
     "BatchAdapter",
     "CoresetBatchSampler",
     "CoresetSampler",
     "IndexedDataset",
     "Labels",
     "Plan",
+    "images_and_labels",
     "is_random",
     "labels_of",
     "replicas",

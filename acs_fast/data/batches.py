@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from acs_fast._util.checks import as_tensor
+from acs_fast._util.checks import as_numbers, check_images, check_label_shape, placed
 
 BatchAdapter = Callable[[Any], tuple[Tensor, Tensor]]
 
@@ -24,23 +23,27 @@ def unpack(batch: Any) -> tuple[Tensor, Tensor]:
         TypeError: another form, or a dict without a usual name.
     """
     if isinstance(batch, (tuple, list)) and len(batch) >= 2:
-        return batch[0], _labels(batch[1])
+        return batch[0], as_numbers("y", batch[1])
     if isinstance(batch, Mapping):
         x = next((batch[k] for k in IMAGE_KEYS if k in batch), None)
         y = next((batch[k] for k in LABEL_KEYS if k in batch), None)
         if x is not None and y is not None:
-            return x, _labels(y)
+            return x, as_numbers("y", y)
         raise TypeError(
             f"batches must have an image and a label; got keys {sorted(map(str, batch))}: use batch_adapter"
         )
     raise TypeError(f"batches must be (x, y) tuples, lists or dicts; got {type(batch).__name__}: use batch_adapter")
 
 
-def _labels(y: Any) -> Tensor:
-    """A label, or those of a batch."""
-    if isinstance(y, (Tensor, np.ndarray)):
-        return as_tensor("y", y)
-    try:
-        return torch.as_tensor(y)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"y must hold integer class labels; got {type(y).__name__}") from None
+def images_and_labels(batch: Any, like: Tensor, adapt: BatchAdapter = unpack) -> tuple[Tensor, Tensor]:
+    """(x, y) of a batch: images on the device and in the floating dtype of a parameter, int64 labels where they are.
+
+    Raises:
+        TypeError: as `unpack`, images that are bytes or no numbers, or labels that are no integers.
+        ValueError: images without a first dimension, or not one label an image.
+    """
+    x, y = adapt(batch)
+    x = check_images("x", x)
+    if x.dtype == torch.uint8:
+        raise TypeError("x must be floating, pixels in [0, 1]; got torch.uint8: divide bytes by 255")
+    return placed(x, like), check_label_shape(as_numbers("y", y), len(x))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Subset, TensorDataset
 
+from acs_fast._util.checks import as_numbers
 from acs_fast._util.progress import progress
 from acs_fast._util.randomness import preserved_random_state
 from acs_fast.data.batches import LABEL_KEYS, BatchAdapter, unpack
@@ -27,7 +28,7 @@ class Labels:
 
     def __init__(self, dataset: Any, given: Any = None) -> None:
         self._dataset = dataset
-        known = stored_labels(dataset) if given is None else torch.as_tensor(given)
+        known = stored_labels(dataset) if given is None else as_numbers("labels", given)
         if known is not None and (known.shape != (len(dataset),) or known.dtype.is_floating_point):
             raise ValueError(f"labels must be {len(dataset)} integers; got {known.dtype} of shape {list(known.shape)}")
         self._known = None if known is None else known.cpu()
@@ -55,13 +56,13 @@ def stored_labels(dataset: Any, adapt: BatchAdapter = unpack) -> Tensor | None:
     columns = getattr(dataset, "column_names", None)
     if columns is not None:
         name = next((key for key in LABEL_KEYS if key in columns), None)
-        return None if name is None else torch.as_tensor(np.asarray(dataset.with_format(None)[name][:]))
+        return None if name is None else as_numbers(name, np.asarray(dataset.with_format(None)[name][:]))
     if getattr(dataset, "target_transform", None) is not None:
         return None
     for name in ("targets", "labels"):
         values = getattr(dataset, name, None)
         if values is not None and len(values) == len(dataset):
-            return torch.as_tensor(values)
+            return as_numbers(name, values)
     return None
 
 

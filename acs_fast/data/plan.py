@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from acs_fast._util.checks import as_integers
 from acs_fast._util.randomness import derived_generator
 from acs_fast.coreset import Coreset
 
@@ -66,7 +67,7 @@ class Plan:
         Raises:
             ValueError: an index on the CPU of a sample outside the epoch.
         """
-        index = torch.as_tensor(index)
+        index = as_integers("index", index)
         found = self._on("weights", index.device)[index]
         if index.device.type == "cpu" and bool(torch.isnan(found).any()):
             missing = int(index[torch.isnan(found)][0])
@@ -77,7 +78,7 @@ class Plan:
 
     def contains(self, index: Any) -> Tensor:
         """[B] bool on the device of `index`, True for members."""
-        index = torch.as_tensor(index)
+        index = as_integers("index", index)
         return self._on("members", index.device)[index]
 
     def order(self, n: int) -> Tensor:

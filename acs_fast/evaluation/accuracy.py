@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from acs_fast._util.progress import progress
 from acs_fast._util.randomness import derived_seed
-from acs_fast.data import unpack
+from acs_fast.data import images_and_labels
 from acs_fast.objectives import PGD
 
 ABOVE_CHANCE = 0.05  # by how much accuracy under PGD has to exceed guessing before its loss means anything
@@ -31,6 +31,11 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = training
         for p, required in wanted:
             p.requires_grad_(required)
+
+
+def example_of(model: nn.Module, device: torch.device) -> Tensor:
+    """An empty tensor on a device, in the dtype of a model's parameters; not floating where there are none."""
+    return torch.empty(0, dtype=next((p.dtype for p in model.parameters()), torch.int64), device=device)
 
 
 @torch.no_grad()
@@ -83,11 +88,12 @@ def count_standing(
         seed: of the attack; each batch has a seed of its own, derived from its number.
         numbers: of the batches, where they are not 0, 1, 2, ...
     """
+    like = example_of(model, device)
     counts, label = torch.zeros(2), "clean" if attack is None else f"PGD-{attack.attack.steps}"
     with evaluating(model):
         numbered = zip(itertools.count() if numbers is None else numbers, loader, strict=False)
         for number, batch in progress(numbered, label, enabled=show_progress):
-            x, y = (t.to(device) for t in unpack(batch))
+            x, y = (t.to(device) for t in images_and_labels(batch, like))
             if attack is None:
                 alive = correct(model, x, y)
             else:

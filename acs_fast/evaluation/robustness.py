@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acs_fast._util.checks import check_count, check_number, check_tensor
+from acs_fast._util.checks import as_numbers, check_count, check_number
 from acs_fast._util.progress import progress
 from acs_fast._util.randomness import derived_seed
 from acs_fast._util.stopwatch import Stopwatch
-from acs_fast.data import unpack
+from acs_fast.data import images_and_labels
 from acs_fast.evaluation import autoattack
-from acs_fast.evaluation.accuracy import correct, evaluating, standing
+from acs_fast.evaluation.accuracy import correct, evaluating, example_of, standing
 from acs_fast.evaluation.figures import Masks, masking, of_parts, share
 from acs_fast.objectives import PGD
 
@@ -64,7 +64,7 @@ def evaluate(
     restarts: int = RESTARTS,
     curve: Iterable[float] | None = None,
     autoattack: bool = True,
-    groups: Tensor | None = None,
+    groups: Any = None,
     limit: int | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
@@ -74,7 +74,7 @@ def evaluate(
 
     Args:
         model: takes pixels of [0, 1] and returns logits [B, C]; run in eval mode and left as it was.
-        loader: batches (x, y) or dicts, in a fixed order.
+        loader: batches (x, y) or dicts, of tensors or arrays, in a fixed order; images are taken in the model's dtype.
         eps: radius of the attacks in pixels of [0, 1].
         norm: "linf" or "l2".
         steps, restarts: of PGD.
@@ -105,10 +105,11 @@ def evaluate(
     plan = Plan(eps, norm, steps, restarts, points, limit, autoattack, seed)
     if device is None:
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    example = example_of(model, torch.device(device))
     with evaluating(model):
         measured = Measurement(model, plan, torch.device(device))
         for number, batch in enumerate(progress(loader, "evaluation", enabled=show_progress)):
-            measured.add(number, *unpack(batch))
+            measured.add(number, *images_and_labels(batch, example))
     if not measured.labels:
         raise ValueError("loader must give at least one batch; got none")
     return measured.result(groups)
@@ -133,7 +134,7 @@ class Measurement:
 
     def add(self, number: int, x: Tensor, y: Tensor) -> None:
         """Measure the batch with this number."""
-        x, y = check_tensor("x", x).to(self.device), check_tensor("y", y).to(self.device)
+        y = y.to(self.device)
         self.labels.append(y.cpu())
         with self.watch("clean"):
             self.masks.add("clean", correct(self.model, x, y))
@@ -228,8 +229,8 @@ class Measurement:
         }  # fmt: skip
 
 
-def _checked(groups: Tensor, n: int) -> Tensor:
-    groups = torch.as_tensor(groups).cpu()
-    if groups.shape != (n,):
-        raise ValueError(f"groups must be one integer for each of {n} images; got shape {list(groups.shape)}")
-    return groups
+def _checked(groups: Any, n: int) -> Tensor:
+    given = as_numbers("groups", groups).cpu()
+    if given.shape != (n,):
+        raise ValueError(f"groups must be one integer for each of {n} images; got shape {list(given.shape)}")
+    return given

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acs_fast._util.checks import as_tensor, check_finite, check_floating, check_labels
+from acs_fast._util.checks import check_finite, check_floating, check_labels
 from acs_fast._util.dtypes import accumulable, accumulable_dtype
 from acs_fast._util.progress import progress
 from acs_fast._util.randomness import derived_seed, preserved_random_state
 from acs_fast._util.stopwatch import Stopwatch
-from acs_fast.data.batches import BatchAdapter, unpack
+from acs_fast.data.batches import BatchAdapter, images_and_labels, unpack
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.gradients.head import find_head, is_output, recorded, unwrapped
 from acs_fast.objectives import Objective, as_objective
@@ -129,13 +129,11 @@ def extract(
     with preserved_random_state(), untouched(model, keep_buffers=True):
         shown = progress(batches, "gradients", enabled=show_progress)
         for batch, number in zip(shown, count() if numbers is None else numbers, strict=False):
-            given = [as_tensor(name, t) for name, t in zip("xy", adapt(batch), strict=True)]
-            x, y = _placed(given[0], example), given[1].to(example.device, non_blocking=True)
-            if not x.dim():
-                raise ValueError("x must be a batch of images [B, ...]; got a single number")
+            x, given = images_and_labels(batch, example, adapt)
+            y = given.to(example.device, non_blocking=True)
             if not len(x):
                 continue
-            reader.prepare(x, given[1])
+            reader.prepare(x, given)
             watch.start()
             with _seeded(objective, None if seed is None else derived_seed("attack", seed, number)):
                 x_adv = objective.perturb(model, x, y)
@@ -150,12 +148,6 @@ def extract(
     check_finite("gradients", residuals, features)
     gradients = LastLayerGradients(residuals, features, reader.bias)
     return Extraction(gradients, torch.cat(labels), watch.seconds(), losses)
-
-
-def _placed(x: Tensor, parameter: Tensor) -> Tensor:
-    """Images on the device and in the floating dtype of a parameter (NumPy computes in float64)."""
-    dtype = parameter.dtype if x.is_floating_point() and parameter.is_floating_point() else x.dtype
-    return x.to(parameter.device, dtype, non_blocking=True)
 
 
 def _seeded(objective: Objective, seed: int | None) -> AbstractContextManager[None]:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from acs_fast._util.checks import as_integers
 from acs_fast._util.exchange import Exchange
 from acs_fast._util.randomness import preserved_random_state
 from acs_fast.gradients.extract import Extraction, HeadReader
@@ -76,8 +77,10 @@ class TrainingPasses:
             y: [B] labels.
 
         Raises:
+            TypeError: index or y hold no integers.
             ValueError, TypeError: on leaving, when the model was not called, or its head gives no closed form.
         """
+        index, y = as_integers("index", index), as_integers("y", y)
         with ExitStack() as stack:
             found = self._watch(stack)
             yield

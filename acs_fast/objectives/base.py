@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from acs_fast._util.checks import (
     UnitIntervalCheck,
+    as_tensors,
     check_images,
     check_label_shape,
     check_labels,
@@ -176,7 +177,7 @@ class Objective:
 
         Args:
             model: takes pixels of [0, 1] (normalisation is part of it) and returns logits [B, C].
-            x: [B, ...] floating, in [0, 1].
+            x: [B, ...] floating, in [0, 1]. An array, here and below, comes to the model's device and dtype.
             y: [B] labels.
             start: [B, ...] images to begin the attack at, projected to the ball; NaN where it is to begin as usual.
             index: [B] sample numbers, for attacks with a memory; the others ignore it.
@@ -186,17 +187,19 @@ class Objective:
                 device, which is not waited for, the first may come a few calls late (`UnitIntervalCheck`).
             TypeError: x is no floating tensor.
         """
+        x, y, start, index = as_tensors(model, x=x, y=y, start=start, index=index)
         if not check_images("x", x).dtype.is_floating_point:
             raise TypeError(f"x must be a floating tensor with pixels in [0, 1]; got {x.dtype}: divide bytes by 255")
         self._pixels("x", x)
-        check_label_shape(y, len(x))
+        y = check_label_shape(y, len(x))
         if start is not None and check_tensor("start", start).shape != x.shape:
             raise ValueError(f"start must have the shape of x, {list(x.shape)}; got {list(start.shape)}")
         return self.attack(without_ddp(model), x, y, start=start, index=index)
 
     def per_sample_loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
         """[B] losses, differentiable with respect to the model's parameters."""
-        check_label_shape(y, len(check_images("x", x)))
+        x, x_adv, y = as_tensors(model, x=x, x_adv=x_adv, y=y)
+        y = check_label_shape(y, len(check_images("x", x)))
         check_images("x_adv", x_adv)
         logits = tuple(accumulable(logits_of(model, view)) for view in self.loss.views(x, x_adv))
         if y.device.type == "cpu":  # elsewhere the check would wait for the device

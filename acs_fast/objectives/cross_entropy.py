@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acs_fast._util.checks import check_number
+from acs_fast._util.checks import as_tensors, check_number
 from acs_fast.objectives.attacks import NoAttack, PGDAttack
 from acs_fast.objectives.balls import ball
 from acs_fast.objectives.base import Loss, Objective
@@ -76,7 +76,8 @@ class Vanilla(Objective):
         self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
     ) -> Tensor:
         """x itself; any range is fine, since there is no eps to measure."""
-        return x
+        itself: Tensor = as_tensors(model, x=x)[0]
+        return itself
 
 
 class PGD(Objective):

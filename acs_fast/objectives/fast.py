@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from acs_fast._util.checks import check_number
+from acs_fast._util.checks import as_tensors, check_number
 from acs_fast.objectives.ascent import input_gradient
 from acs_fast.objectives.attacks import PGDAttack, summed_cross_entropy
 from acs_fast.objectives.balls import LinfBall, ball
@@ -126,12 +126,13 @@ class GradAlignFGSM(Objective):
 
     def per_sample_loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
         """[B] cross-entropies plus lam times the penalty, differentiable twice."""
+        x, x_adv, y = as_tensors(model, x=x, x_adv=x_adv, y=y)
         losses = super().per_sample_loss(model, x, x_adv, y)
         if not self.lam:
             return losses
         noisy = self.attack.ball.random(x, self.attack.generator(x.device))
         inner = uncompiled(without_ddp(model))  # compiled code can be differentiated only once
-        slopes = (_slope(inner, v, y) for v in (x, noisy))
+        slopes = (_slope(inner, v, y.long()) for v in (x, noisy))
         return losses + self.lam * misalignment(*slopes)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from acs_fast._util.checks import as_tensors
 from acs_fast._util.randomness import preserved_random_state
 from acs_fast.objectives.base import Attack, Loss, Objective, ObjectiveWrapper
 from acs_fast.objectives.cross_entropy import Vanilla
@@ -39,7 +40,7 @@ class CallableAttack(Attack):
         seed = int(torch.randint(1 << 62, (), generator=self.generator(torch.device("cpu"))))
         with untouched(model, keep_buffers=True), preserved_random_state(), torch.enable_grad(), self._watched(model):
             torch.manual_seed(seed)
-            x_adv = self._attack(x, y)
+            x_adv = as_tensors(model, x_adv=self._attack(x, y))[0]
         if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape:
             got = list(x_adv.shape) if isinstance(x_adv, Tensor) else type(x_adv).__name__
             raise ValueError(f"attack must return images of shape {list(x.shape)}; got {got}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from acs_fast._util.checks import as_tensor
+from acs_fast._util.checks import as_integers
 
 
 class MemoryBank:
@@ -58,9 +58,9 @@ class MemoryBank:
 
 def checked_index(index: Tensor, batch: int) -> Tensor:
     """Sample numbers [B], one for each image. Raises TypeError or ValueError where they are not."""
-    index = as_tensor("index", index)
-    if index.shape != (batch,) or index.dtype != torch.int64:
-        raise ValueError(f"index must be int64 of shape [{batch}]; got {index.dtype} of shape {list(index.shape)}")
+    index = as_integers("index", index)
+    if index.shape != (batch,):
+        raise ValueError(f"index must have shape [{batch}] like the batch; got {list(index.shape)}")
     if index.device.type == "cpu" and batch and int(index.min()) < 0:
         raise ValueError(f"index must be sample numbers, 0 or more; got {int(index.min())}")
     return index

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acs_fast._util.checks import check_count, check_number
+from acs_fast._util.checks import as_tensors, check_count, check_number
 from acs_fast._util.dtypes import accumulable
 from acs_fast.objectives.ascent import input_gradient
 from acs_fast.objectives.balls import per_image, unfilled
@@ -68,7 +68,7 @@ class PerceptualDistance:
         with ExitStack() as stack:
             for key, layer in self._watched():
                 stack.callback(layer.register_forward_hook(_keeping(found, key)).remove)
-            out = self.network(x)
+            out = self.network(*as_tensors(self.network, x=x))
         if not found or (self._layers is not None and len(found) < len(self._layers)):
             missing = "a convolution" if self._layers is None else ", ".join(self._layers.keys() - found.keys())
             raise ValueError(f"layers must name modules that the network runs; it did not run {missing}")

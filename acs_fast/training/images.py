@@ -105,7 +105,11 @@ class Part(ImageSet):
 
 
 class Given(ImageSet):
-    """A user's map-style dataset of (x, y) tuples or dicts, x [channels, height, width] in [0, 1] or bytes."""
+    """A user's map-style dataset of (x, y) tuples or dicts.
+
+    x is a tensor [channels, height, width], an array of it or of [height, width(, channels)], in [0, 1] or bytes, or a
+    PIL picture.
+    """
 
     def __init__(self, dataset: Any, labels: Tensor, source: str) -> None:
         self.dataset, self.source = dataset, source
@@ -115,7 +119,11 @@ class Given(ImageSet):
         return torch.stack([self._image(i) for i in index])
 
     def _image(self, i: int) -> Tensor:
-        x = unpack(self.dataset[i])[0]
+        x: Any = unpack(self.dataset[i])[0]
+        if hasattr(x, "convert"):
+            x = np.asarray(x.convert("L" if x.mode in ("1", "L") else "RGB"))
+        if isinstance(x, np.ndarray):
+            return pixels_of(self.source, x[None])[0]
         if not isinstance(x, Tensor) or x.dim() != 3:
             got = f"shape {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
             raise DataError(f"{self.source}: images must be tensors [channels, height, width]; got {got}")
@@ -123,7 +131,12 @@ class Given(ImageSet):
 
 
 def from_arrays(source: object, x: np.ndarray, y: np.ndarray) -> Images:
-    """Images of any usual layout as [N, channels, height, width] in [0, 1], and their labels, all checked.
+    """Images as `pixels_of` takes them, and their labels, all checked. Raises DataError, and names the source."""
+    return Images(pixels_of(source, x), checked_labels(source, y, len(x)))
+
+
+def pixels_of(source: object, x: np.ndarray) -> Tensor:
+    """[N, channels, height, width] in [0, 1] of images in any usual layout.
 
     Raises:
         DataError: names the source and what is wrong.
@@ -140,7 +153,7 @@ def from_arrays(source: object, x: np.ndarray, y: np.ndarray) -> Images:
     if len(pixels) and not (float(pixels.min()) >= 0.0 and float(pixels.max()) <= 1.0):
         low, high = float(x.min()), float(x.max())
         raise DataError(f"{source}: images must be bytes or floats in [0, 1]; got [{low:.3g}, {high:.3g}]")
-    return Images(pixels, checked_labels(source, y, len(x)))
+    return pixels
 
 
 def checked_labels(source: object, y: np.ndarray, n: int) -> Tensor:

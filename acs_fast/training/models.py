@@ -219,7 +219,8 @@ def _made(spec: str, channels: int, classes: int, width: int | None) -> nn.Modul
     try:
         model = call_with(factory, **known, **({} if width is None else {"width": width}))
     except Exception as error:  # a user's factory may raise anything
-        raise DataError(f"--model {spec}: cannot be made ({error!r})") from error
+        offered = f"{', '.join(known)} and width"
+        raise DataError(f"--model {spec}: cannot be made ({error!r}); it may take {offered}") from error
     if not isinstance(model, nn.Module):
         raise DataError(f"--model {spec}: must return a torch.nn.Module; got {type(model).__name__}")
     return model

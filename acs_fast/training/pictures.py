@@ -12,7 +12,7 @@ from torch import Tensor
 
 from acs_fast.data import stored_labels, unpack
 from acs_fast.training.files import DataError
-from acs_fast.training.images import ImageSet, checked_labels
+from acs_fast.training.images import ImageSet, checked_labels, pixels_of
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
 TRAIN_NAMES, TEST_NAMES = ("train", "training"), ("test", "val", "valid", "validation")
@@ -123,7 +123,10 @@ class OpenedColumn:
 
     def __call__(self, i: int) -> Any:
         value: Any = unpack(self.dataset[i])[0]
-        return value if hasattr(value, "convert") else _pil().fromarray(np.asarray(value, dtype=np.uint8))
+        if hasattr(value, "convert"):
+            return value
+        array = pixels_of(self.source, np.asarray(value)[None])[0].mul(255).round().byte()
+        return _pil().fromarray(array.permute(1, 2, 0).squeeze(-1).numpy())
 
     def name(self, i: int) -> str:
         return f"{self.source}, row {i}"

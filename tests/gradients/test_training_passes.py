@@ -57,7 +57,7 @@ def test_samples_must_be_those_of_the_pass(index, labels):
     x = coreset.dataset.dataset.tensors[0]
     with (
         pytest.raises(ValueError, match=f"the 2 samples of the forward pass inside observe; got {index} and {labels}"),
-        passes.observe(torch.arange(index), torch.zeros(labels)),
+        passes.observe(torch.arange(index), torch.arange(labels)),
     ):
         coreset.model(x[:2])
 
@@ -92,7 +92,7 @@ def test_unobserved_samples_are_said():
     coreset, passes = refreshed()
     with pytest.raises(ValueError, match=r"run the forward pass of the loss inside `with passes.observe"):
         coreset.step(4)
-    with pytest.raises(ValueError, match="must run inside observe"), passes.observe(torch.arange(2), torch.zeros(2)):
+    with pytest.raises(ValueError, match="must run inside observe"), passes.observe(torch.arange(2), torch.arange(2)):
         pass
     x, y = coreset.dataset.dataset.tensors
     with passes.observe(torch.tensor([0, 3]), y[:2]):

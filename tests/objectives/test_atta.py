@@ -39,7 +39,7 @@ def test_resting_attacks_stay_where_the_sample_was_left(model, batch, norm):
     moved = objective.perturb(model, x, y, index=index)
     assert not torch.equal(moved, found)
     torch.testing.assert_close(resting.perturb(model, x, y, index=index), moved)
-    with pytest.raises(ValueError, match=r"index must be int64 of shape \[3\]"):
+    with pytest.raises(ValueError, match=r"index must have shape \[3\]"):
         resting.perturb(model, x[:3], y[:3], index=index)
 
 
@@ -52,7 +52,7 @@ def test_transferred_attacks_resume_from_their_state(model, batch):
     expected = first.perturb(model, x, y, index=index)
     assert torch.equal(second.perturb(model, x, y, index=index), expected)
     assert torch.equal(second.perturb(model, x, y), first.perturb(model, x, y))
-    with pytest.raises(ValueError, match=r"index must be int64 of shape \[8\]"):
+    with pytest.raises(ValueError, match=r"index must have shape \[8\]"):
         first.perturb(model, x, y, index=index[:7])
     assert first.attack.alpha == 0.1
     assert acs.ATTA(0.1, steps=4).attack.alpha == pytest.approx(0.025)

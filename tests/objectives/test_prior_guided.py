@@ -105,15 +105,15 @@ def test_copies_go_on_by_themselves(model, batch, copied):
 
 
 @pytest.mark.parametrize(
-    ("index", "message"),
+    ("index", "error", "message"),
     [
-        (torch.arange(7), r"index must be int64 of shape \[8\]; got torch.int64 of shape \[7\]"),
-        (torch.rand(8), r"got torch.float32 of shape \[8\]"),
-        (torch.arange(8) - 1, "index must be sample numbers, 0 or more; got -1"),
+        (torch.arange(7), ValueError, r"index must have shape \[8\] like the batch; got \[7\]"),
+        (torch.rand(8), TypeError, r"index must hold integers; got torch\.float32"),
+        (torch.arange(8) - 1, ValueError, "index must be sample numbers, 0 or more; got -1"),
     ],
 )
-def test_bad_sample_numbers_are_named(model, batch, index, message):
-    with pytest.raises(ValueError, match=message):
+def test_bad_sample_numbers_are_named(model, batch, index, error, message):
+    with pytest.raises(error, match=message):
         acs.FGSMPGI(0.1).perturb(model, *batch, index=index)
 
 

@@ -109,6 +109,23 @@ def test_sorted_data_is_mixed_before_the_first_images_are_taken(tmp_path):
     assert torch.equal(splits.test.labels, load(str(tmp_path / "sorted.npz")).test.labels)
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 3), (3, 2, 3), (2, 3, 1)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float64, np.float32])
+def test_arrays_of_a_given_dataset(shape, dtype):
+    whole = np.issubdtype(dtype, np.integer)
+    data = [(np.full(shape, 51 if whole else 0.2, dtype=dtype), np.int64(1))]
+    x, y = Given(data, torch.tensor([1]), "own")[0]
+    torch.testing.assert_close(x, torch.full((3 if 3 in (shape[0], *shape[2:]) else 1, 2, 3), 0.2))
+    assert int(y) == 1
+
+
+def test_pictures_of_a_given_dataset():
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    for mode, channels in (("RGB", 3), ("L", 1), ("P", 3)):
+        given = Given([(image.new(mode, (3, 2)), 0)], torch.tensor([0]), "own")
+        assert given.shape == (channels, 2, 3)
+
+
 def test_bytes_and_floats_of_a_given_dataset():
     data = TensorDataset(torch.full((2, 1, 2, 2), 255, dtype=torch.uint8), torch.tensor([0, 1]))
     assert float(Given(data, torch.tensor([0, 1]), "own").read([0]).max()) == 1.0

@@ -1,5 +1,6 @@
 """Folders of pictures and Hugging Face datasets are read as they are asked for."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -93,6 +94,18 @@ def test_hugging_face_dataset_on_disk(tmp_path, divided):
     assert len(splits.test) == (9 if divided else 6)
     x, y = read(f"hf:{tmp_path / 'saved'}").train[4]
     torch.testing.assert_close(x, torch.full((1, 5, 6), 24 / 255))
+    assert int(y) == 1
+
+
+@pytest.mark.parametrize("shape", [(5, 6), (5, 6, 3), (3, 5, 6)])
+@pytest.mark.parametrize("kind", ["bytes", "floats"])
+def test_hugging_face_columns_of_arrays(tmp_path, shape, kind):
+    datasets = pytest.importorskip("datasets", reason="datasets is not installed")
+    values = [np.full(shape, 100 + i) if kind == "bytes" else np.full(shape, (100 + i) / 255) for i in range(4)]
+    table = datasets.Dataset.from_dict({"image": [v.tolist() for v in values], "label": [0, 1, 0, 1]})
+    table.save_to_disk(str(tmp_path))
+    x, y = read(f"hf:{tmp_path}").train[3]
+    torch.testing.assert_close(x, torch.full((3 if len(shape) == 3 else 1, 5, 6), 103 / 255))
     assert int(y) == 1
 
 
