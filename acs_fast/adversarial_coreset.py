@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from acs_fast._util.checks import check_count, check_number
 from acs_fast._util.settings import check_complete, check_same_settings, described, load_state, reading_state, state_of
 from acs_fast.coreset import Coreset
-from acs_fast.data import CoresetBatchSampler, CoresetSampler, IndexedDataset, Labels, Plan, replicas
+from acs_fast.data import SKIPPED_SAMPLES, CoresetBatchSampler, CoresetSampler, IndexedDataset, Labels, Plan, replicas
 from acs_fast.gradients import AttackPass, Extraction
 from acs_fast.objectives import as_objective
 from acs_fast.schedule import Schedule
@@ -96,6 +96,7 @@ class AdversarialCoreset:
         self.sampler = CoresetSampler(self.dataset, self._plan, self._advance)
         self.current: Coreset | None = None
         self.history: list[dict[str, Any]] = []
+        self._skips_are_told = self._plan.rank > 0
         self._plan.announce(self.budget if self.schedule.kinds[self.epochs[0]] == "coreset" else len(dataset))
 
     @property
@@ -112,7 +113,7 @@ class AdversarialCoreset:
         """Begin an epoch: select when the schedule says so, and point the samplers at what the epoch trains on.
 
         Calling it again for the same epoch changes nothing. An epoch that the schedule skips holds a few random
-        samples, so that loops over all epoch numbers find something to average.
+        samples, so that loops over all epoch numbers find something to average; the first one is warned of.
 
         Returns:
             The new coreset when one was selected, else None.
@@ -123,6 +124,14 @@ class AdversarialCoreset:
         kind = self.schedule.kind(epoch)
         if self._plan.epoch < 0 and epoch == 1 and self.schedule.kinds[0] != "skipped":
             logger.warning("training begins with epoch 1, not 0: if the loop counts from 1, call step(epoch - 1)")
+        if kind == "skipped" and not self._skips_are_told:
+            self._skips_are_told = True
+            logger.warning(
+                "epoch %d is one of the %d of %d that the schedule skips, so it holds %d random samples only: loop "
+                "over coreset.epochs to leave them out (told once)",
+                epoch, len(self.schedule.kinds) - len(self.epochs), len(self.schedule.kinds),
+                min(SKIPPED_SAMPLES, len(self.dataset)),
+            )  # fmt: skip
         selected = self._select(epoch) if self._selecting.is_due(epoch) else None
         self._plan.begin(epoch, kind, self.current)
         return selected

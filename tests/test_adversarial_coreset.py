@@ -202,6 +202,24 @@ def test_epoch_outside_the_schedule():
         build().step(12)
 
 
+def test_skipped_epochs_are_told_once(caplog):
+    for rank, told in ((0, 1), (1, 0)):
+        coreset = build("random", num_replicas=2, rank=rank)
+        caplog.clear()
+        visited = {}
+        for epoch in range(12):
+            coreset.step(epoch)
+            coreset.step(epoch)
+            visited[epoch] = len(list(coreset.sampler))
+        assert len(caplog.records) == told
+        assert set(visited.values()) == {30, 9}  # skipped ones hold something too
+    build("random").step(3)
+    assert "epoch 3 is one of the 3 of 12 that the schedule skips, so it holds 60 random samples only" in caplog.text
+    caplog.clear()
+    train(coreset := build("random"), coreset.epochs, sgd(coreset))
+    assert not caplog.records
+
+
 def test_a_loop_that_counts_from_one_is_told_at_once(caplog):
     coreset = build("random")
     coreset.step(0)
@@ -210,6 +228,6 @@ def test_a_loop_that_counts_from_one_is_told_at_once(caplog):
     resumed.load_state_dict(coreset.state_dict())
     resumed.step(2)
     build("random", fraction=0.05, warm_start=0.1).step(1)  # epoch 0 trains nothing
-    assert not caplog.records
+    assert "counts from 1" not in caplog.text
     build("random").step(1)
     assert "if the loop counts from 1, call step(epoch - 1)" in caplog.text

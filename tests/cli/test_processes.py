@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(not dist.is_available(), reason="this torch has 
 
 
 def start(arguments, processes=1):
-    command = [sys.executable, *(TORCHRUN if processes == 2 else ()), "-m", "acs_fast.cli.main", "train", *arguments]
+    command = [sys.executable, *(TORCHRUN if processes == 2 else ()), "-m", "acs_fast", "train", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
