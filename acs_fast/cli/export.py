@@ -31,10 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     restored = restore(arguments.checkpoint, torch.device("cpu"), arguments.model)
     checkpoint.write_bytes(output, write(restored.model, torch.rand(2, *restored.shape)))
     channels, height, width = restored.shape
-    print(
-        f"{output}: takes pixels of [0, 1], [N, {channels}, {height}, {width}], normalised inside; gives logits "
-        f"[N, {restored.classes}]"
-    )
+    print(f"{output}: takes pixels of [0, 1], [N, {channels}, {height}, {width}]; gives logits [N, {restored.classes}]")
     return 0
 
 

@@ -15,7 +15,7 @@ from tests.helpers import ConvNet, images
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-OPTIONAL = ("lightning", "sklearn", "torchattacks")
+OPTIONAL = ("datasets", "lightning", "sklearn", "torchattacks")
 
 
 def blocks(language):
