@@ -12,12 +12,13 @@ from pathlib import Path
 from acs_fast._util.delivery import BYTES_AT_ONCE
 from acs_fast.selection.distributed import columns
 from acs_fast.selection.distributed.global_greedy import CANDIDATES_OF_A_PICK
+from acs_fast.selection.distributed.shard import rows_at_once
 
 PAGE = Path(__file__).parents[1] / "docs" / "distributed.md"
 BEGIN, END = "<!-- model -->", "<!-- /model -->"
 FLOAT, INTEGER = 4, 8
-PICKS_A_ROUND = 75.0  # of 20,000 samples 2,000 picks took 26 rounds
-WITH_OTHERS = 2.5  # entries of all candidates looked at, over those of the picks
+PICKS_A_ROUND = 100.0  # of 20,000 samples 2,000 picks took 20 rounds
+WITH_OTHERS = 4.0  # entries of all candidates looked at, over those of the picks
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,9 @@ def together(p: Problem, ranks: int, picks_a_round: float, touched: float = 5.0,
     own = p.n / ranks
     if dense:
         gains = (rounds + 1) * others / ranks * p.n * INTEGER
+        gatherings = math.ceil(own / rows_at_once(p.factor_bytes + INTEGER, ranks))
         return Cost(
-            9 + 3 * rounds, sent + everything + others * own * INTEGER + gains,
+            8 + gatherings + 3 * rounds, sent + everything + others * own * INTEGER + gains,
             2 * p.n * p.factor_bytes + FLOAT * own * p.n, own * p.n / 2 * p.factor_numbers,
         )  # fmt: skip
     meetings, delivered = delivery(p, ranks, labelled=False)

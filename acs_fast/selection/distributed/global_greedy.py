@@ -21,8 +21,9 @@ from acs_fast.ops.reference.greedy import scale_exponent
 from acs_fast.ops.replay import replay
 from acs_fast.selection.distributed.columns import Columns
 
-LEAST_CANDIDATES, MOST_CANDIDATES = 16, 1024  # in a round
+LEAST_CANDIDATES, MOST_CANDIDATES = 48, 1024  # in a round
 CANDIDATES_OF_A_PICK = 3  # in a round, for each pick of the last one
+OFFERS_OF_A_SAMPLE = 3  # in a round, that are worth sending
 NEVER = -2  # below the gain of any candidate, picked ones being at -1
 
 
@@ -104,7 +105,7 @@ def global_greedy(
 
 def next_width(last: Round, picks: int, n: int) -> int:
     """How many candidates the next round looks at: twice the picks of the last one, or more where few samples care."""
-    affordable = n * len(last.numbers) // max(1, len(last.price))  # whose entries are about one for each sample
+    affordable = OFFERS_OF_A_SAMPLE * n * len(last.numbers) // max(1, len(last.price))
     return max(2 * picks, min(max(LEAST_CANDIDATES, CANDIDATES_OF_A_PICK * picks), affordable))
 
 

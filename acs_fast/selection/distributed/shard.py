@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from acs_fast._util.blocks import block_bytes
 from acs_fast._util.checks import check_finite
 from acs_fast._util.delivery import deliver
 from acs_fast._util.exchange import Exchange
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.ops import compiled
+
+BYTES_AT_ONCE, LEAST_ROWS = 1 << 24, 64  # of all ranks that come in one meeting, and rows of each
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,14 @@ class Shard:
 
     def whole(self, exchange: Exchange) -> Shard:
         """The samples of all ranks on every rank, without labels, in ascending order of their numbers."""
-        g = self.gradients
-        index = self.index.to(g.device)
+        g, index = self.gradients, self.index.to(self.gradients.device)
         counts = exchange.gather(torch.tensor([len(self)])).flatten().tolist()
-        parts = exchange.gather_parts(g.residuals, g.features, index, counts=counts)()
         residuals, features = (x.new_empty(sum(counts), *x.shape[1:]) for x in (g.residuals, g.features))
-        for r, h, numbers in parts:
-            residuals[numbers], features[numbers] = r, h
+        step = rows_at_once(block_bytes([g.residuals, g.features, index], 1), exchange.size)
+        for first in range(0, max(counts), step):
+            rows, here = slice(first, first + step), [min(step, max(0, n - first)) for n in counts]
+            for r, h, numbers in exchange.gather_parts(g.residuals[rows], g.features[rows], index[rows], counts=here)():
+                residuals[numbers], features[numbers] = r, h
         return Shard(LastLayerGradients(residuals, features, g.bias), torch.arange(len(residuals), device=g.device))
 
     def whole_labels(self, exchange: Exchange) -> Tensor | None:
@@ -96,6 +100,11 @@ class Shard:
             return None
         index, labels = exchange.gather_rows(self.index.cpu(), self.labels.cpu())
         return labels[torch.argsort(index)]
+
+
+def rows_at_once(row_bytes: int, ranks: int) -> int:
+    """How many rows of each rank are gathered in one meeting."""
+    return max(LEAST_ROWS, BYTES_AT_ONCE // (row_bytes * ranks))
 
 
 def versions() -> dict[str, str]:
