@@ -185,8 +185,13 @@ def _lasting(data: str) -> str:
 def _announcement(config: RunConfig, job: dict[str, Any], splits: Splits, device: torch.device) -> str:
     what = ", ".join(job["methods"]) if job["methods"] else config.method
     together = f" x {processes.world_size()}" if processes.world_size() > 1 else ""
+    configs = [config.with_method(method, config.seed) for method in job["methods"] or [config.method]]
+    vain = [c.method for c in configs if c.selects and not any(map(c.schedule.uses_coreset, c.schedule.epochs))]
+    warning = (
+        f"\nno epoch is left for a coreset of {', '.join(vain)}: raise --epochs or lower --warm-start" if vain else ""
+    )
     return (
         f"{splits.name}: {len(splits.train)} training, {len(splits.validation)} validation, {len(splits.test)} test "
         f"images in {splits.classes} classes\n{config.objective}, eps {config.radius:.4g}, {config.epochs} epochs, "
-        f"fraction {config.fraction:g}, {job['seeds']} seed(s), on {device}{together}: {what}"
+        f"fraction {config.fraction:g}, {job['seeds']} seed(s), on {device}{together}: {what}{warning}"
     )

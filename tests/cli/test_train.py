@@ -48,6 +48,13 @@ def test_a_line_for_each_epoch(tmp_path, capsys):
     assert len(lines) == 3
 
 
+@pytest.mark.parametrize(("epochs", "told"), [(2, True), (3, False)])
+def test_a_run_too_short_for_a_coreset_says_so(tmp_path, train, capsys, epochs, told):
+    options = ["--selector", "craig", "--gradients", "training", "--fraction", "0.5", "--epochs", epochs]
+    assert train(tmp_path / "out", *PGD, *options) == 0
+    assert ("no epoch is left for a coreset of craig: raise --epochs" in capsys.readouterr().out) is told
+
+
 def test_comparison_table_and_picture(tmp_path, train, capsys):
     assert train(tmp_path / "out", *ATTACKED, "--compare", "--seeds", "2") == 0
     out = capsys.readouterr().out
