@@ -20,8 +20,8 @@ from acs_fast.ops.schemas import LIBRARY, REFERENCE
 LOGGER = logging.getLogger("acs_fast")
 BACKENDS = ("auto", "reference", "cpu", "triton", "cuda")
 ON_GPU = {  # what each GPU backend has its own kernels for
-    "triton": ("pairwise_distances", "greedy", "facility_location"),
-    "cuda": ("greedy", "facility_location", "gradient_matching"),
+    "triton": ("pairwise_distances", "greedy", "facility_location", "gradient_matching"),
+    "cuda": ("greedy", "facility_location"),
 }
 
 
@@ -84,7 +84,7 @@ def explain(op: str, name: str, where: torch.device, dtype: torch.dtype = torch.
     if where.type != "cuda" or name == "reference":
         return name
     if op == "gradient_matching":
-        return "matching by torch, all groups together"
+        return "matching by triton, all groups together"
     if op not in ("greedy", "facility_location"):
         return name
     missing = [f"{b}: {why}" for b in ON_GPU if (why := why_missing(b)) is not None]

@@ -18,7 +18,6 @@ from torch import Tensor
 from acs_fast._util.dtypes import accumulable_dtype
 from acs_fast.ops import compiled
 from acs_fast.ops.checks import checked
-from acs_fast.ops.cuda import gradient_matching as matching
 from acs_fast.ops.cuda import packed_greedy as cuda
 from acs_fast.ops.problems import Problems
 from acs_fast.ops.reference import facility_location as reference
@@ -62,8 +61,6 @@ def kernels(dtype: torch.dtype, backend: str = "auto") -> Kernels:
 
 def automatic(op: str) -> tuple[str, ...]:
     """The GPU backends of `auto` for an operator here, of those with kernels of their own."""
-    if op == "gradient_matching":
-        return ("cuda",)
     found = ("triton",) if has_triton() and op != "packed_greedy" else ()
     greedy_too = op in ("greedy", "facility_location", "packed_greedy") and has_cuda_greedy()
     return (*found, "cuda") if greedy_too else found
@@ -239,6 +236,16 @@ def _members_of(picks: Tensor, members: Tensor, offsets: Tensor, budgets: Tensor
     return members[first + picks]
 
 
+def gradient_matching(
+    residuals: Tensor, features: Tensor, bias: bool, problems: Problems, targets: Tensor, ridge: float
+) -> Result:
+    """As the reference, all groups together."""
+    from acs_fast.ops.triton import gradient_matching as triton_matching
+
+    with torch.cuda.device_of(residuals):  # Triton launches on the current device
+        return triton_matching.gradient_matching(residuals, features, bias, problems, targets, ridge)
+
+
 def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """As the reference, in one launch; float64 is left to torch."""
     if logits.dtype == torch.float64:
@@ -263,17 +270,18 @@ IMPLEMENTATIONS: dict[str, dict[str, Callable[..., Any]]] = {
     "pairwise_distances": {"triton": pairwise_distances},
     "greedy": {name: partial(greedy_on_matrix, backend=name) for name in ("triton", "cuda")},
     "facility_location": {name: partial(facility_location, backend=name) for name in ("triton", "cuda")},
-    "gradient_matching": {"cuda": matching.gradient_matching},
+    "gradient_matching": {"triton": gradient_matching},
 }
 
 
 def register(library: torch.library.Library) -> None:
     """Make these the dispatcher's choice for tensors on a GPU, where there is anything better than the reference."""
-    found: dict[str, Callable[..., Any]] = {"gradient_matching": matching.gradient_matching}
+    found: dict[str, Callable[..., Any]] = {}
     if has_triton() or has_cuda_greedy():
         found |= {"pairwise_distances": pairwise_distances, "greedy": greedy_on_matrix}
         found["facility_location"] = facility_location
     if has_triton():
+        found["gradient_matching"] = gradient_matching
         found |= {"cross_entropy_residuals": cross_entropy_residuals, "trades_residuals": trades_residuals}
     if has_cuda_greedy():
         found["packed_greedy"] = cuda.packed_greedy

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.floors import CASES, Case, Rates, distance_floor
+from benchmarks.gpu.floors import CASES, LAUNCHES, Case, Rates, distance_floor, matching_floor
 
 FILE = Path(__file__).with_name("predictions.json")
 LOADS = 8  # distances that a thread has in flight, as in greedy_gains.cuh
@@ -29,8 +29,8 @@ class Latencies:
     multiprocessors: int = 132
     issues: int = 4  # warp instructions per cycle and multiprocessor
     instructions: int = 17  # per distance, read from the machine code (tests/gpu/test_machine_code.py)
-    launch: float = 5.0e-6  # of one torch operator by the host
-    operators: int = 226  # of a round of batched matching
+    launch: float = 2.5e-6  # of a kernel of a graph, after the one before it
+    rounds: float = 1.05  # of matching, per pick: some atoms leave, and some return
     efficiency: float = 0.45  # of products in a tile, of the measured rate of plain ones
 
 
@@ -91,9 +91,22 @@ def greedy_seconds(case: Case, by: Latencies) -> float:
     return rounds * (first + case.picks * pick)
 
 
+def matching_seconds(case: Case, rates: Rates, by: Latencies) -> float:
+    """Launches one after the other, their dependent reads, and the larger of bytes and products.
+
+    A program of `matching_products` has one turn of reads for 32 features, for 64 atoms and for 64 rows of T; one of
+    `matching_steps` about five.
+    """
+    over_features, over_atoms = -(-case.width // 32), -(-case.picks // 2 // 64)
+    turns = 2 * over_features + 3 * over_atoms + 2 * 5 + 2
+    floor = matching_floor(case, rates)
+    work = max(floor["bytes"], floor["operations"] / by.efficiency)
+    return by.rounds * (case.picks * (LAUNCHES * by.launch + turns * by.read) + work)
+
+
 def stages(case: Case, rates: Rates, by: Latencies) -> dict[str, float]:
     if case.algorithm == "gradmatch":
-        return {"all": 1.05 * case.picks * by.operators * by.launch}  # the host's launches; few rounds are no picks
+        return {"all": matching_seconds(case, rates, by)}
     parts = distance_floor(case, rates)
     distances = max(parts["operations"] / by.efficiency, parts["bytes"])
     greedy = greedy_seconds(case, by)

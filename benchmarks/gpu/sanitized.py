@@ -55,6 +55,23 @@ def triton_selection(passes: int, dtype: torch.dtype, workspace_bytes: int) -> b
     return torch.allclose(found[3].cpu(), expected[3], rtol=1e-3)
 
 
+def triton_matching(passes: int) -> bool:
+    """Whether gradient matching picks what the reference does; its launches one by one, which the tool can follow."""
+    from acs_fast.ops.reference import gradient_matching as reference
+    from acs_fast.ops.triton import gradient_matching
+
+    gradient_matching.Replayed = lambda work, device: work  # type: ignore[assignment, misc]
+    gradient_matching.ROUNDS = 4
+    generator = torch.Generator().manual_seed(0)
+    r, h = (torch.randn(110, passes, width, generator=generator) for width in (7, 33))
+    offsets, budgets = torch.tensor([0, 70, 110]), torch.tensor([12, 8])
+    problems = Problems(torch.randperm(110, generator=generator), offsets, budgets, 20)
+    target = torch.randn(2, 7, 34, generator=generator, dtype=torch.float64)
+    on_gpu = problems._replace(members=problems.members.cuda())
+    found = gradient_matching.gradient_matching(r.cuda(), h.cuda(), True, on_gpu, target.cuda(), 0.0)
+    return torch.equal(found[0].cpu(), reference.gradient_matching(r, h, True, problems, target, 0.0)[0])
+
+
 def residuals(classes: int) -> bool:
     """Whether both residual kernels agree with the reference."""
     clean, adversarial = torch.randn(2, 9, classes, generator=torch.Generator().manual_seed(0))
@@ -78,6 +95,7 @@ def main() -> int:
             for workspace in (1 << 30, 0):
                 name = f"Triton, R = {passes}, {dtype}, {'matrices' if workspace else 'matrix-free'}"
                 results[name] = triton_selection(passes, dtype, workspace)
+        results.update({f"matching, R = {passes}": triton_matching(passes) for passes in (1, 2)})
         results.update({f"residuals of {classes} classes": residuals(classes) for classes in (10, 5000)})
     for name, same in results.items():
         print(f"{name}: {'as' if same else 'NOT AS'} the reference")

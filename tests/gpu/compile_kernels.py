@@ -21,12 +21,15 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from acs_fast.ops.triton import centred, distances, greedy, residuals
+from acs_fast.ops.triton import centred, distances, gradient_matching, greedy, residuals
+from acs_fast.ops.triton import matching_products as products
+from acs_fast.ops.triton import matching_steps as steps
 from acs_fast.ops.triton.factors import Given, Moved
 from acs_fast.ops.triton.greedy import Picked, Touched
+from acs_fast.ops.triton.matching_state import Atoms, Groups, Leaders, Samples, Totals
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-INSTRUCTIONS = ("HGMMA", "HMMA", "LDGSTS.E.BYPASS.128", "LDGSTS.E", "LDG.E.U16", "MEMBAR.SC")
+INSTRUCTIONS = ("HGMMA", "HMMA", "DMMA", "LDGSTS.E.BYPASS.128", "LDGSTS.E", "LDG.E.U16", "MEMBAR.SC")
 TYPES = {
     "norms_ptr": "*fp32", "members_ptr": "*i64", "groups_ptr": "*i64", "first_tile_ptr": "*i32", "data_ptr": "*fp32",
     "largest_ptr": "*i32", "close_ptr": "*i32", "labels_ptr": "*i64", "scale_ptr": "*fp64", "found_ptr": "*i32",
@@ -34,6 +37,12 @@ TYPES = {
     "out_ptr": "*fp32", "own_ptr": "*fp32", "means_ptr": "*fp32", "group_of_ptr": "*i64", "mean_r_ptr": "*fp32",
     "mean_h_ptr": "*fp32", "bias": "fp32", "threshold": "fp32", "beta": "fp32",
     "picked": Picked("*i64", "*i64", "*i64"), "touched": Touched("*i32", "*i32", "*i64", "*i64"),
+    "groups": Groups(
+        "*i64", "*i32", "*fp64", "*fp64", "*i32", "*i32", "*i32", "*i32", "*fp64", "*i32", "*i32", "*fp64", "*fp64"
+    ),
+    "samples": Samples("*fp64", "*fp64", "*i32"), "leaders": Leaders("*fp64", "*i32", "i32"),
+    "atoms": Atoms("*i32", *["*fp64"] * 5, *["*i32"] * 3, *["*fp64"] * 7, "i32"), "inverse_ptr": "*fp64",
+    "totals": Totals(*["*fp64"] * 4, "i32", "i32"),
 }  # fmt: skip
 BLOCKS = {"R": 1, "BC": 16, "BD": 32}
 STEP = {**BLOCKS, "SQUARED": False}
@@ -75,6 +84,24 @@ KERNELS: list[tuple[str, Any, str, dict[str, Any], int]] = [
     ("cross-entropy residuals", residuals.cross_entropy_kernel, "bf16", {"BLOCK": 1024}, 4),
     ("TRADES residuals", residuals.trades_kernel, "fp32", {"BLOCK": 1024}, 4),
 ]
+MEMBERS, ATOMS, SCAN = gradient_matching.MEMBERS, gradient_matching.ATOMS, gradient_matching.SCAN
+MATCHING = [
+    ("columns", products.column_kernel, {**BLOCKS, "BN": MEMBERS}, 4),
+    ("forward", products.forward_kernel, {"BM": ATOMS, "BN": MEMBERS}, 4),
+    ("backward", products.backward_kernel, {"BM": MEMBERS, "BN": ATOMS}, 4),
+    ("directions", products.direction_kernel, {**BLOCKS, "BN": MEMBERS}, 4),
+    ("steps", steps.settle_kernel, {"BLOCK": SCAN}, 4),
+    ("updates", products.update_kernel, {"BM": ATOMS, "BN": MEMBERS, "BLOCK": SCAN}, 4),
+    ("scores", products.score_kernel, {**BLOCKS, "BN": MEMBERS}, 4),
+    ("decisions", steps.decide_kernel, {"BN": MEMBERS, "BLOCK": SCAN}, 4),
+]
+KERNELS += [(f"matching, {name}", kernel, "fp32", constants, warps) for name, kernel, constants, warps in MATCHING]
+KERNELS += [
+    (f"matching, {name}, R = 2, {element}", kernel, element, {**constants, "R": 2}, warps)
+    for element in ("fp32", "bf16", "fp64")
+    for name, kernel, constants, warps in MATCHING
+    if "R" in constants
+]
 ON_HOPPER = [
     (f"distances, bfloat16, {classes}", distances.distances_kernel, "bf16", {**PAIRS, **HALF, "B": 128, "BC": block}, 8)
     for classes, block in (("10 classes", 16), ("1000 classes", 32))
@@ -84,7 +111,7 @@ ON_HOPPER.append(
 )
 
 
-ALIGNED = {"D", "PADDED"}  # multiples of 16 in all measurements
+ALIGNED = {"D", "P", "PADDED"}  # multiples of 16 in all measurements
 PADDED = ("moments_kernel", "moved")  # those whose C is that of the padded factors
 
 
@@ -100,7 +127,8 @@ def types(name: str, element: str) -> Any:
 
 def aligned(owner: str, name: str, kind: str) -> bool:
     """Whether a parameter, or a field of one, is a multiple of 16."""
-    return kind.startswith("*") or name in ALIGNED or (name == "C" and owner in PADDED)
+    own = (name == "C" and owner in PADDED) or (owner, name) == ("atoms", "K")
+    return kind.startswith("*") or name in ALIGNED or own
 
 
 def compile_kernel(kernel: Any, element: str, constants: dict[str, Any], warps: int, arch: int) -> dict[str, int]:
@@ -136,7 +164,7 @@ def compile_kernel(kernel: Any, element: str, constants: dict[str, Any], warps: 
 
 def main() -> None:
     arch = int(sys.argv[1])
-    kernels = [*KERNELS, *(ON_HOPPER if arch >= 90 else [])]
+    kernels = [*KERNELS, *(ON_HOPPER if arch == 90 else [])]
     print(json.dumps({name: compile_kernel(kernel, *rest, arch) for name, kernel, *rest in kernels}))
 
 

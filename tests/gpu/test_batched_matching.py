@@ -2,71 +2,140 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 
-from acs_fast.ops.cuda import gradient_matching as batched_matching
 from acs_fast.ops.problems import Problems
 from acs_fast.ops.reference import gradient_matching as matching
+from benchmarks.gpu import floors
+from tests.gpu.matching_problems import arguments, same
+from tests.gpu.requirements import need_triton
 
 CASES = {
     "one sample": ([1], [1], {}),
     "three groups": ([40, 7, 90], [10, 3, 20], {}),
+    "an empty group, and nothing to pick": ([9, 20, 0], [0, 5, 0], {}),
     "budgets above the rank": ([60, 30], [50, 28], {}),
-    "ridge": ([60, 30], [50, 28], {"ridge": 0.5}),
-    "softmax residuals": ([200, 150], [60, 40], {"classes": 10, "width": 16, "kind": "softmax"}),
+    "ridge": ([30, 20], [22, 15], {"ridge": 0.3}),
+    "softmax residuals": ([90, 70], [30, 20], {"classes": 10, "width": 16, "kind": "softmax"}),
     "duplicates": ([80], [40], {"kind": "duplicates"}),
     "two passes, no bias": ([120], [20], {"passes": 2, "bias": False}),
+    "many classes": ([50], [12], {"classes": 37, "width": 40}),
     "vectors": ([50], [20], {"classes": 1, "width": 30, "bias": False}),
+    "half precision": ([60], [20], {"dtype": torch.bfloat16}),
+    "double precision": ([60], [20], {"dtype": torch.float64}),
 }
 
 
-def arguments(sizes, budgets, device="cpu", *, classes=4, width=6, passes=1, ridge=0.0, bias=True, kind="normal"):
-    generator = torch.Generator().manual_seed(0)
-    n = sum(sizes)
-    r = torch.randn(n, passes, classes, generator=generator)
-    h = torch.randn(n, passes, width, generator=generator)
-    if kind == "softmax":
-        y = torch.randint(classes, (n, passes), generator=generator)
-        r, h = (2 * r).softmax(-1) - torch.nn.functional.one_hot(y, classes), h.relu()
-    if kind == "duplicates":
-        r[::2], h[::2] = r[1::2], h[1::2]
-    offsets = torch.tensor([0, *sizes]).cumsum(0)
-    members = torch.randperm(n, generator=generator)
-    targets = torch.stack([
-        matching.weighted_total(r[own].double(), h[own].double(), bias, torch.ones(len(own), dtype=torch.float64))
-        for own in members.split(sizes)
-    ])  # fmt: skip
-    problems = Problems(members.to(device), offsets, torch.tensor(budgets), sum(budgets))
-    return r.to(device), h.to(device), bias, problems, targets.to(device), ridge
+@pytest.fixture(autouse=True)
+def batched():
+    need_triton()
+    from acs_fast.ops.triton import gradient_matching
+
+    return gradient_matching
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_equal_to_the_reference(device, name):
+def test_equal_to_the_reference(batched, device, name):
     sizes, budgets, options = CASES[name]
+    expected = reference(sizes, budgets, **options)
+    same(batched.gradient_matching(*arguments(sizes, budgets, device, **options)), expected)
+
+
+def reference(sizes, budgets, **options):
+    """The reference refuses groups without samples: they are left out of its problems."""
+    r, h, bias, problems, targets, ridge = arguments(sizes, budgets, **options)
+    full = torch.tensor(sizes) > 0
+    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), torch.tensor(sizes)[full].cumsum(0)])
+    some = Problems(problems.members, offsets, problems.budgets[full], problems.budget)
+    *found, counts = matching.gradient_matching(r, h, bias, some, targets[full], ridge)
+    return *found, torch.zeros_like(problems.budgets).masked_scatter(full, counts)
+
+
+@pytest.mark.parametrize(("width", "ridge"), [(4, 1e-3), (5, 0.0)])
+def test_atoms_that_leave_and_return(batched, monkeypatch, device, width, ridge):
+    """Few dimensions: weights reach zero, and come back from there."""
+    options = {"classes": 2, "width": width, "ridge": ridge, "dtype": torch.float64, "seed": 2}
+    from acs_fast.ops.triton import matching_state as state
+
+    sizes, budgets, whole, seen = [20] * 3, [14] * 3, batched.Search.round, set()
+
+    def watched(self):
+        whole(self)
+        seen.update(self.groups.state.tolist())
+
+    monkeypatch.setattr(batched.Search, "round", watched)
+    monkeypatch.setattr(batched, "Replayed", lambda work, device: work)
     expected = matching.gradient_matching(*arguments(sizes, budgets, **options))
-    found = batched_matching.gradient_matching(*arguments(sizes, budgets, device, **options))
-    indices, weights, gains, counts = (x.cpu() for x in found)
-    assert torch.equal(counts, expected[3])
-    assert torch.equal(indices, expected[0])
-    torch.testing.assert_close(weights, expected[1], rtol=1e-6, atol=1e-9)
-    torch.testing.assert_close(gains, expected[2], rtol=1e-8, atol=1e-8 * float(gains.max()))
+    same(batched.gradient_matching(*arguments(sizes, budgets, device, **options)), expected)
+    assert seen >= {state.LEAVE.value, state.RETURN.value}
 
 
-def test_waves_of_groups_change_nothing(monkeypatch, device):
-    args = arguments([40, 7, 90], [10, 3, 20], device)
-    whole = batched_matching.gradient_matching(*args)
-    monkeypatch.setattr(batched_matching, "workspace_bytes", lambda _: 1)
-    assert batched_matching._waves(args[0], args[1], args[3].offsets, args[3].budgets) == [(0, 1), (1, 2), (2, 3)]
-    for one, other in zip(whole, batched_matching.gradient_matching(*args), strict=True):
-        torch.testing.assert_close(one, other)
+def test_waves_of_groups_change_nothing(batched, monkeypatch, device):
+    args = arguments([20, 7, 30], [5, 3, 7], device)
+    whole = batched.gradient_matching(*args)
+    monkeypatch.setattr(batched, "workspace_bytes", lambda _: 1)
+    assert batched.waves(args[0], args[1], args[3].offsets, args[3].budgets) == [(0, 1), (1, 2), (2, 3)]
+    for one, other in zip(whole, batched.gradient_matching(*args), strict=True):
+        assert torch.equal(one, other)
 
 
-def test_growing_and_refreshing_change_nothing(monkeypatch):
-    args = arguments([60], [40], classes=10, width=16, kind="softmax")
-    expected = matching.gradient_matching(*args)
-    for name, value in (("LOOK_EVERY", 3), ("GROW_BY", 7), ("REFRESH_EVERY", 5)):
-        monkeypatch.setattr(batched_matching, name, value)
-    found = batched_matching.gradient_matching(*args)
-    assert torch.equal(found[0], expected[0])
-    torch.testing.assert_close(found[1], expected[1], rtol=1e-6, atol=1e-9)
+def test_growing_and_looking_change_nothing(batched, monkeypatch, device):
+    args = arguments([40], [16], device)
+    expected = batched.gradient_matching(*args)
+    rooms = []
+    make = batched.Search._make
+    monkeypatch.setattr(batched.Search, "_make", lambda self, room: (rooms.append(room), make(self, room)))
+    monkeypatch.setattr(batched, "first_room", lambda size, budget: 16)
+    for name, value in (("ROUNDS", 3), ("GROW_BY", 1)):
+        monkeypatch.setattr(batched, name, value)
+    for one, other in zip(batched.gradient_matching(*args), expected, strict=True):
+        assert torch.equal(one, other)
+    assert rooms == [16, 32]
+
+
+def test_a_round_is_launches_alone(batched, monkeypatch, device):
+    r, h, bias, problems, targets, ridge = arguments([40, 30], [10, 8], device)
+    given = batched.Given(r, h, problems.members, r.shape[2], h.shape[2], float(bias))
+    search = batched.Search(given, problems.offsets, problems.budgets, targets, ridge)
+    search.score()
+    search.decide()
+    launched = []
+
+    class Noting:
+        def __init__(self, kernel):
+            self.kernel = kernel
+
+        def __getitem__(self, grid):
+            launched.append(self.kernel)
+            return self.kernel[grid]
+
+    for module in (batched.products, batched.steps):
+        for name, kernel in vars(module).copy().items():
+            if name.endswith("_kernel"):
+                monkeypatch.setattr(module, name, Noting(kernel))
+    search.round()
+    assert len(launched) == len(set(map(id, launched))) == floors.LAUNCHES
+
+
+def test_launches_are_compiled_then_captured_then_replayed(batched, monkeypatch):
+    log = []
+
+    class Graph:
+        def replay(self):
+            log.append("replay")
+
+    @contextmanager
+    def capture(graph, **_):
+        log.append("capture")
+        yield
+        log.append("captured")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    work = batched.Replayed(lambda: log.append("launch"), torch.device("cuda"))
+    for _ in range(3):
+        work()
+    assert log == ["launch", "capture", "launch", "captured", "replay", "replay"]

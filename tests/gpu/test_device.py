@@ -147,7 +147,7 @@ def test_amd_gets_triton_and_the_reference(monkeypatch):
     for op, expected in (
         ("facility_location", "triton"),
         ("pairwise_distances", "triton"),
-        ("gradient_matching", "cuda"),
+        ("gradient_matching", "triton"),
     ):
         assert backends.chosen(op, "auto", gpu) == expected
     explained = backends.explain("facility_location", "triton", gpu)

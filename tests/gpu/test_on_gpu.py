@@ -8,9 +8,9 @@ import torch
 import acs_fast as acs
 from acs_fast.ops import compiled
 from acs_fast.ops import device as ops
-from acs_fast.ops.cuda import gradient_matching as batched_matching
 from acs_fast.ops.reference.packed_greedy import packed_greedy, packed_layout
 from tests.gpu import cases
+from tests.gpu import matching_problems as matching
 from tests.gpu.requirements import need, need_gpu, need_triton
 
 SIZES = {
@@ -66,12 +66,12 @@ def test_no_waiting_for_the_host(monkeypatch):
     budgets = torch.tensor([50, 30])
     torch.ops.acs_fast.packed_greedy(data, layout, budgets, 80, largest, True)
     search = matching_search()
-    search._round()
+    search.round()
     torch.cuda.set_sync_debug_mode("error")
     try:
         torch.ops.acs_fast.packed_greedy(data, layout, budgets, 80, largest, True)
         for _ in range(10):
-            search._round()
+            search.round()
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
@@ -105,13 +105,14 @@ def test_labels_outside_the_logits_are_found_on_the_gpu_too():
 
 
 def matching_search():
-    r, h = cases.factors(300, 1, 10, 16)
-    r, h = r.cuda().double()[None], h.cuda().double()[None]
-    samples = batched_matching.Samples(r, h, True)
-    target = samples.total(torch.ones(1, 300, dtype=torch.float64, device="cuda"))
-    inside = torch.ones(1, 300, dtype=torch.bool, device="cuda")
-    search = batched_matching._Search(samples, inside, torch.tensor([90], device="cuda"), target, 0.0)
-    search._grow(200)
+    need_triton()
+    from acs_fast.ops.triton.gradient_matching import Given, Search
+
+    r, h, bias, problems, targets, ridge = matching.arguments([200, 100], [60, 30], "cuda", classes=10, width=16)
+    given = Given(r, h, problems.members, 10, 16, float(bias))
+    search = Search(given, problems.offsets, problems.budgets, targets, ridge)
+    search.score()
+    search.decide()
     return search
 
 
@@ -142,13 +143,34 @@ def test_memory_running_out_is_no_exception():
     assert found.stats["path"] == "matrix-free"
 
 
-def test_matching_is_the_reference_s():
-    r, h = cases.factors(400, 1, 10, 32)
-    g = acs.LastLayerGradients(r[:, 0], h[:, 0])
-    expected = acs.gradient_matching(g, 100, backend="reference")
-    found = acs.gradient_matching(g.to("cuda"), 100)
-    error = "relative_gradient_error"
-    assert found.stats[error] <= expected.stats[error] * 1.001 + 1e-9
+@pytest.mark.parametrize("ridge", [0.0, 0.3])
+@pytest.mark.parametrize("options", [{}, {"passes": 2, "dtype": torch.bfloat16}, {"kind": "softmax"}], ids=str)
+@pytest.mark.parametrize("sizes", [[1500], [400, 1, 150, 300]], ids=str)
+def test_matching_has_the_cpu_s_picks(sizes, options, ridge):
+    need_triton()
+    budgets = [-(-n // 3) for n in sizes]
+    options = {"classes": 10, "width": 64, "ridge": ridge, **options}
+    r, h, bias, problems, *rest = matching.arguments(sizes, budgets, **options)
+    expected = torch.ops.acs_fast.gradient_matching(r, h, bias, *problems, *rest)
+    r, h, bias, problems, *rest = matching.arguments(sizes, budgets, "cuda", **options)
+    runs = [torch.ops.acs_fast.gradient_matching(r, h, bias, *problems, *rest) for _ in range(5)]
+    matching.same(runs[0], expected)
+    assert all(torch.equal(a, b) for run in runs[1:] for a, b in zip(runs[0], run, strict=True))
+
+
+def test_a_graph_does_what_its_launches_do(monkeypatch):
+    need_triton()
+    from acs_fast.ops.triton import gradient_matching
+
+    arguments = matching.arguments([300, 200], [100, 60], "cuda", classes=10, width=64, kind="softmax")
+    captured = []
+    replay = torch.cuda.CUDAGraph.replay
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda self: (captured.append(self), replay(self)))
+    replayed = gradient_matching.gradient_matching(*arguments)
+    assert len(captured) > 1
+    monkeypatch.setattr(gradient_matching, "Replayed", lambda work, device: work)
+    for one, other in zip(gradient_matching.gradient_matching(*arguments), replayed, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_operators_pass_opcheck():

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 
 from acs_fast.ops import backends
-from acs_fast.testing import COMPILED, require_backend
+from acs_fast.testing import require_backend
 from tests.ops import oracles
 from tests.ops.cases import CASES, problems, random
 
+COMPILED = ("cpu", "triton")
 BACKENDS = ("reference", *COMPILED)
 
 

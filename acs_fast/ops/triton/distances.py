@@ -167,11 +167,11 @@ def packed_distances(
 
 
 def tile_size(residuals: Tensor) -> int:
-    """Rows and columns of a tile, as many as registers hold without spilling."""
+    """Rows and columns of a tile, as many as registers hold without spilling: 128 on Hopper, not on Blackwell."""
     several = residuals.shape[1] > 1
     if residuals.dtype == torch.float32:
         return 32 if several else 64
-    hopper = residuals.is_cuda and not torch.version.hip and torch.cuda.get_device_capability(residuals.device)[0] >= 9
+    hopper = residuals.is_cuda and not torch.version.hip and torch.cuda.get_device_capability(residuals.device)[0] == 9
     return 128 if hopper and not several else 64
 
 
