@@ -102,7 +102,8 @@ def _measure_case(context: Any, case: Case, opponents: Mapping[str, Opponent], r
     rows = [_row(case, name, opponents[name], kind) for name in (*case.opponents, *case.not_run)]
     yield from (row for row in rows if row.status == "not run")
     racing = [_start(context, case, row, opponents, run) for row in rows if row.status == "waiting"]
-    ready = [c for c in racing if c.ask(None, START_LIMIT_S) and _first(c, case)]
+    ready = [c for c in racing if c.ask(None, START_LIMIT_S)]
+    ready = [c for c in ready if _first(c, case)]  # once nobody is busy with starting
     reference = next((c.row for c in ready if c.row.opponent == case.reference), None)
     for contender in ready:
         if reference and contender.row.kind == "ours" and (why := difference(contender.row, reference)):

@@ -10,6 +10,7 @@ namespace {
 constexpr double kDependent = 1e-10;  // an atom with a squared pivot below this part of its squared norm: no direction
 constexpr double kTolerance = 1e-12;  // of the dual, relative to the largest right-hand side
 constexpr int64_t kBlock = 64;        // rows of the factor that a substitution takes together
+constexpr int64_t kAlone = 2048;      // columns behind a block that are not worth a meeting
 constexpr int64_t kColumns = 256;     // columns of them that one member takes at a time
 constexpr int64_t kRowsShared = 16;   // rows of them that one member takes at a time
 
@@ -18,40 +19,68 @@ constexpr int64_t kRowsShared = 16;   // rows of them that one member takes at a
 bool NonNegativeLeastSquares::append(double rhs, const double* inner) {
   const int64_t atom = size();
   gram_.emplace_back(inner, inner + atom + 1);
+  columns_.emplace_back();
+  for (const int64_t a : left_) columns_[a].push_back(inner[a]);
   weights_.push_back(0.0);
   rhs_.push_back(rhs);
   is_passive_.push_back(0);
-  if (activate(atom)) {
+  if (activate({atom}) == 1) {
     largest_rhs_ = std::max(largest_rhs_, std::abs(rhs));
     return true;
   }
   gram_.pop_back();
+  columns_.pop_back();
+  for (const int64_t a : left_) columns_[a].pop_back();
   weights_.pop_back();
   rhs_.pop_back();
   is_passive_.pop_back();
   return false;
 }
 
+// Whole sets of atoms leave and join at once, as long as fewer want to join every time. Then it is one at a time, by
+// steps that never leave the feasible set (Lawson and Hanson): slower, and sure to end.
 void NonNegativeLeastSquares::solve() {
-  const double tolerance = kTolerance * largest_rhs_;
-  for (int64_t i = 0; i < 3 * size() + 10; ++i) {  // Lawson and Hanson end long before; a bound against rounding cycles
-    descend();
-    int64_t entering = -1;
-    double top = tolerance;
-    for (int64_t a = 0; a < size(); ++a) {
-      if (is_passive_[a]) continue;
-      const double rising = dual(a);
-      if (rising > top) top = rising, entering = a;
-    }
-    if (entering < 0 || !activate(entering)) return;
+  size_t fewest = std::numeric_limits<size_t>::max();
+  bool whole = true;
+  for (int64_t i = 0; i < 3 * size() + 10; ++i) {  // a bound against rounding cycles
+    whole ? shrink() : descend();
+    std::vector<int64_t> entering = rising();
+    if (entering.empty()) return;
+    whole = entering.size() < fewest;
+    if (!whole) entering.resize(1);
+    if (whole) fewest = entering.size();
+    if (activate(entering) == 0) return;
   }
 }
 
-// How fast the objective falls with the weight of an atom outside the passive set
-double NonNegativeLeastSquares::dual(int64_t atom) const {
-  double product = dot_(gram_[atom].data(), weights_.data(), atom);
-  for (int64_t a = atom + 1; a < size(); ++a) product += gram_[a][atom] * weights_[a];
-  return rhs_[atom] - product;
+// The atoms outside the passive set with whose weight the objective falls, the steepest one first
+std::vector<int64_t> NonNegativeLeastSquares::rising() const {
+  std::vector<int64_t> found;
+  double top = kTolerance * largest_rhs_;
+  const double tolerance = top;
+  for (const int64_t a : left_) {
+    if (is_passive_[a]) continue;
+    const double dual = rhs_[a] - dot_(columns_[a].data(), weights_.data(), size());
+    if (dual > tolerance) found.push_back(a);
+    if (dual > top) {
+      top = dual;
+      std::swap(found.front(), found.back());
+    }
+  }
+  return found;
+}
+
+// Least squares on the passive set without the atoms that it gives no positive weight
+void NonNegativeLeastSquares::shrink() {
+  while (!passive_.empty()) {
+    const int64_t m = int64_t(passive_.size());
+    std::vector<double> z = y_;
+    backward(z);
+    for (int64_t i = 0; i < m; ++i) weights_[passive_[i]] = std::max(z[i], 0.0);
+    for (int64_t i = m - 1; i >= 0; --i)
+      if (!(z[i] > 0.0)) drop(i);
+    if (int64_t(passive_.size()) == m) return;
+  }
 }
 
 // Least squares on the passive set, stepping back and dropping atoms until all its weights are positive
@@ -93,26 +122,46 @@ void NonNegativeLeastSquares::grow() {
   }
 }
 
-bool NonNegativeLeastSquares::activate(int64_t atom) {
-  const int64_t m = int64_t(passive_.size());
-  if (m == capacity_) grow();
-  std::vector<double> x(m);
-  for (int64_t i = 0; i < m; ++i) x[i] = gram(atom, passive_[i]);
-  forward(x);
-  const double diagonal = gram_[atom][atom] + ridge_, pivot = diagonal - dot_(x.data(), x.data(), m);
-  if (!(pivot > kDependent * diagonal)) return false;
-  for (int64_t i = 0; i < m; ++i) row(i)[m] = x[i];
-  row(m)[m] = std::sqrt(pivot);
-  y_.push_back((rhs_[atom] - dot_(x.data(), y_.data(), m)) / row(m)[m]);
-  passive_.push_back(atom);
-  is_passive_[atom] = 1;
-  return true;
+// Adds the columns of those atoms to the factor that do not depend on the passive ones, and says how many these are
+int64_t NonNegativeLeastSquares::activate(const std::vector<int64_t>& atoms) {
+  const int64_t m = int64_t(passive_.size()), count = int64_t(atoms.size());
+  while (m + count > capacity_) grow();
+  std::vector<double> together(count * m);
+  for (int64_t r = 0; r < count; ++r) {
+    const std::vector<double>& own = columns_[atoms[r]].empty() ? gram_[atoms[r]] : columns_[atoms[r]];
+    for (int64_t i = 0; i < m; ++i) together[r * m + i] = own[passive_[i]];
+  }
+  forward(together.data(), m, count);
+  std::vector<std::vector<double>> joined;
+  for (int64_t r = 0; r < count; ++r) {
+    const int64_t atom = atoms[r];
+    std::vector<double> x(together.begin() + r * m, together.begin() + (r + 1) * m);
+    for (const std::vector<double>& before : joined) {
+      const int64_t at = int64_t(x.size());
+      x.push_back((gram(atom, passive_[at]) - dot_(before.data(), x.data(), at)) / row(at)[at]);
+    }
+    const int64_t at = int64_t(x.size());
+    const double diagonal = gram_[atom][atom] + ridge_, pivot = diagonal - dot_(x.data(), x.data(), at);
+    if (!(pivot > kDependent * diagonal)) continue;
+    for (int64_t i = 0; i < at; ++i) row(i)[at] = x[i];
+    row(at)[at] = std::sqrt(pivot);
+    y_.push_back((rhs_[atom] - dot_(x.data(), y_.data(), at)) / row(at)[at]);
+    passive_.push_back(atom);
+    is_passive_[atom] = 1;
+    joined.push_back(std::move(x));
+  }
+  return int64_t(joined.size());
 }
 
 // Without its column the rows from `position` on begin one entry too far left; rotations of neighbours straighten them
 void NonNegativeLeastSquares::drop(int64_t position) {
   const int64_t m = int64_t(passive_.size());
-  is_passive_[passive_[position]] = 0;
+  const int64_t atom = passive_[position];
+  is_passive_[atom] = 0;
+  if (columns_[atom].empty()) {
+    left_.push_back(atom);
+    for (int64_t a = 0; a < size(); ++a) columns_[atom].push_back(gram(atom, a));
+  }
   passive_.erase(passive_.begin() + position);
   for (int64_t i = 0; i < position; ++i) std::copy(row(i) + position + 1, row(i) + m, row(i) + position);
   std::vector<double> carried(row(position) + position + 1, row(position) + m);
@@ -130,24 +179,26 @@ void NonNegativeLeastSquares::drop(int64_t position) {
 
 // Both substitutions go by blocks of kBlock rows: the triangle of a block by the leader, the rest of its rows by the team.
 // The blocks, and with them every sum, are the same for every number of threads.
-void NonNegativeLeastSquares::forward(std::vector<double>& x) const {
+void NonNegativeLeastSquares::forward(double* x, int64_t m, int64_t count) const {
   constexpr int64_t kRows = 8;  // subtracted in one pass
-  const int64_t m = int64_t(x.size());
   for (int64_t block = 0; block < m; block += kBlock) {
     const int64_t stop = std::min(m, block + kBlock);
     const double* rows[kBlock];
-    for (int64_t begin = block; begin < stop; begin += kRows) {
-      const int64_t end = std::min(stop, begin + kRows);
-      for (int64_t i = begin; i < end; ++i) {
-        rows[i - block] = row(i);
-        x[i] /= row(i)[i];
-        for (int64_t j = i + 1; j < end; ++j) x[j] -= row(i)[j] * x[i];
+    for (int64_t i = block; i < stop; ++i) rows[i - block] = row(i);
+    for (double* own = x; own < x + count * m; own += m)
+      for (int64_t begin = block; begin < stop; begin += kRows) {
+        const int64_t end = std::min(stop, begin + kRows);
+        for (int64_t i = begin; i < end; ++i) {
+          own[i] /= row(i)[i];
+          for (int64_t j = i + 1; j < end; ++j) own[j] -= row(i)[j] * own[i];
+        }
+        extra_.subtract(own, rows + (begin - block), own + begin, end - begin, end, stop);
       }
-      extra_.subtract(x.data(), rows + (begin - block), x.data() + begin, end - begin, end, stop);
-    }
-    team_.share((m - stop + kColumns - 1) / kColumns, [&](int64_t part, int) {
-      const int64_t begin = stop + part * kColumns;
-      extra_.subtract(x.data(), rows, x.data() + block, stop - block, begin, std::min(m, begin + kColumns));
+    const int64_t share = m - stop > kAlone ? kColumns : std::max<int64_t>(1, m - stop);
+    team_.share((m - stop + share - 1) / share, [&](int64_t part, int) {
+      const int64_t begin = stop + part * share;
+      for (double* own = x; own < x + count * m; own += m)
+        extra_.subtract(own, rows, own + block, stop - block, begin, std::min(m, begin + share));
     });
   }
 }
@@ -157,7 +208,7 @@ void NonNegativeLeastSquares::backward(std::vector<double>& z) const {
   double beyond[kBlock];  // the products of a block's rows with what lies behind it
   for (int64_t block = (m - 1) / kBlock * kBlock; block >= 0; block -= kBlock) {
     const int64_t stop = std::min(m, block + kBlock);
-    const int64_t share = m - stop > kColumns ? kRowsShared : kBlock;
+    const int64_t share = m - stop > kAlone ? kRowsShared : kBlock;
     team_.share((stop - block + share - 1) / share, [&](int64_t part, int) {
       const int64_t begin = block + part * share;
       for (int64_t i = begin; i < std::min(stop, begin + share); ++i)
@@ -169,7 +220,7 @@ void NonNegativeLeastSquares::backward(std::vector<double>& z) const {
 }
 
 std::vector<double> NonNegativeLeastSquares::solve_passive(std::vector<double> b) const {
-  forward(b);
+  forward(b.data(), int64_t(b.size()), 1);
   backward(b);
   return b;
 }

@@ -1,4 +1,5 @@
-// Non-negative least squares in Gram space over a growing set of atoms (Lawson and Hanson, warm-started).
+// Non-negative least squares in Gram space over a growing set of atoms (warm-started).
+// Source: Portugal, Judice and Vicente, Mathematics of Computation 63, 1994 (whole sets); Lawson and Hanson, 1974.
 #pragma once
 
 #include <cstdint>
@@ -36,21 +37,23 @@ class NonNegativeLeastSquares {
   // Row i of the factor, to be indexed by columns j >= i
   double* row(int64_t i) const { return factor_.data() + i * capacity_ - i * (i + 1) / 2; }
   void grow();
-  bool activate(int64_t atom);
-  double dual(int64_t atom) const;
+  int64_t activate(const std::vector<int64_t>& atoms);
+  std::vector<int64_t> rising() const;
+  void shrink();
   void descend();
   void drop(int64_t position);
-  void forward(std::vector<double>& x) const;   // U'^-1 x
-  void backward(std::vector<double>& z) const;  // U^-1 z
+  void forward(double* x, int64_t m, int64_t count) const;  // U'^-1 x for the rows of x [count, m]
+  void backward(std::vector<double>& z) const;              // U^-1 z
 
   Team& team_;
   const double ridge_;
   double (*const dot_)(const double*, const double*, int64_t);
   const DoubleKernels& extra_;
-  std::vector<std::vector<double>> gram_;  // of an atom with those before it and itself
-  std::vector<double> weights_, rhs_;      // by atom
-  std::vector<char> is_passive_;           // by atom
-  std::vector<int64_t> passive_;           // atoms in the order of the factor's rows
+  std::vector<std::vector<double>> gram_;     // of an atom with those before it and itself
+  std::vector<std::vector<double>> columns_;  // with all atoms, of those that have ever left the passive set
+  std::vector<double> weights_, rhs_;         // by atom
+  std::vector<char> is_passive_;              // by atom
+  std::vector<int64_t> passive_, left_;       // atoms in the order of the factor's rows; those that have columns
   std::vector<double> y_;
   Buffer<double> factor_;  // upper triangular, rows packed
   int64_t capacity_ = 0;
