@@ -80,7 +80,8 @@ CASES = (
     ),
     OpCase(
         "gradmatch-5k", "GradMatch, one class of CIFAR-10's size", "matching", 5_000, 10, 512, 1_500, seconds=12.0,
-        limit_s=40.0, opponents=MATCHING, not_run={"published": "grows with about the cube of k, measured up to k = 300"},
+        limit_s=40.0, opponents=MATCHING,
+        not_run={"published": "grows with about the cube of k, measured up to k = 300"},
     ),
     *(_by_n(n) for n in (1_000, 2_000, 5_000, 10_000, 20_000)),
     *(_by_k(k) for k in (100, 500, 1_500, 2_500)),
