@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from acs_fast import Clusters, Coreset, LastLayerGradients
+from acs_fast import Clusters, Coreset, GradMatch, LastLayerGradients
 from acs_fast._util.randomness import derived_generator
 from acs_fast.gradients import Extraction
 from acs_fast.training import ImageSet
@@ -101,6 +101,90 @@ class ByLoss:
         return _equal(torch.multinomial(losses.clamp(min=LEAST) ** self.power, budget, generator=generator), n)
 
 
+@dataclass(frozen=True)
+class SmallLoss:
+    """The samples of each class with the smallest losses, which flipped labels seldom have.
+
+    Source: Han et al., "Co-teaching", NeurIPS 2018 (arXiv 1804.06872), with one network.
+    """
+
+    needs_gradients = True
+    lasts = "period"
+
+    def select(
+        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
+    ) -> Coreset:
+        """See `Selector.select`."""
+        return _equal(
+            _best_of_classes(probabilities(gradients, labels).gather(1, labels[:, None])[:, 0], labels, budget), n
+        )
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """The first samples, whose labels were checked, and no others."""
+
+    needs_gradients = False
+    lasts = "run"
+
+    def select(
+        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
+    ) -> Coreset:
+        """See `Selector.select`."""
+        return _equal(torch.arange(budget), n)
+
+
+@dataclass(frozen=True)
+class TrustedMatch:
+    """GradMatch with the gradients of the first samples, whose labels were checked, as its target."""
+
+    count: int
+    needs_gradients = True
+    lasts = "period"
+
+    def select(
+        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
+    ) -> Coreset:
+        """See `Selector.select`."""
+        checked = Extraction(gradients[torch.arange(self.count)], labels[: self.count])
+        return GradMatch(target=lambda seed: checked).select(n, budget, gradients, labels, seed)
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """The samples of each class whose gradients agree most with those of the checked ones: GLISTER's first round.
+
+    Source: Killamsetty et al., "GLISTER", AAAI 2021 (arXiv 2012.10630).
+    """
+
+    count: int
+    needs_gradients = True
+    lasts = "period"
+
+    def select(
+        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
+    ) -> Coreset:
+        """See `Selector.select`."""
+        rows = gradients.dense().cpu()
+        return _equal(_best_of_classes(rows @ rows[: self.count].mean(0), labels, budget), n)
+
+
+@dataclass(frozen=True)
+class Unflipped:
+    """Samples drawn from those whose label is their kind: what an oracle sees."""
+
+    needs_gradients = True
+    lasts = "epoch"
+
+    def select(
+        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
+    ) -> Coreset:
+        """See `Selector.select`."""
+        right = (gradients.residuals.flatten(1).cpu().argmax(1) == labels).nonzero().flatten()
+        order = torch.randperm(len(right), generator=derived_generator("unflipped", seed))
+        return _equal(right[order[:budget]], n)
+
+
 @dataclass
 class RoundRobin:
     """The samples in turn: those whose last turn is longest ago."""
@@ -156,6 +240,14 @@ def capped(wanted: Tensor, sizes: Tensor, budget: int) -> Tensor:
     whole = exact.floor().long()
     whole[(exact - whole).topk(budget - int(whole.sum())).indices] += 1
     return whole
+
+
+def _best_of_classes(scores: Tensor, labels: Tensor, budget: int) -> Tensor:
+    """The samples with the largest scores, from every class in proportion to its size."""
+    sizes = torch.bincount(labels)
+    quotas = capped(sizes.clamp(min=LEAST), sizes, budget)
+    order = scores.argsort(descending=True, stable=True)
+    return torch.cat([order[labels[order] == c][:quota] for c, quota in enumerate(quotas.tolist())])
 
 
 def _equal(picks: Tensor, n: int) -> Coreset:

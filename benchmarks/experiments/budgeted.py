@@ -25,7 +25,20 @@ from acs_fast.selection import Selector
 from acs_fast.training import checkpoint
 from acs_fast.training.run import RESULT, STAGES
 from benchmarks.experiments import pools
-from benchmarks.experiments.arms import SEEN, ByLoss, ClassQuotas, RandomClusters, RoundRobin, Stale, View
+from benchmarks.experiments.arms import (
+    SEEN,
+    Aligned,
+    ByLoss,
+    ClassQuotas,
+    RandomClusters,
+    RoundRobin,
+    SmallLoss,
+    Stale,
+    Trusted,
+    TrustedMatch,
+    Unflipped,
+    View,
+)
 from benchmarks.experiments.trial import Trial, TrialConfig
 
 STEP, SCORE = 3, 1  # passes: forward 1, backward to the input 1, backward to the weights another 1
@@ -40,6 +53,11 @@ ARMS: dict[str, Callable[[BudgetConfig], Selector]] = {
     "round-robin": lambda c: RoundRobin(),
     "stale": lambda c: Stale(),
     "top-loss": lambda c: ByLoss(float("inf")),
+    "small-loss": lambda c: SmallLoss(),
+    "trusted": lambda c: Trusted(),
+    "trusted-match": lambda c: TrustedMatch(c.trusted),
+    "aligned": lambda c: Aligned(c.trusted),
+    "unflipped": lambda c: Unflipped(),
     "balanced-fixed": lambda c: Random(lasts="run", stratified=True),
 }
 
@@ -50,7 +68,7 @@ class BudgetConfig(TrialConfig):
 
     Attributes:
         passes: the budget; see `visit_passes` and `scoring_passes`.
-        pairing, minority: of the pool's hidden kinds; see `pools.draw`. Its size is `limit`.
+        pairing, minority, flipped, trusted: of the pool; see `pools.draw`. Its size is `limit`.
         warm: epochs on all data before the first selection.
         arm: a name from `ARMS`, or "" for what `method` says.
         clusters, power, coreset_weights, per_class: arguments of the arm's selector.
@@ -65,6 +83,8 @@ class BudgetConfig(TrialConfig):
     passes: int = 288_000
     pairing: int = 0
     minority: float = 0.05
+    flipped: float = 0.0
+    trusted: int = 0
     warm: int = 0
     arm: str = ""
     clusters: int = 100
@@ -82,6 +102,7 @@ class BudgetConfig(TrialConfig):
             raise ValueError("limit must be the size of the pool; got None")
         check_count("passes", self.passes, low=1)
         check_number("minority", self.minority, low=0.0, high=0.5, above=True)
+        check_number("flipped", self.flipped, low=0.0, high=1.0)
         for name, choices in (
             ("pairing", (0, *pools.PAIRINGS)), ("arm", ("", *ARMS)), ("seen", SEEN), ("scored", ("clean", "attack")),
             ("tested_on", ("test", "validation")),
@@ -91,7 +112,8 @@ class BudgetConfig(TrialConfig):
 
     def run(self, source: str, folder: Path) -> dict[str, Any]:
         """See `TrialConfig.run`."""
-        pool = pools.draw(source, self.limit, self.validation_limit, self.pairing, self.minority, self.seed)
+        drawn = (self.limit, self.validation_limit, self.pairing, self.minority, self.seed, self.flipped, self.trusted)
+        pool = pools.draw(source, *drawn)
         return self.run_on(pool, folder, BudgetTrial)
 
     def build_selector(self) -> Selector:

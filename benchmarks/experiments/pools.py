@@ -35,7 +35,10 @@ def _found(source: str) -> Found:
 
 
 @lru_cache(maxsize=1)
-def draw(source: str, size: int, validation: int, pairing: int, minority: float, seed: int) -> Pool:
+def draw(
+    source: str, size: int, validation: int, pairing: int, minority: float, seed: int,
+    flipped: float = 0.0, trusted: int = 0,
+) -> Pool:  # fmt: skip
     """A pool of training images, validation images from outside it, and all test images.
 
     Args:
@@ -45,6 +48,8 @@ def draw(source: str, size: int, validation: int, pairing: int, minority: float,
         pairing: a key of `PAIRINGS`; 0 for the ten classes as they are.
         minority: share of the rarer kind of each label. Which kind that is alternates with the seed.
         seed: of the draw.
+        flipped: share of training images that get a wrong label, each other one as likely.
+        trusted: so many images, the same of each kind, keep theirs; they come first in the pool.
     """
     found = _found(source)
     if not (isinstance(found.train, Images) and isinstance(found.test, Images)):
@@ -62,7 +67,20 @@ def draw(source: str, size: int, validation: int, pairing: int, minority: float,
         wanted = round(float(share[kind]) * size)
         train.append(members[:wanted])
         held_out.append(members[wanted:][: validation // KINDS])
-    parts = [found.train.part(torch.cat(part).sort().values) for part in (train, held_out)]
+    checked = [members[: trusted // KINDS] for members in train]
+    rest = torch.cat([members[trusted // KINDS :] for members in train]).sort().values
+    parts = [found.train.part(rows) for rows in (torch.cat([*checked, rest]), torch.cat(held_out).sort().values)]
     groups = [images.labels for images in (*parts, found.test)]
-    labelled = [Images(images.x, label_of[images.y]) for images in (*parts, found.test)]
+    labels = [label_of[own] for own in groups]
+    labels[0] = _flip(labels[0], flipped, sum(map(len, checked)), int(label_of.max()) + 1, seed)
+    labelled = [Images(images.x, y) for images, y in zip((*parts, found.test), labels, strict=True)]
     return Pool(found.name, *labelled, int(label_of.max()) + 1, found.eps, *groups)
+
+
+def _flip(labels: Tensor, share: float, kept: int, classes: int, seed: int) -> Tensor:
+    """Another label for a share of all but the first."""
+    generator = derived_generator("flipped labels", seed)
+    wrong = torch.rand(len(labels), generator=generator) < share
+    wrong[:kept] = False
+    shift = torch.randint(1, classes, labels.shape, generator=generator)
+    return torch.where(wrong, (labels + shift) % classes, labels)
