@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from acs_fast._util.checks import check_count, check_number
 from acs_fast._util.settings import check_complete, check_same_settings, described, load_state, reading_state, state_of
 from acs_fast.coreset import Coreset
-from acs_fast.data import SKIPPED_SAMPLES, CoresetBatchSampler, CoresetSampler, IndexedDataset, Labels, Plan, replicas
+from acs_fast.data import CoresetBatchSampler, CoresetSampler, IndexedDataset, Labels, Plan, replicas
 from acs_fast.gradients import AttackPass, Extraction
 from acs_fast.objectives import as_objective
 from acs_fast.schedule import Schedule
@@ -96,7 +96,6 @@ class AdversarialCoreset:
         self.sampler = CoresetSampler(self.dataset, self._plan, self._advance)
         self.current: Coreset | None = None
         self.history: list[dict[str, Any]] = []
-        self._skips_are_told = self._plan.rank > 0
         self._plan.announce(self.budget if self.schedule.kinds[self.epochs[0]] == "coreset" else len(dataset))
 
     @property
@@ -124,14 +123,6 @@ class AdversarialCoreset:
         kind = self.schedule.kind(epoch)
         if self._plan.epoch < 0 and epoch == 1 and self.schedule.kinds[0] != "skipped":
             logger.warning("training begins with epoch 1, not 0: if the loop counts from 1, call step(epoch - 1)")
-        if kind == "skipped" and not self._skips_are_told:
-            self._skips_are_told = True
-            logger.warning(
-                "epoch %d is one of the %d of %d that the schedule skips, so it holds %d random samples only: loop "
-                "over coreset.epochs to leave them out (told once)",
-                epoch, len(self.schedule.kinds) - len(self.epochs), len(self.schedule.kinds),
-                min(SKIPPED_SAMPLES, len(self.dataset)),
-            )  # fmt: skip
         selected = self._select(epoch) if self._selecting.is_due(epoch) else None
         self._plan.begin(epoch, kind, self.current)
         return selected
@@ -165,13 +156,10 @@ class AdversarialCoreset:
     def state_dict(self) -> dict[str, Any]:
         """The state behind picks and order, for bit-identical resumption; loads with weights_only=True."""
         return {
-            "config": self._config(),
-            "epoch": self._plan.epoch,
+            "config": self._config(), "epoch": self._plan.epoch, "history": copy.deepcopy(self.history),
             "coreset": None if self.current is None else self.current.state_dict(),
-            "history": copy.deepcopy(self.history),
-            "objective": state_of(self.objective),
-            "selection": self._selecting.state_dict(),
-        }
+            "objective": state_of(self.objective), "selection": self._selecting.state_dict(),
+        }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue where `state_dict` was taken.

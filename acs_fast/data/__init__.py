@@ -3,12 +3,11 @@
 from acs_fast.data.batches import BatchAdapter, images_and_labels, unpack
 from acs_fast.data.indexed import IndexedDataset
 from acs_fast.data.labels import Labels, labels_of, stored_labels
-from acs_fast.data.plan import SKIPPED_SAMPLES, Plan
+from acs_fast.data.plan import Plan
 from acs_fast.data.samplers import CoresetBatchSampler, CoresetSampler, replicas
 from acs_fast.data.views import is_random
 
 __all__ = [
-    "SKIPPED_SAMPLES",
     "BatchAdapter",
     "CoresetBatchSampler",
     "CoresetSampler",

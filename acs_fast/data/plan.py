@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from acs_fast._util.randomness import derived_generator
 from acs_fast.coreset import Coreset
 
 SKIPPED_SAMPLES = 128
+
+logger = logging.getLogger("acs_fast")
 
 
 class Plan:
@@ -35,6 +38,7 @@ class Plan:
         self.n, self.seed, self.num_replicas, self.rank = n, seed, num_replicas, rank
         self.epoch = -1
         self._on_device: dict[tuple[str, torch.device], Tensor] = {}
+        self._skips_are_told = rank > 0
         self.announce(n)
 
     def announce(self, size: int) -> None:
@@ -52,6 +56,7 @@ class Plan:
         """
         self.epoch = epoch
         if kind == "skipped":
+            self._tell_of_skips(min(SKIPPED_SAMPLES, self.n))
             few = torch.randperm(self.n, generator=derived_generator("skipped", self.seed, epoch))[:SKIPPED_SAMPLES]
             self._set(few, torch.ones(len(few)))
         elif kind == "full" or coreset is None:
@@ -60,6 +65,14 @@ class Plan:
             self._set(torch.arange(self.n), torch.ones(self.n), members=coreset.indices)
         else:
             self._set(coreset.indices, coreset.weights / coreset.weights.mean(), batches=coreset.batches)
+
+    def _tell_of_skips(self, size: int) -> None:
+        if not self._skips_are_told:
+            logger.warning(
+                "the schedule skips epoch %d, so it holds %d random samples only: loop over coreset.epochs to leave "
+                "such epochs out (told once)", self.epoch, size,
+            )  # fmt: skip
+        self._skips_are_told = True
 
     def weights_of(self, index: Any) -> Tensor:
         """[B] weights of samples on the device of `index`; NaN for samples outside the epoch on a GPU.
