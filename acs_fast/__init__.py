@@ -1,5 +1,7 @@
 """Adversarial coreset selection for PyTorch: adversarial training on a small weighted subset."""
 
+from typing import TYPE_CHECKING, Any
+
 from acs_fast.adversarial_coreset import AdversarialCoreset
 from acs_fast.coreset import Coreset
 from acs_fast.evaluation import evaluate
@@ -36,8 +38,10 @@ from acs_fast.selection import (
     gradient_matching,
     pairwise_distances,
 )
-from acs_fast.training import load
 from acs_fast.weighting import weighted_mean
+
+if TYPE_CHECKING:
+    from acs_fast.training import load
 
 __all__ = [
     "ATTA",
@@ -80,3 +84,12 @@ __all__ = [
 ]
 
 __version__ = "0.2.0"
+
+
+def __getattr__(name: str) -> Any:
+    """What trains is imported where it is asked for."""
+    if name == "load":
+        from acs_fast.training import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -54,3 +54,9 @@ def test_every_public_name_is_documented():
     for name in acs_fast.__all__:
         doc = getattr(acs_fast, name).__doc__ or ""
         assert len(doc.strip().splitlines()[0]) > 20, name
+
+
+def test_importing_it_imports_nothing_that_trains():
+    program = "import sys, acs_fast; print([m for m in sys.modules if m.startswith('acs_fast.training')])"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
