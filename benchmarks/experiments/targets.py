@@ -1,4 +1,4 @@
-"""Plans of the experiments whose selection has a target of its own, E8 to E11, committed before they were run.
+"""Plans of the experiments whose selection has a target of its own, and of E1b, committed before they were run.
 
 All of them: one-sided paired t-tests by seed of the averaged weights of the last step, adjusted by Holm for all named
 controls together; a plan succeeds where every lower 95 % bound lies above 0 and the smallest mean difference reaches
@@ -11,8 +11,9 @@ clusters), the size of the coreset for each arm (an eighth, a quarter or half) a
 and a warm-up of eps over 30 % of the steps in its place, tried on seed 101 and on validation images of E8's dead seed.
 E9 takes the settings of an earlier trial. Learning rates of E11 are those of 0.03 and 0.06 that did better on
 validation images of seed 100, and for full training what did better for the shorter schedule. E10 has the learning
-rate and the warm-up of E8c and no tuning of its own; its checked images are in the pool of every arm. Test images are
-looked at once. AutoAttack is left out for want of time.
+rate and the warm-up of E8c and no tuning of its own; its checked images are in the pool of every arm. E1b, E8d and E9b
+repeat E1, E8c and E9 on fresh seeds, with what these left open, and without tuning. Test images are looked at once.
+AutoAttack is left out for want of time.
 """
 
 from __future__ import annotations
@@ -97,6 +98,37 @@ STRONGEST = {
     for label in (SHORTER, REDRAWN, "in proportion to loss", "CRAIG, equal weights", SHUFFLED, CLUSTERS)
 }
 FEW = {label: HIDDEN[label] for label in (SHORTER, REDRAWN, "CRAIG, equal weights", CLUSTERS)}
+CLUSTERED: dict[str, Any] = HIDDEN[CLUSTERS]
+ABLATED: dict[str, dict[str, Any]] = {
+    CLUSTERS: CLUSTERED,
+    "10 clusters": {**CLUSTERED, "clusters": 10},
+    "50 clusters": {**CLUSTERED, "clusters": 50},
+    "100 clusters": {**CLUSTERED, "clusters": 100},
+    "400 clusters": {**CLUSTERED, "clusters": 400},
+    "shares by the root of their sizes": {**CLUSTERED, "power": 0.5},
+    "shares by their sizes": {**CLUSTERED, "power": 1.0},
+    "clusters over all classes at once": {**CLUSTERED, "per_class": False},
+    "adversarial gradients": {**CLUSTERED, "scored": "attack"},
+    "features in place of gradients": {**CLUSTERED, "seen": "features"},
+    "residuals in place of gradients": {**CLUSTERED, "seen": "residuals"},
+    "pixels in place of gradients": {**CLUSTERED, "seen": "pixels"},
+    "selected every second epoch": {**CLUSTERED, "period": 2},
+    "selected once": {**CLUSTERED, "period": 10**6},
+    SHUFFLED: HIDDEN[SHUFFLED],
+    REDRAWN: HIDDEN[REDRAWN],
+}
+KEPT = {
+    label: ONCE[label]
+    for label in (FIXED, CRAIG, "facility location on features, size weights",
+                  "facility location on pixels, size weights")
+}  # fmt: skip
+FREE = "CRAIG, gradients of training passes"
+CHEAP: dict[str, dict[str, Any]] = {
+    SHORTER: {"method": "full"},
+    REDRAWN: {"warm": 1},
+    "CRAIG, one-step selection attack": {"arm": "craig", "scored": "attack", "selection_steps": 1, "warm": 1},
+    FREE: {"method": "craig", "gradients": "training", "warm": 1},
+}
 OTHERS: dict[str, dict[str, Any]] = {
     "90:10": {"minority": 0.1}, "98:2": {"minority": 0.02}, "95:5, other pairs": {"pairing": 2},
 }  # fmt: skip
@@ -142,6 +174,30 @@ PLANNED = (
         "Only 300 of 10,000 images may be kept. Are those that a reference model picks better to train on than random "
         "ones of each class, in as many passes, and do gradients beat pixels?",
         17, _variants(ONCE), figure=("robust", "average"), candidate=CRAIG, controls=(FIXED,), threshold=1.5,
+        base={**POOL, "limit": 10_000, "fraction": 0.03, "period": 10**6, "learning_rate": 0.03, "scored": "attack",
+              "passes": 144_000, "reference_passes": 144_000},
+    ),
+    _plan(
+        "E1b", "Speed against accuracy: cheap selections, again",
+        "Where selecting is nearly free, does a weighted three tenths of the data beat what costs nothing to run, in "
+        "as many passes?",
+        8, _variants(CHEAP), figure=("robust", "average"), candidate=FREE,
+        controls=tuple(label for label in CHEAP if label != FREE), threshold=0.0, seeds=5, first_seed=8000,
+        base={**POOL, **GENTLE, "steps": 5, "fraction": 0.3, "period": 5, "passes": 416_000},
+    ),
+    _plan(
+        "E8d", "One label, two kinds: what of the clusters matters",
+        "How many clusters, of what, with which shares, and selected how often? And do those of E8c beat random ones "
+        "of the same sizes and a redrawn random subset once more?",
+        20, _variants(ABLATED), base={**POOL, **GENTLE, "pairing": 1}, seeds=5, first_seed=6000, candidate=CLUSTERS,
+        controls=(SHUFFLED, REDRAWN), threshold=2.0,
+    ),
+    _plan(
+        "E9b", "Select once, train many: fewer and more",
+        "Does the answer of E9 hold where 100 of 10,000 images are kept, or 1,000?",
+        8,
+        tuple(v for k in (100, 1000) for v in _variants(KEPT, f"k = {k:,}", fraction=k / 10_000)),
+        figure=("robust", "average"), candidate=CRAIG, controls=(FIXED,), threshold=1.5, seeds=5, first_seed=7000,
         base={**POOL, "limit": 10_000, "fraction": 0.03, "period": 10**6, "learning_rate": 0.03, "scored": "attack",
               "passes": 144_000, "reference_passes": 144_000},
     ),
