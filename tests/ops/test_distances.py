@@ -53,6 +53,17 @@ def test_symmetric_bit_for_bit_with_zeros_for_identical_samples(backend, case):
     assert not got[same].any()
 
 
+@pytest.mark.parametrize(("times", "relative"), [(1e3, 1e-3), (3e4, 1e-1), (1e6, 1e-5)])
+@pytest.mark.parametrize("scaled", ["residuals", "features"])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_small_gradients_beside_large_ones(backend, scaled, times, relative):
+    f = random(200, 10, 64)
+    getattr(f, scaled)[:5] *= times
+    got, expected = run(backend, f), truth(f, False)
+    assert ((got - expected).abs() <= 4e-6 * expected.max()).all()
+    assert ((got - expected).abs() <= relative * expected)[5:, 5:].all()
+
+
 @pytest.mark.parametrize("n", [1, 223, 224, 225, 449])
 def test_tiles_end_where_the_samples_do(n):
     f = random(n, 3, 129)
