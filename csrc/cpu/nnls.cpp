@@ -70,15 +70,17 @@ std::vector<int64_t> NonNegativeLeastSquares::rising() const {
   return found;
 }
 
-// Least squares on the passive set without the atoms that it gives no positive weight
+// Least squares on the passive set without the atoms that it gives no positive weight. Weights are known from the last
+// one on, and most atoms that leave have joined lately: a substitution ends with the first block in which some do.
 void NonNegativeLeastSquares::shrink() {
   while (!passive_.empty()) {
     const int64_t m = int64_t(passive_.size());
     std::vector<double> z = y_;
-    backward(z);
-    for (int64_t i = 0; i < m; ++i) weights_[passive_[i]] = std::max(z[i], 0.0);
-    for (int64_t i = m - 1; i >= 0; --i)
+    const int64_t known = backward(z, true);
+    for (int64_t i = m - 1; i >= known; --i) {
+      weights_[passive_[i]] = std::max(z[i], 0.0);
       if (!(z[i] > 0.0)) drop(i);
+    }
     if (int64_t(passive_.size()) == m) return;
   }
 }
@@ -88,7 +90,7 @@ void NonNegativeLeastSquares::descend() {
   while (!passive_.empty()) {
     const int64_t m = int64_t(passive_.size());
     std::vector<double> z = y_;
-    backward(z);
+    backward(z, false);
     double step = std::numeric_limits<double>::infinity();
     for (int64_t i = 0; i < m; ++i) {
       const double w = weights_[passive_[i]];
@@ -203,7 +205,7 @@ void NonNegativeLeastSquares::forward(double* x, int64_t m, int64_t count) const
   }
 }
 
-void NonNegativeLeastSquares::backward(std::vector<double>& z) const {
+int64_t NonNegativeLeastSquares::backward(std::vector<double>& z, bool while_positive) const {
   const int64_t m = int64_t(z.size());
   double beyond[kBlock];  // the products of a block's rows with what lies behind it
   for (int64_t block = (m - 1) / kBlock * kBlock; block >= 0; block -= kBlock) {
@@ -216,12 +218,15 @@ void NonNegativeLeastSquares::backward(std::vector<double>& z) const {
     });
     for (int64_t i = stop - 1; i >= block; --i)
       z[i] = (z[i] - beyond[i - block] - dot_(row(i) + i + 1, z.data() + i + 1, stop - 1 - i)) / row(i)[i];
+    const auto positive = [](double w) { return w > 0.0; };
+    if (while_positive && !std::all_of(z.begin() + block, z.begin() + stop, positive)) return block;
   }
+  return 0;
 }
 
 std::vector<double> NonNegativeLeastSquares::solve_passive(std::vector<double> b) const {
   forward(b.data(), int64_t(b.size()), 1);
-  backward(b);
+  backward(b, false);
   return b;
 }
 

@@ -43,7 +43,8 @@ class NonNegativeLeastSquares {
   void descend();
   void drop(int64_t position);
   void forward(double* x, int64_t m, int64_t count) const;  // U'^-1 x for the rows of x [count, m]
-  void backward(std::vector<double>& z) const;              // U^-1 z
+  // U^-1 z from the last entry on, whole or until a block has one that is not positive; returns the first one known
+  int64_t backward(std::vector<double>& z, bool while_positive) const;
 
   Team& team_;
   const double ridge_;
