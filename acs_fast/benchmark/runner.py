@@ -89,6 +89,8 @@ def execute(
             if path is not None:
                 run.write(path)
         run.finished.append(case.name)
+        if path is not None:
+            run.write(path)
     run.complete = True
     if path is not None:
         run.write(path)

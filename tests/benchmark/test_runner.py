@@ -111,18 +111,19 @@ def test_a_missing_package_is_a_row_with_its_reason():
     assert (run.rows[0].status, run.rows[0].reason) == ("not run", "nobody-py not installed")
 
 
-def test_the_file_is_written_row_by_row(tmp_path, monkeypatch):
+def test_the_file_is_written_row_by_row_and_case_by_case(tmp_path, monkeypatch):
     path = tmp_path / "run.json"
     seen = []
 
     def spy(run: Run, target: Path) -> None:
         original(run, target)
-        seen.append((len(json.loads(path.read_text())["rows"]), run.complete))
+        written = json.loads(path.read_text())
+        seen.append((len(written["rows"]), written["finished"], written["complete"]))
 
     original = Run.write
     monkeypatch.setattr(Run, "write", spy)
     measure(replace(TINY, opponents=("ours-reference", "random")), path, **RANDOM)
-    assert seen == [(1, False), (2, False), (2, True)]
+    assert seen == [(1, [], False), (2, [], False), (2, ["tiny"], False), (2, ["tiny"], True)]
     assert read(path).rows[0].case == "tiny"
 
 
