@@ -93,7 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
         model, splits.test.loader(workers=options.workers), device=device, autoattack=options.autoattack,
         show_progress=not options.quiet, **settings,
     )  # fmt: skip
-    result = {**about, "data": splits.name, **result, **machine_and_versions(device)}
+    names = list(splits.train.class_names)
+    result = {**about, "data": splits.name, "class_names": names, **result, **machine_and_versions(device)}
     print(f"{about.get('checkpoint', chosen.model)} on {splits.name}: {evaluation.text(result)}")
     written = _write(result, folder)
     print(f"\n{time.perf_counter() - start:.0f} s in all; written: {', '.join(map(str, written))}")

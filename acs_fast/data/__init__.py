@@ -2,7 +2,7 @@
 
 from acs_fast.data.batches import BatchAdapter, images_and_labels, unpack
 from acs_fast.data.indexed import IndexedDataset
-from acs_fast.data.labels import Labels, labels_of, stored_labels
+from acs_fast.data.labels import Labels, class_names_of, labels_of, stored_labels
 from acs_fast.data.plan import Plan
 from acs_fast.data.samplers import CoresetBatchSampler, CoresetSampler, replicas
 from acs_fast.data.views import is_random
@@ -14,6 +14,7 @@ __all__ = [
     "IndexedDataset",
     "Labels",
     "Plan",
+    "class_names_of",
     "images_and_labels",
     "is_random",
     "labels_of",

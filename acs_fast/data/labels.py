@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,23 @@ def stored_labels(dataset: Any, adapt: BatchAdapter = unpack) -> Tensor | None:
         if values is not None and len(values) == len(dataset):
             return as_numbers(name, values)
     return None
+
+
+def class_names_of(dataset: Any) -> tuple[str, ...]:
+    """Names of the classes in the order of their labels, where a dataset has them; else empty.
+
+    Looks for `classes` (as torchvision has them), and for a label column that knows names (as Hugging Face has).
+    """
+    if isinstance(dataset, Subset):
+        return class_names_of(dataset.dataset)
+    if getattr(dataset, "target_transform", None) is not None:
+        return ()
+    columns: Any = getattr(dataset, "features", None)
+    names: Any = getattr(dataset, "classes", None)
+    if isinstance(columns, Mapping):
+        names = next((getattr(columns[key], "names", None) for key in LABEL_KEYS if key in columns), None)
+    known = isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names)
+    return tuple(names) if known else ()
 
 
 def labels_of(dataset: Any, adapt: BatchAdapter = unpack) -> Tensor:

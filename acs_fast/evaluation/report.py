@@ -15,9 +15,10 @@ def text(result: dict[str, Any]) -> str:
     """Accuracy under each attack, by class and group and by eps, and what was suspicious or left out.
 
     Args:
-        result: of `evaluate`.
+        result: of `evaluate`; also `class_names` in the order of the labels, where they are known.
     """
-    tables = [_attacks(result), _curve(result), *(_parts(result, name) for name in ("classes", "groups"))]
+    classes = _parts(result, "classes", dict(enumerate(result.get("class_names", ()))))
+    tables = [_attacks(result), _curve(result), classes, _parts(result, "groups", {})]
     return "\n\n".join([_heading(result), *(columns(table) for table in tables if table), "\n".join(_notes(result))])
 
 
@@ -74,7 +75,7 @@ def _curve(result: dict[str, Any]) -> list[tuple[str, ...]]:
     return [("eps", "robust %"), *((f"{p['eps']:.4g}", _percent(p["robust"])) for p in result["curve"])]
 
 
-def _parts(result: dict[str, Any], name: str) -> list[tuple[str, ...]]:
+def _parts(result: dict[str, Any], name: str, called: dict[int, str]) -> list[tuple[str, ...]]:
     """Accuracy by class or group, the worst and the balanced one."""
     parts = result.get(name)
     if parts is None:
@@ -82,7 +83,8 @@ def _parts(result: dict[str, Any], name: str) -> list[tuple[str, ...]]:
     clean, robust = parts["clean"], parts["robust"]
     rows = [(name, "clean %", "robust %")]
     if len(clean["each"]) <= MOST_CLASSES:
-        rows += [(str(k), _percent(v), _percent(robust["each"].get(k))) for k, v in clean["each"].items()]
+        each = ((called.get(k, str(k)), v, robust["each"].get(k)) for k, v in clean["each"].items())
+        rows += [(part, _percent(before), _percent(after)) for part, before, after in each]
     return [*rows, *((kind, _percent(clean[kind]), _percent(robust[kind])) for kind in ("worst", "balanced"))]
 
 

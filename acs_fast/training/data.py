@@ -11,8 +11,8 @@ from torch import Tensor
 
 from acs_fast._util.checks import check_count
 from acs_fast._util.randomness import derived_generator
-from acs_fast.data import labels_of
-from acs_fast.training.files import DataError, find_idx, has_cifar, has_idx, read_cifar, read_idx
+from acs_fast.data import class_names_of, labels_of
+from acs_fast.training.files import DataError, find_idx, has_cifar, has_idx, read_cifar, read_cifar_names, read_idx
 from acs_fast.training.images import Given, Images, ImageSet, checked_labels, from_arrays
 from acs_fast.training.objects import call_with, find_object, names_object
 from acs_fast.training.pictures import find_folders, read_folder, read_hub
@@ -136,7 +136,8 @@ def _folder(path: Path, size: tuple[int, int] | None) -> Found:
         if has_idx(folder):
             return Found(path.name, _idx(folder, "train"), _idx(folder, "test"), eps=GREY_EPS, is_mixed=True)
         if has_cifar(folder):
-            train, test = (from_arrays(folder, *read_cifar(folder, split)) for split in ("train", "test"))
+            names = read_cifar_names(folder)
+            train, test = (from_arrays(folder, *read_cifar(folder, split), names) for split in ("train", "test"))
             return Found(path.name, train, test, 10 if (folder / "data_batch_1").exists() else 100, is_mixed=True)
     folders = find_folders(path)
     if folders is None:
@@ -144,9 +145,9 @@ def _folder(path: Path, size: tuple[int, int] | None) -> Found:
             f"{path}: holds neither IDX files (train-images-idx3-ubyte[.gz]) nor CIFAR python batches nor sub-folders "
             "of pictures"
         )
-    pictures, names = read_folder(folders[0], size)
-    others = None if folders[1] is None else read_folder(folders[1], size, pictures, names)[0]
-    return Found(path.name, pictures, others, len(names))
+    pictures = read_folder(folders[0], size)
+    others = None if folders[1] is None else read_folder(folders[1], size, pictures)
+    return Found(path.name, pictures, others, len(pictures.class_names))
 
 
 def _digits() -> tuple[Images, Images]:
@@ -191,7 +192,9 @@ def _torchvision(name: str) -> tuple[Images, Images]:
     if kind is None:
         raise DataError(f"--data torchvision:{name}: torchvision.datasets has no {name}")
     parts = [kind("data", train=train, download=True) for train in (True, False)]
-    train, test = (from_arrays(f"torchvision:{name}", np.asarray(p.data), np.asarray(p.targets)) for p in parts)
+    train, test = (
+        from_arrays(f"torchvision:{name}", np.asarray(p.data), np.asarray(p.targets), class_names_of(p)) for p in parts
+    )
     return train, test
 
 

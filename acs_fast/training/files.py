@@ -84,6 +84,22 @@ def read_cifar(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(images), np.concatenate(labels)
 
 
+def read_cifar_names(folder: Path) -> tuple[str, ...]:
+    """Names of the classes of a folder of CIFAR-10 or CIFAR-100 python batches; empty without the file that has them.
+
+    Raises:
+        DataError: that file is unreadable or holds something else.
+    """
+    ten = (folder / "data_batch_1").exists()
+    path, key = (folder / "batches.meta", b"label_names") if ten else (folder / "meta", b"fine_label_names")
+    if not path.exists():
+        return ()
+    try:
+        return tuple(name.decode() for name in _unpickle(path)[key])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path}: holds no names of CIFAR's classes ({error!r})") from error
+
+
 class _ArraysOnly(pickle.Unpickler):
     """Numpy arrays and plain containers; anything else in the file is refused."""
 

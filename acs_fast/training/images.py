@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
-from acs_fast.data import unpack
+from acs_fast.data import class_names_of, unpack
 from acs_fast.training.files import DataError
 
 BATCH = 512  # images at a time where nothing else is asked for
@@ -25,11 +25,13 @@ class ImageSet(Dataset):
     Attributes:
         labels: [N] int64.
         shape: (channels, height, width) of every image.
+        class_names: of the classes in the order of their labels; empty where nothing tells them.
     """
 
-    def __init__(self, labels: Tensor, shape: Sequence[int]) -> None:
+    def __init__(self, labels: Tensor, shape: Sequence[int], class_names: tuple[str, ...] = ()) -> None:
         channels, height, width = shape
         self.labels, self.shape = labels, (int(channels), int(height), int(width))
+        self.class_names = class_names
 
     def read(self, index: list[int]) -> Tensor:
         """[B, channels, height, width] float32 images in [0, 1]."""
@@ -79,22 +81,22 @@ class ImageSet(Dataset):
 class Images(ImageSet):
     """Images in memory: x [N, channels, height, width] in [0, 1], y [N]."""
 
-    def __init__(self, x: Tensor, y: Tensor) -> None:
-        super().__init__(y, x.shape[1:])
+    def __init__(self, x: Tensor, y: Tensor, class_names: tuple[str, ...] = ()) -> None:
+        super().__init__(y, x.shape[1:], class_names)
         self.x, self.y = x, y
 
     def read(self, index: list[int]) -> Tensor:
         return self.x[index]
 
     def part(self, index: Tensor) -> Images:
-        return Images(self.x[index], self.y[index])
+        return Images(self.x[index], self.y[index], self.class_names)
 
 
 class Part(ImageSet):
     """Some images of another set."""
 
     def __init__(self, whole: ImageSet, index: Tensor) -> None:
-        super().__init__(whole.labels[index], whole.shape)
+        super().__init__(whole.labels[index], whole.shape, whole.class_names)
         self.whole, self.index = whole, index
 
     def read(self, index: list[int]) -> Tensor:
@@ -113,7 +115,7 @@ class Given(ImageSet):
 
     def __init__(self, dataset: Any, labels: Tensor, source: str) -> None:
         self.dataset, self.source = dataset, source
-        super().__init__(labels, self._image(0).shape)
+        super().__init__(labels, self._image(0).shape, class_names_of(dataset))
 
     def read(self, index: list[int]) -> Tensor:
         return torch.stack([self._image(i) for i in index])
@@ -130,9 +132,9 @@ class Given(ImageSet):
         return x / 255.0 if x.dtype == torch.uint8 else x.float()
 
 
-def from_arrays(source: object, x: np.ndarray, y: np.ndarray) -> Images:
+def from_arrays(source: object, x: np.ndarray, y: np.ndarray, class_names: tuple[str, ...] = ()) -> Images:
     """Images as `pixels_of` takes them, and their labels, all checked. Raises DataError, and names the source."""
-    return Images(pixels_of(source, x), checked_labels(source, y, len(x)))
+    return Images(pixels_of(source, x), checked_labels(source, y, len(x)), class_names)
 
 
 def pixels_of(source: object, x: np.ndarray) -> Tensor:

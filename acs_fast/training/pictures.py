@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from acs_fast.data import stored_labels, unpack
+from acs_fast.data import class_names_of, stored_labels, unpack
 from acs_fast.training.files import DataError
 from acs_fast.training.images import ImageSet, checked_labels, pixels_of
 
@@ -27,6 +27,7 @@ class PictureSet(ImageSet):
         name: of the picture with a number, for messages.
         size: height and width; None for those of the first picture.
         channels: 1 or 3; None for those of the first picture.
+        class_names: see `ImageSet`.
     """
 
     def __init__(
@@ -36,11 +37,12 @@ class PictureSet(ImageSet):
         name: Callable[[int], str],
         size: tuple[int, int] | None,
         channels: int | None = None,
+        class_names: tuple[str, ...] = (),
     ) -> None:
         self.open_picture, self.name = open_picture, name
         first = self._opened(0)
         channels = channels or (1 if first.mode in ("1", "L", "I;16") else 3)
-        super().__init__(labels, (channels, *(size or (first.height, first.width))))
+        super().__init__(labels, (channels, *(size or (first.height, first.width))), class_names)
 
     def read(self, index: list[int]) -> Tensor:
         return torch.stack([self._pixels(i) for i in index])
@@ -74,22 +76,19 @@ def find_folders(path: Path) -> tuple[Path, Path | None] | None:
     return (path, None) if _class_folders(path) else None
 
 
-def read_folder(
-    folder: Path, size: tuple[int, int] | None, like: ImageSet | None = None, classes: list[str] | None = None
-) -> tuple[PictureSet, list[str]]:
-    """Pictures of a folder with one sub-folder for each class, and the names of the classes in order of their labels.
+def read_folder(folder: Path, size: tuple[int, int] | None, like: ImageSet | None = None) -> PictureSet:
+    """Pictures of a folder with one sub-folder for each class.
 
     Args:
         size: see `PictureSet`.
-        like: take size and channels of this set instead.
-        classes: names that are already known; others are an error.
+        like: take size, channels and classes of this set instead; other classes are an error.
 
     Raises:
         DataError: no pictures, an unknown class, or a picture that cannot be read.
     """
     pil = _pil()
     folders = _class_folders(folder)
-    names = [f.name for f in folders] if classes is None else classes
+    names = tuple(f.name for f in folders) if like is None else like.class_names
     unknown = sorted({f.name for f in folders} - set(names))
     if unknown:
         raise DataError(f"{folder}: has classes that the training folder lacks: {', '.join(unknown[:5])}")
@@ -99,7 +98,7 @@ def read_folder(
     if like is not None:
         size = like.shape[1:]
     opened = OpenedFiles(paths, pil)
-    return PictureSet(labels, opened, opened.name, size, None if like is None else like.shape[0]), names
+    return PictureSet(labels, opened, opened.name, size, None if like is None else like.shape[0], names)
 
 
 class OpenedFiles:
@@ -168,7 +167,7 @@ def _column_set(dataset: Any, source: str, size: tuple[int, int] | None, channel
         raise DataError(f"{source}: needs a column of labels; got {', '.join(dataset.column_names)}")
     opened = OpenedColumn(dataset, source)
     y = checked_labels(source, labels.numpy(), len(dataset))
-    return PictureSet(y, opened, opened.name, size, channels)
+    return PictureSet(y, opened, opened.name, size, channels, class_names_of(dataset))
 
 
 def _class_folders(path: Path) -> list[Path]:

@@ -63,6 +63,23 @@ def test_overrides(folder, tmp_path, squares):
     assert result["autoattack"]["skipped"] == "not asked for"
 
 
+def test_classes_are_called_by_the_names_of_their_folders(tmp_path, capsys):
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    for label, name in enumerate(("pullover", "ankle boot", "dress")):
+        for split in ("train", "test"):
+            folder = tmp_path / split / name
+            folder.mkdir(parents=True)
+            for i in range(4):
+                image.new("L", (6, 6), 60 * label + i).save(folder / f"{i}.png")
+    options = ["--width", "2", "--data", tmp_path, "--eps", "0.1", "--no-autoattack", "--output", tmp_path / "out"]
+    assert evaluate("--model", "small", *options) == 0
+    rows = capsys.readouterr().out.splitlines()
+    table = rows.index(next(row for row in rows if row.startswith("classes"))) + 2  # and a rule
+    assert [row.split("  ")[0] for row in rows[table : table + 4]] == ["ankle boot", "dress", "pullover", "worst"]
+    written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert written["class_names"] == ["ankle boot", "dress", "pullover"]
+
+
 def test_a_model_that_others_trained(tmp_path, squares, failure):
     torch.manual_seed(0)
     data = squares()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.data import Subset, TensorDataset
 
-from acs_fast.data import Labels, labels_of, stored_labels, unpack
+from acs_fast.data import Labels, class_names_of, labels_of, stored_labels, unpack
 from tests.gradients.test_attack_pass import Augmented
 
 
@@ -37,6 +37,18 @@ def test_columns_are_read_without_their_images():
 
     table = datasets.Dataset.from_dict({"image": [[0.0], [1.0], [2.0]], "label": [2, 0, 1]}).with_transform(broken)
     assert stored_labels(table).tolist() == [2, 0, 1]
+
+
+def test_names_of_classes_where_the_data_have_them():
+    class Named(Augmented):
+        classes = ("shirt", "boot")
+
+    class Renumbered(Named):
+        target_transform = staticmethod(lambda label: 1 - label)
+
+    assert class_names_of(Named(4)) == class_names_of(Subset(Named(4), [3, 1])) == ("shirt", "boot")
+    assert class_names_of(Renumbered(4)) == class_names_of(Augmented(4)) == ()
+    assert class_names_of(type("Counted", (Augmented,), {"classes": 10})(4)) == ()
 
 
 def test_labels_are_read_when_they_are_called_for():

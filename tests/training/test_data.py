@@ -36,7 +36,8 @@ def write_cifar(folder, classes=10):
     names = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"] if classes == 10 else ["train", "test"]
     for name in names:
         (folder / name).write_bytes(pickle.dumps(batch(20)))
-    (folder / "meta").write_bytes(b"")
+    file, key = ("batches.meta", b"label_names") if classes == 10 else ("meta", b"fine_label_names")
+    (folder / file).write_bytes(pickle.dumps({key: [b"class %d" % i for i in range(classes)]}))
 
 
 def test_digits():
@@ -66,6 +67,7 @@ def test_cifar_folder(tmp_path, classes):
     splits = load(str(tmp_path))
     assert (len(splits.test), splits.test.shape) == (20, (3, 32, 32))
     assert len(splits.train) + len(splits.validation) == (100 if classes == 10 else 20)
+    assert splits.test.class_names[:2] == ("class 0", "class 1")
 
 
 @pytest.mark.parametrize("layout", [(30, 8, 8), (30, 8, 8, 3), (30, 3, 8, 8)])

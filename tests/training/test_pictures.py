@@ -28,6 +28,7 @@ def test_train_and_test_folders(tmp_path, test_name):
     write(tmp_path / test_name, n=4)
     splits = load(str(tmp_path))
     assert (splits.classes, splits.train.shape, len(splits.test)) == (3, (3, 5, 6), 12)
+    assert splits.train.class_names == splits.test.class_names == ("cat", "dog", "eel")
     assert len(splits.train) + len(splits.validation) == 30
     train = read(str(tmp_path)).train
     assert train.labels.tolist() == [0] * 10 + [1] * 10 + [2] * 10
@@ -91,6 +92,7 @@ def test_hugging_face_dataset_on_disk(tmp_path, divided):
     (both if divided else both["train"]).save_to_disk(str(tmp_path / "saved"))
     splits = load(f"hf:{tmp_path / 'saved'}")
     assert (splits.classes, splits.train.shape) == (3, (1, 5, 6))
+    assert splits.train.class_names == splits.test.class_names == ("a", "b", "c")
     assert len(splits.test) == (9 if divided else 6)
     x, y = read(f"hf:{tmp_path / 'saved'}").train[4]
     torch.testing.assert_close(x, torch.full((1, 5, 6), 24 / 255))
