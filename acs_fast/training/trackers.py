@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from acs_fast._util.checks import check_choice
 
+TRACKED = "tracked.txt"  # in the folder of a run: what its tracker calls it
+
 
 class Tracker(Protocol):
     """Takes the figures of an epoch."""
@@ -44,10 +46,12 @@ class TensorBoard:
 
 
 class WandB:
-    """A run of Weights & Biases, named like the folder."""
+    """A run of Weights & Biases, named like the folder; a resumed one goes on."""
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
-        self._run = _module("wandb", "wandb").init(dir=str(folder), name=folder.name, config=config, resume="allow")
+        wandb = _module("wandb", "wandb")
+        self._run = wandb.init(dir=str(folder), name=folder.name, config=config, id=_begun(folder), resume="allow")
+        _keep(folder, self._run.id)
 
     def log(self, figures: dict[str, float], step: int) -> None:
         self._run.log(figures, step=step)
@@ -57,11 +61,12 @@ class WandB:
 
 
 class MLflow:
-    """A run of MLflow, named like the folder, wherever MLflow is set up to keep it."""
+    """A run of MLflow, named like the folder, wherever MLflow is set up to keep it; a resumed one goes on."""
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self._mlflow = _module("mlflow", "mlflow")
-        self._mlflow.start_run(run_name=folder.name)
+        run = self._mlflow.start_run(run_id=_begun(folder), run_name=folder.name)
+        _keep(folder, run.info.run_id)
         self._mlflow.log_params(config)
 
     def log(self, figures: dict[str, float], step: int) -> None:
@@ -89,6 +94,16 @@ def open_tracker(name: str, folder: Path, config: dict[str, Any]) -> Tracker:
         RuntimeError: its package is not installed.
     """
     return _KINDS[check_choice("log", name, TRACKERS)](folder, config)
+
+
+def _begun(folder: Path) -> str | None:
+    """What the tracker calls the run in this folder, once it has begun."""
+    path = folder / TRACKED
+    return path.read_text() if path.exists() else None
+
+
+def _keep(folder: Path, name: str) -> None:
+    (folder / TRACKED).write_text(name)
 
 
 def _module(name: str, package: str) -> Any:

@@ -11,6 +11,9 @@ from acs_fast.training.trackers import TRACKERS, open_tracker
 class Recorder:
     """Stands for a package: remembers every call by name."""
 
+    id = "a"
+    info = SimpleNamespace(run_id="a")
+
     def __init__(self):
         self.calls = []
 
@@ -46,6 +49,14 @@ def test_figures_arrive(package, tmp_path, name, logged, closed):
     tracker.close()
     assert logged in package.calls
     assert package.calls[-1][0] == closed
+
+
+@pytest.mark.parametrize(("name", "begin", "argument"), [("wandb", "init", "id"), ("mlflow", "start_run", "run_id")])
+def test_a_resumed_run_goes_on_where_it_was_tracked(package, tmp_path, name, begin, argument):
+    for folder in ("one", "one", "other"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        open_tracker(name, tmp_path / folder, {"eps": 0.1})
+    assert [options[argument] for call, _, options in package.calls if call == begin] == [None, "a", None]
 
 
 @pytest.mark.parametrize("name", [t for t in TRACKERS if t != "none"])
