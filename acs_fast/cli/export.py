@@ -59,7 +59,10 @@ def _safetensors(model: nn.Module, x: Tensor) -> bytes:
 
 def _onnx(model: nn.Module, x: Tensor) -> bytes:
     try:
-        program = torch.onnx.export(model, (x,), dynamo=True, dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+        program = torch.onnx.export(
+            model, (x,), dynamo=True, verbose=False, dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+            input_names=["pixels"], output_names=["logits"],
+        )  # fmt: skip
     except ImportError as error:
         raise RuntimeError(f".onnx needs onnx and onnxscript ({error}): pip install onnx onnxscript") from None
     if program is None:

@@ -200,8 +200,8 @@ def _timm(name: str, normalise: Normalise, classes: int, weights: str | None) ->
     try:
         import timm
     except Exception as error:  # a timm beside a torchvision of another torch build fails in many ways
-        reason = f"which cannot be imported ({error}): pip install timm torchvision"
-        raise DataError(f"--model timm:{name} needs timm, {reason}") from None
+        advice = f"pip install timm torchvision (a torchvision made for torch {torch.__version__})"
+        raise DataError(f"--model timm:{name} needs timm, which cannot be imported ({error}): {advice}") from None
     channels = normalise.mean.numel()
     try:
         network = timm.create_model(name, pretrained=weights == PRETRAINED, num_classes=classes, in_chans=channels)

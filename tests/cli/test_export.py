@@ -43,5 +43,24 @@ def test_weights_alone(folder, tmp_path):
     assert (tmp_path / "w.safetensors").stat().st_size > 1000
 
 
+def test_onnx_names_its_input_and_output_and_computes_the_same(folder, tmp_path):
+    runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed")
+    assert main(["export", str(folder), str(tmp_path / "m.onnx")]) == 0
+    session = runtime.InferenceSession(tmp_path / "m.onnx")
+    for n in (1, 5):  # other batch sizes than it was traced with
+        x = torch.rand(n, 1, 8, 8)
+        (logits,) = session.run(["logits"], {"pixels": x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(logits), load(folder)(x).detach())
+
+
+def test_a_missing_onnx_is_named(folder, tmp_path, failure, monkeypatch):
+    def without(*arguments, **options):  # torch keeps what it has imported once, so that hiding the package is too late
+        raise ModuleNotFoundError("No module named 'onnxscript'")
+
+    monkeypatch.setattr(torch.onnx, "export", without)
+    assert "pip install onnx onnxscript" in failure("export", folder, tmp_path / "m.onnx")
+
+
 def test_other_endings_are_refused(folder, tmp_path, failure):
     assert "FILE must end in .pt2, .pt, .safetensors, .onnx" in failure("export", folder, tmp_path / "m.tar")
