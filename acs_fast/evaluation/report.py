@@ -89,11 +89,13 @@ def _parts(result: dict[str, Any], name: str, called: dict[int, str]) -> list[tu
 
 
 def _notes(result: dict[str, Any]) -> list[str]:
-    masking, ensemble = result["masking"], result["autoattack"]
+    masking, ensemble, images = result["masking"], result["autoattack"], result["images"]
     lines = [
         f"robust: right as it is and after every restart. By eps: one start of PGD-{result['steps']} each, all "
         f"{result['restarts']} at eps {result['eps']:.4g}; what broke at a smaller eps stays broken."
     ]
+    if images["attacked"] < images["test"]:
+        lines.append("by class and group: clean of all images, robust of those attacked.")
     if ensemble["skipped"] is not None:
         lines.append(f"AutoAttack was skipped: {ensemble['skipped']}")
     elif ensemble["targets"] < TARGETS:

@@ -42,6 +42,7 @@ def test_everything_is_reported_and_written(folder, tmp_path, capsys):
     assert set(result["seconds"]) == {"clean", "fgsm", "pgd", "curve", "masking", "autoattack"}
     assert result["versions"]["torch"] == torch.__version__
     assert "at least 4 classes; the model has 3" in out
+    assert "clean of all images, robust of those attacked" in out
     assert re.search(rf"^PGD-2, 1 restarts +{100 * result['pgd']:.1f} ", out, re.MULTILINE)
     assert (tmp_path / "out" / "evaluation.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -75,6 +76,7 @@ def test_classes_are_called_by_the_names_of_their_folders(tmp_path, capsys):
     assert evaluate("--model", "small", *options) == 0
     rows = capsys.readouterr().out.splitlines()
     table = rows.index(next(row for row in rows if row.startswith("classes"))) + 2  # and a rule
+    assert not any("robust of those attacked" in row for row in rows)  # for these are all
     assert [row.split("  ")[0] for row in rows[table : table + 4]] == ["ankle boot", "dress", "pullover", "worst"]
     written = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert written["class_names"] == ["ankle boot", "dress", "pullover"]
