@@ -114,9 +114,10 @@ def notes(results: Results, steps: Path) -> list[str]:
 
 def _measured_how(results: Results) -> str:
     """The settings that all runs of an experiment share, from the runs themselves."""
-    config = next((r.result["config"] for r in results.runs if r.result is not None), None)
-    if config is None:
+    configs = {r.label: r.result["config"] for r in results.runs if r.result is not None}
+    if not configs:
         return "No run has finished yet."
+    config = configs.get(results.candidate) or next(iter(configs.values()))
     if results.threshold is not None:
         return _planned_how(results, config)
     width = f" of width {config['width']}" if config["width"] else ""
