@@ -114,12 +114,13 @@ def notes(results: Results, steps: Path) -> list[str]:
 
 def _measured_how(results: Results) -> str:
     """The settings that all runs of an experiment share, from the runs themselves."""
-    configs = {r.label: r.result["config"] for r in results.runs if r.result is not None}
-    if not configs:
+    runs = [r for r in results.runs if r.result is not None]
+    if not runs:
         return "No run has finished yet."
-    config = configs.get(results.candidate) or next(iter(configs.values()))
     if results.threshold is not None:
-        return _planned_how(results, config)
+        planned = [r for r in runs if r.label == results.candidate]
+        return _planned_how(results, (planned or runs)[0].result["config"])
+    config = runs[0].result["config"]
     width = f" of width {config['width']}" if config["width"] else ""
     size = f"{config['limit']} images to train and validate on" if config["limit"] else "all images"
     return (

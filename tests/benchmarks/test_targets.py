@@ -114,7 +114,8 @@ def test_a_reference_model_selects_once_for_all_arms(tmp_path, one_thread):
 
 def test_a_planned_experiment_from_end_to_end(tmp_path, monkeypatch, capsys):
     plan = replace(PLANNED[0], base={**TINY, "autoattack_seeds": 0}, digits={}, seeds=2)
-    plan = replace(plan, variants=tuple(v for v in plan.variants if v.label in (plan.candidate, plan.controls[0])))
+    control, ours = (v for v in plan.variants if v.label in (plan.controls[0], plan.candidate))
+    plan = replace(plan, variants=(replace(control, overrides={**control.overrides, "passes": 2000}), ours))
     monkeypatch.setitem(command.EXPERIMENTS, "E8", replace(plan, controls=plan.controls[:1]))
     folders = ["--output", str(tmp_path / "results"), "--scratch", str(tmp_path / "scratch")]
     assert command.main(["E8", "--data", "digits", "--jobs", "1", *folders]) == 0
@@ -124,6 +125,7 @@ def test_a_planned_experiment_from_end_to_end(tmp_path, monkeypatch, capsys):
     (text,) = report.sections(tmp_path / "results", tmp_path)
     assert "balanced robust, %" in text
     assert "better than shorter schedule" in text
+    assert "A budget of 4,000 counted passes" in text
     assert "seeds 1000 to 1001, the plan as committed in" in text
     capsys.readouterr()
 
