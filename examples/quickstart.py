@@ -22,7 +22,7 @@ def main() -> None:
 
     attack = acs.ATTA(eps=0.1, seed=0)
     schedule = acs.Schedule.every(epochs=12, warm_start=0.1)
-    coreset = acs.AdversarialCoreset(model, data, attack, "random", fraction=0.25, schedule=schedule)
+    coreset = acs.AdversarialCoreset(model, data, attack, "round-robin", fraction=0.25, schedule=schedule)
     objective = acs.SelectiveAttack(attack, attack.resting(), coreset)
     loader = DataLoader(coreset.dataset, batch_sampler=coreset.batch_sampler(64))
     for epoch in coreset.epochs:

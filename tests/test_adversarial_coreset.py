@@ -11,8 +11,8 @@ import acs_fast as acs
 from tests.helpers import ConvNet, images
 from tests.loops import N, build, sgd, train
 
-SELECTORS = ("craig", "gradmatch", "clusters", "random", "random-fixed", "random-stratified")
-REDRAWN = ("clusters", "random", "random-stratified")
+SELECTORS = ("craig", "gradmatch", "round-robin", "clusters", "random", "random-fixed", "random-stratified")
+REDRAWN = ("clusters", "round-robin", "random", "random-stratified")
 TEN = {"epochs": 10, "period": 3, "warm_start": 0.4}
 
 

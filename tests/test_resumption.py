@@ -8,7 +8,7 @@ import torch
 import acs_fast as acs
 from tests.loops import build, sgd, train
 
-SELECTORS = ("craig", "gradmatch", "random", "random-fixed", "random-stratified")
+SELECTORS = ("craig", "gradmatch", "round-robin", "random", "random-fixed", "random-stratified")
 CASES = {
     **{name: {"selector": name} for name in SELECTORS},
     "clusters": {"selector": acs.Clusters(count=8)},

@@ -7,6 +7,7 @@ from acs_fast.selection.gradmatch import GradMatch, gradient_matching
 from acs_fast.selection.per_batch import PerBatch, batch_gradients
 from acs_fast.selection.random import Random
 from acs_fast.selection.registry import SELECTORS, build_selector
+from acs_fast.selection.round_robin import RoundRobin
 from acs_fast.selection.selecting import Selecting
 from acs_fast.selection.selector import LASTS, Selector, completed
 
@@ -18,6 +19,7 @@ __all__ = [
     "GradMatch",
     "PerBatch",
     "Random",
+    "RoundRobin",
     "Selecting",
     "Selector",
     "batch_gradients",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from acs_fast._util.checks import check_count
 from acs_fast._util.randomness import derived_generator
+from acs_fast._util.settings import load_state, state_of
 from acs_fast.coreset import Coreset
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.selection.selector import Selector
@@ -54,6 +56,14 @@ class PerBatch:
         return self.expanded(
             self.selector.select(len(batches), self.batch_budget(n, budget), means, None, seed), batches
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the selector remembers."""
+        return state_of(self.selector)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with what `state_dict` returned."""
+        load_state(self.selector, state)
 
     def batches(self, n: int, seed: int) -> list[Tensor]:
         """The mini-batches of a selection: the numbers of their samples."""

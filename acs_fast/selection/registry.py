@@ -9,12 +9,14 @@ from acs_fast.selection.clusters import Clusters
 from acs_fast.selection.craig import Craig
 from acs_fast.selection.gradmatch import GradMatch
 from acs_fast.selection.random import Random
+from acs_fast.selection.round_robin import RoundRobin
 from acs_fast.selection.selector import Selector
 
 _TABLE: dict[str, tuple[str, Callable[[], Selector]]] = {
     "craig": ("facility location over last-layer gradients", Craig),
     "gradmatch": ("non-negative matching of the full gradient", GradMatch),
     "clusters": ("equal shares of few gradient clusters, redrawn every epoch", Clusters),
+    "round-robin": ("all samples in turn, a new part every epoch", RoundRobin),
     "random": ("random, redrawn every epoch", Random),
     "random-fixed": ("random, drawn once", lambda: Random(lasts="run")),
     "random-stratified": ("random within each class, redrawn every epoch", lambda: Random(stratified=True)),

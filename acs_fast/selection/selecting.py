@@ -82,13 +82,15 @@ class Selecting:
         return coreset
 
     def state_dict(self) -> dict[str, Any]:
-        """The epoch of the latest selection, the source's memory, and gradients kept for redrawing."""
+        """The epoch of the latest selection, what selector and source remember, and gradients kept for redrawing."""
         taken = None if self._taken is None else self._taken.state_dict()
-        return {"epoch": self._epoch, "source": state_of(self.source), "taken": taken}
+        parts = {"selector": state_of(self.selector), "source": state_of(self.source)}
+        return {"epoch": self._epoch, **parts, "taken": taken}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with what `state_dict` returned."""
         self._epoch = state["epoch"]
+        load_state(self.selector, state["selector"])
         load_state(self.source, state["source"])
         self._taken = None if state["taken"] is None else Extraction.from_state(state["taken"])
 

@@ -75,7 +75,9 @@ class RunConfig:
     label_smoothing: float = _objective(0.0, "share of each label that is spread over all classes")
     eps_warm_up: float = _objective(0.0, "share of the steps over which the attack grows to its full size")
 
-    method: str = _coreset("random", "what chooses the coreset, or 'full' for none", choices=METHODS, flag="selector")
+    method: str = _coreset(
+        "round-robin", "what chooses the coreset, or 'full' for none", choices=METHODS, flag="selector"
+    )
     granularity: str = _coreset("class", "choose within classes, among mini-batches or globally", choices=GRANULARITIES)
     fraction: float = _coreset(0.25, "size of the coreset in (0, 1]")
     period: int = _coreset(5, "epochs between selections")

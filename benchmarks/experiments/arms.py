@@ -186,24 +186,6 @@ class Unflipped:
 
 
 @dataclass
-class RoundRobin:
-    """The samples in turn: those whose last turn is longest ago."""
-
-    needs_gradients = False
-    lasts = "epoch"
-    _next: int = field(default=0, repr=False, compare=False)
-
-    def select(
-        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
-    ) -> Coreset:
-        """See `Selector.select`."""
-        order = torch.randperm(n, generator=derived_generator("round robin"))
-        picks = order[(self._next + torch.arange(budget)) % n]
-        self._next = (self._next + budget) % n
-        return _equal(picks, n)
-
-
-@dataclass
 class Stale:
     """The samples of which a new attack promises most: its age times the size of the residual that it left."""
 

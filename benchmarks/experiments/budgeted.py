@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acs_fast import Clusters, Craig, GradMatch, Random, Schedule, Vanilla, evaluate
+from acs_fast import Clusters, Craig, GradMatch, Random, RoundRobin, Schedule, Vanilla, evaluate
 from acs_fast._util.checks import check_choice, check_count, check_number
 from acs_fast._util.randomness import derived_seed
 from acs_fast.evaluation import evaluating
@@ -31,7 +31,6 @@ from benchmarks.experiments.arms import (
     ByLoss,
     ClassQuotas,
     RandomClusters,
-    RoundRobin,
     SmallLoss,
     Stale,
     Trusted,

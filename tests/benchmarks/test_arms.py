@@ -10,7 +10,6 @@ from benchmarks.experiments.arms import (
     ByLoss,
     ClassQuotas,
     RandomClusters,
-    RoundRobin,
     SmallLoss,
     Stale,
     Trusted,
@@ -92,12 +91,6 @@ def test_an_oracle_draws_no_flipped_label():
     picks = Unflipped().select(200, 60, seen.gradients, pool.train.labels, 1).indices
     assert len(picks.unique()) == 60
     assert torch.equal(pool.train.labels[picks], pool.train_groups[picks])
-
-
-def test_round_robin_gives_everybody_a_turn():
-    selector = RoundRobin()
-    turns = torch.cat([selector.select(10, 4, None, None, seed).indices for seed in range(5)])
-    assert turns.bincount().tolist() == [2] * 10
 
 
 def test_stale_samples_come_back():
