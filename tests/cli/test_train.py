@@ -73,11 +73,11 @@ def test_comparison_table_and_picture(tmp_path, train, capsys):
 
 def test_defaults_are_those_of_the_settings(tmp_path, train):
     assert train(tmp_path, "--epochs", "4") == 0
-    result = result_of(tmp_path / "random-seed0")
+    result = result_of(tmp_path / "round-robin-seed0")
     given = {"limit", "width", "batch_size", "epochs", "eps", "test_limit", "validation_limit"}
     ran, own = result["config"], RunConfig().as_dict()
     assert {k: v for k, v in ran.items() if k not in given} == {k: v for k, v in own.items() if k not in given}
-    assert [e["kind"] for e in log_of(tmp_path / "random-seed0")] == ["selective"] * 4
+    assert [e["kind"] for e in log_of(tmp_path / "round-robin-seed0")] == ["selective"] * 4
     assert result["gradient_error"] is None
 
 
