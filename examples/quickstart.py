@@ -1,7 +1,7 @@
 """Adversarial training at a third of its price: every image is trained on, a quarter of the attacks is renewed.
 
-The attack of a sample (ATTA) goes on from where its last one ended. In every epoch a random quarter of the samples is
-attacked anew, the others keep the perturbation that they have.
+The attack of a sample (ATTA) goes on from where its last one ended. In every epoch a quarter of the samples is
+attacked anew, all in turn, and the others keep the perturbation that they have.
 """
 
 import torch
