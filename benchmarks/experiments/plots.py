@@ -64,10 +64,10 @@ def _panels(results: Results) -> Any:
             panel = grid[row][column]
             _points(panel, results, group, measure)
             panel.grid(alpha=0.3)
-            panel.set_ylabel(name if not column else "")
+            panel.set_ylabel(name if not column else "", fontsize=8)
             if measure is not error:
                 _level(panel, mean(results.reference(results.full, group), measure))
-        grid[0][column].set_title(group or "all", fontsize=10)
+        grid[0][column].set_title(group or "all" * (len(groups) > 1), fontsize=10)
     figure.suptitle(_title(results), fontsize=10)
     return figure
 
@@ -96,4 +96,4 @@ def _level(panel: Any, level: Interval | None) -> None:
 def _title(results: Results) -> str:
     seeds = len({r.seed for r in results.runs if r.result is not None})
     grey = "; grey: full training" if any(results.reference(results.full, g) for g in results.groups) else ""
-    return f"{results.experiment}: {results.title} ({results.data}, {seeds} seeds; bars: 95 %{grey})"
+    return f"{results.experiment}: {results.title}\n{results.data}, {seeds} seeds; bars: 95 %{grey}"
