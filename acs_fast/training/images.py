@@ -147,7 +147,7 @@ def pixels_of(source: object, x: np.ndarray) -> Tensor:
         x = x[:, None]
     elif x.ndim == 4 and x.shape[-1] in (1, 3) and x.shape[1] not in (1, 3):
         x = x.transpose(0, 3, 1, 2)
-    if x.ndim != 4:
+    if x.ndim != 4 or 0 in x.shape[1:]:
         raise DataError(f"{source}: images must be [N, height, width] or with channels; got shape {list(x.shape)}")
     pixels = torch.from_numpy(np.array(x, dtype=np.float32, order="C"))  # a copy: files are read-only
     if x.dtype.kind in "iu":

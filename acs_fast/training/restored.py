@@ -122,7 +122,7 @@ def _weights(path: Path, state: dict[str, Any]) -> dict[str, Tensor]:
 
 def _made_for(path: Path, state: dict[str, Any]) -> tuple[tuple[int, int, int], int]:
     shape, classes = state.get("shape"), state.get("classes")
-    numbers = isinstance(shape, list) and len(shape) == 3 and all(isinstance(n, int) and n > 0 for n in shape)
-    if not numbers or not isinstance(classes, int) or classes < 1:
+    numbers = isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and n > 0 for n in shape)
+    if not numbers or type(classes) is not int or classes < 1:
         raise CheckpointError(f"{path}: does not say what images and how many classes its model is for")
     return (shape[0], shape[1], shape[2]), classes  # type: ignore[index]

@@ -163,6 +163,8 @@ def test_bad_checkpoints_are_named(folder, tmp_path):
     fails("do not fit its settings", config={**state["config"], "width": 5})
     fails("does not say what images", shape=None)
     fails("does not say what images", classes="three")
+    fails("does not say what images", classes=True)
+    fails("does not say what images", shape=[True, 4, 4])
     fails("NaN or infinity", model={k: v * torch.nan for k, v in state["model"].items()})
     fails("its model is code of the user's own", config={**state["config"], "model": "os:abort"})  # which is not run
     (tmp_path / "empty").mkdir()

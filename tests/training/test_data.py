@@ -133,6 +133,10 @@ def test_unusable_folders_are_named(tmp_path, how, message, capsys):
         ({"a": np.zeros(3)}, r"must hold x_train, y_train, x_test, y_test or x, y; got a"),
         ({"x": np.zeros((4, 2, 2)) - 1, "y": np.zeros(4)}, r"floats in \[0, 1\]; got \[-1, -1\]"),
         ({"x": np.zeros((4, 2)), "y": np.zeros(4)}, r"images must be \[N, height, width\]"),
+        (
+            {"x": np.zeros((4, 0, 2)), "y": np.zeros(4)},
+            r"images must be \[N, height, width\].*got shape \[4, 1, 0, 2\]",
+        ),
         ({"x": np.zeros((4, 2, 2)), "y": np.zeros(4) - 1}, r"labels must be integers >= 0; got float64 such as"),
         ({"x": np.zeros((6, 2, 2)), "y": np.zeros((6, 3))}, r"one label for each of 6 images; got labels of shape"),
         ({"x": np.zeros((4, 2, 2)), "y": np.array(list("abcd"))}, r"labels must be integers >= 0; got <U1"),
