@@ -40,6 +40,7 @@ def main() -> None:
         dist.all_reduce(seen)
         if dist.get_rank() == 0:
             print(f"epoch {epoch}: loss {loss:.3f}, {int(seen)} samples on {dist.get_world_size()} processes")
+    dist.barrier()  # a process that ends while gloo's threads still hold its last tensor is aborted by Python < 3.14
     dist.destroy_process_group()
 
 

@@ -20,6 +20,7 @@ def run_rank(rank, folder):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=RANKS)
     torch.save({name: train(rank, name) for name in SELECTORS}, f"{folder}/rank{rank}.pt")
+    dist.barrier()  # else gloo's threads may still hold the last tensor when the interpreter ends
     dist.destroy_process_group()
 
 

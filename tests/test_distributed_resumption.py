@@ -60,6 +60,7 @@ def run_rank(rank, folder):
             part.load_state_dict(state)
         found[name] = {"whole": whole, "resumed": train(parts, parts[0].epochs[STOP:])}
     torch.save(found, f"{folder}/rank{rank}.pt")
+    dist.barrier()  # else gloo's threads may still hold the last tensor when the interpreter ends
     dist.destroy_process_group()
 
 

@@ -111,7 +111,7 @@ class PerceptualAttack(Attack):
                 weight, length = 10.0 ** (t / self.steps), self.bound * 0.1 ** (t / self.steps)
                 direction = _unit(input_gradient(partial(self._climbed, space, y, weight), moved))
                 speed = space.between(moved, moved + PROBE * direction) / PROBE
-                far = length / speed.clamp_min(torch.finfo(speed.dtype).tiny)
+                far = (length / speed.clamp_min(torch.finfo(speed.dtype).tiny)).clamp_max(torch.finfo(moved.dtype).max)
                 moved = (moved + per_image(far, x) * direction).clamp_(0.0, 1.0)
         return moved
 

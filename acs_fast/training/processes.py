@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,10 +33,12 @@ def process_group(device: torch.device) -> Iterator[None]:
     if not started_by_torchrun() or is_distributed():
         yield
         return
+    importlib.import_module("torch.distributed.nn")  # its functions' defaults keep a group that is there before it
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield
     finally:
+        gc.collect()  # wrapped models hold the group; without them its threads are joined, and none outlives Python
         dist.destroy_process_group()
 
 

@@ -9,6 +9,9 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <stdexcept>
+#include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -47,7 +50,10 @@ class Team {
   void run(const std::function<void(int)>& body) {
     std::exception_ptr failed;
     std::atomic<bool> claimed{false};
+    std::atomic<int> complete{0};  // 1: all members are there; -1: one could not be started, and nobody begins
     const auto guarded = [&](int rank) {
+      for (Waiting waiting; complete.load(std::memory_order_acquire) == 0;) waiting.once();
+      if (complete.load(std::memory_order_relaxed) < 0) return;
       try {
         body(rank);
       } catch (...) {
@@ -56,7 +62,13 @@ class Team {
     };
     std::vector<std::thread> others;
     others.reserve(size_ - 1);
-    for (int rank = 1; rank < size_; ++rank) others.emplace_back(guarded, rank);
+    try {
+      for (int rank = 1; rank < size_; ++rank) others.emplace_back(guarded, rank);
+    } catch (const std::system_error&) {
+      failed = std::make_exception_ptr(std::runtime_error(
+          "cannot start " + std::to_string(size_) + " threads here; ask for fewer with torch.set_num_threads"));
+    }
+    complete.store(failed ? -1 : 1, std::memory_order_release);
     guarded(0);
     for (auto& thread : others) thread.join();
     if (failed) std::rethrow_exception(failed);

@@ -20,6 +20,25 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 
 pytestmark = pytest.mark.skipif(not dist.is_available(), reason="this torch has no torch.distributed")
 
+ENDING = """
+import os
+import torch
+from torch import nn
+from acs_fast.training.processes import process_group
+
+def train():
+    model = nn.parallel.DistributedDataParallel(nn.Linear(2, 2))
+    model.itself = model  # a reference cycle
+    model(torch.ones(1, 2)).sum().backward()
+
+with process_group(torch.device("cpu")):
+    train()
+    names = [open(f"/proc/self/task/{t}/comm").read() for t in os.listdir("/proc/self/task")]
+    assert any("gloo" in name for name in names)
+names = [open(f"/proc/self/task/{t}/comm").read() for t in os.listdir("/proc/self/task")]
+assert not any("gloo" in name for name in names), names
+"""
+
 
 def start(arguments, processes=1):
     command = [sys.executable, *(TORCHRUN if processes == 2 else ()), "-m", "acs_fast", "train", *arguments]
@@ -97,3 +116,13 @@ def test_an_error_of_the_first_process_ends_them_all(tmp_path):
     out, _ = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "--data must be 'digits'" in out
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="threads are counted in Linux's /proc")
+def test_no_thread_of_the_group_outlives_it(tmp_path):
+    """One that still holds a tensor when the interpreter ends is aborted, and the process with it (Python < 3.14)."""
+    script = tmp_path / "ending.py"
+    script.write_text(ENDING)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, *TORCHRUN, script], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -38,7 +38,7 @@ def test_example_runs(example, tmp_path):
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
         timeout=600,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(SAYS[example], done.stdout, re.DOTALL), done.stdout
 
 

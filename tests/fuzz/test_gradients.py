@@ -111,7 +111,9 @@ def test_a_coreset_in_a_loop(data):
     n, epochs = data.draw(st.integers(1, 14)), data.draw(st.integers(1, 6))
     dataset = TensorDataset(torch.rand(n, 1, 2, 2), torch.arange(n) % 3)
     options = {
-        "selector": data.draw(st.sampled_from(["craig", "gradmatch", "random", "clusters", acs.PerBatch(acs.Craig())])),
+        "selector": data.draw(
+            st.sampled_from(["craig", "gradmatch", "random", "round-robin", "clusters", acs.PerBatch(acs.Craig())])
+        ),
         "fraction": data.draw(st.sampled_from([0.01, 0.3, 0.5, 1.0])), "epochs": epochs,
         "period": data.draw(st.integers(1, 4)), "warm_start": data.draw(st.sampled_from([0.0, 0.4, 1.0])),
         "seed": data.draw(anything.SEEDS),
