@@ -22,7 +22,7 @@ SELECTIVE = "selective"
 METHODS = {
     "full": "full data, best checkpoint",
     "full-short": "full data, shorter schedule of the same cost",
-    SELECTIVE: "full data, the strong attack for a random part only",
+    SELECTIVE: "full data, the strong attack for a part only, in turn",
     **SELECTORS,
 }
 CONTROLS = ("full", "full-short", "craig", "gradmatch", "random", "random-fixed")
@@ -180,8 +180,8 @@ class RunConfig:
 
     @property
     def selector(self) -> str:
-        """Name of the selector: the method, or "random" where only the attack differs."""
-        return "random" if self.method == SELECTIVE else self.method
+        """Name of the selector: the method, or "round-robin" where only the attack differs."""
+        return "round-robin" if self.method == SELECTIVE else self.method
 
     def build_selector(self) -> Selector:
         """The selector of the method, with the granularity and backend of the run."""
