@@ -127,24 +127,21 @@ def accuracy(kind: str, weights: str = "best") -> Measure:
 
     Args:
         kind: "clean" or "robust", and where images have kinds "balanced" (robust, every kind counting the same),
-            "worst" (robust, of the worst kind) or "clean_balanced".
+            "worst" (robust, of the worst kind) or "clean_balanced"; "autoattack", where a run has it, every kind
+            counting the same.
         weights: see above.
     """
 
     def measure(result: dict[str, Any]) -> float | None:
-        test = result["test"].get(weights)
-        return None if test is None or kind not in test else 100.0 * float(test[kind])
+        found = result["test"].get(weights, {}).get(kind)
+        if found is None:
+            return None
+        return 100.0 * float(found["balanced"] if kind == "autoattack" else found)
 
     return measure
 
 
 robust = accuracy("robust")
-
-
-def autoattack(result: dict[str, Any]) -> float | None:
-    """Accuracy in percent under AutoAttack, every kind counting the same, where a run has it."""
-    found = result["test"].get("average", {}).get("autoattack")
-    return None if found is None else 100.0 * float(found["balanced"])
 
 
 def rare(result: dict[str, Any]) -> float | None:

@@ -14,7 +14,7 @@ validation images of seed 100, and for full training what did better for the sho
 E11 was known. E10 has the learning
 rate and the warm-up of E8c and no tuning of its own; its checked images are in the pool of every arm. E1b, E8d and E9b
 repeat E1, E8c and E9 on fresh seeds, with what these left open, and without tuning. Test images are looked at once.
-AutoAttack is left out for want of time.
+E8e and E11c train networks of E8c and E11b once more, three seeds of each, to show them to AutoAttack.
 """
 
 from __future__ import annotations
@@ -137,6 +137,8 @@ CHEAP: dict[str, dict[str, Any]] = {
     "CRAIG, one-step selection attack": {"arm": "craig", "scored": "attack", "selection_steps": 1, "warm": 1},
     FREE: {"method": "craig", "gradients": "training", "warm": 1},
 }
+ATTACKED_HARDER = {label: GENTLY[label] for label in (FULL, "PGD-5 for all", IN_TURN)}
+CLUSTERS_ATTACKED = {label: HIDDEN[label] for label in (SHORTER, REDRAWN, CLUSTERS)}
 OTHERS: dict[str, dict[str, Any]] = {
     "90:10": {"minority": 0.1}, "98:2": {"minority": 0.02}, "95:5, other pairs": {"pairing": 2},
 }  # fmt: skip
@@ -232,5 +234,20 @@ PLANNED = (
         36, _variants(GENTLY), figure=("robust", "average"), candidate=IN_TURN,
         controls=tuple(label for label in GENTLY if label != IN_TURN), threshold=-1.0, seeds=6, first_seed=9000,
         base={**POOL, **GENTLE, "method": "full", "steps": 5, "fraction": 0.25, "passes": 832_000},
+    ),
+    _plan(
+        "E11c", "Attack a part: under AutoAttack",
+        "Does a quarter in turn stay within a point of full PGD training where the networks of E11b meet AutoAttack?",
+        50, _variants(ATTACKED_HARDER), figure=("autoattack", "average"), candidate=IN_TURN,
+        controls=(FULL, "PGD-5 for all"), threshold=-1.0, seeds=3, first_seed=9000,
+        base={**POOL, **GENTLE, "method": "full", "steps": 5, "fraction": 0.25, "passes": 832_000,
+              "autoattack_seeds": 9003},
+    ),
+    _plan(
+        "E8e", "One label, two kinds: under AutoAttack",
+        "Do clusters lead redrawn random and the shorter schedule where the networks of E8c meet AutoAttack?",
+        50, _variants(CLUSTERS_ATTACKED), figure=("autoattack", "average"), candidate=CLUSTERS,
+        controls=(SHORTER, REDRAWN), threshold=2.0, seeds=3, first_seed=3000,
+        base={**POOL, **GENTLE, "pairing": 1, "autoattack_seeds": 3003},
     ),
 )  # fmt: skip
