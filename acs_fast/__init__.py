@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from acs_fast.adversarial_coreset import AdversarialCoreset
 from acs_fast.coreset import Coreset
 from acs_fast.evaluation import evaluate
-from acs_fast.gradients import AttackPass, LastLayerGradients, TrainingPasses, last_layer_gradients
+from acs_fast.gradients import AttackPass, LastLayerGradients, TrainingPasses, Vectors, last_layer_gradients
 from acs_fast.objectives import (
     ATTA,
     FGSM,
@@ -74,6 +74,7 @@ __all__ = [
     "Selector",
     "TrainingPasses",
     "Vanilla",
+    "Vectors",
     "WithAttack",
     "evaluate",
     "facility_location",

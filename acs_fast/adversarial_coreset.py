@@ -37,7 +37,7 @@ class AdversarialCoreset:
         seed: of the order of samples and of everything random in the selection.
         schedule: when, and on what an epoch trains, in place of `epochs`, `period` and `warm_start`.
         gradients: a gradient source, called as source(seed) -> `Extraction` of all N samples; by default
-            `AttackPass(model, dataset, objective)`. See also `TrainingPasses`.
+            `AttackPass(model, dataset, objective)`. See also `TrainingPasses` and `Vectors`.
         labels: [N] integers, where the dataset has none to read without decoding every image.
         num_replicas, rank: the processes that share the samples of an epoch, and this one; by default what
             `torch.distributed` says. All processes must call `step`.

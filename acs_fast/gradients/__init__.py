@@ -4,6 +4,7 @@ from acs_fast.gradients.attack_pass import AttackPass
 from acs_fast.gradients.extract import Extraction, FeaturesFn, last_layer_gradients
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.gradients.training_passes import TrainingPasses
+from acs_fast.gradients.vectors import Vectors
 
 __all__ = [
     "AttackPass",
@@ -11,5 +12,6 @@ __all__ = [
     "FeaturesFn",
     "LastLayerGradients",
     "TrainingPasses",
+    "Vectors",
     "last_layer_gradients",
 ]

@@ -81,12 +81,14 @@ class Extraction:
     Attributes:
         labels: [N].
         losses: [N], at the adversarial examples.
+        constant: whether the source gives the same whenever it is asked, so that states leave it out.
     """
 
     gradients: LastLayerGradients
     labels: Tensor
     seconds: dict[str, float] = field(default_factory=dict)
     losses: Tensor | None = None
+    constant: bool = False
 
     def state_dict(self) -> dict[str, Any]:
         """Gradients and labels, in a form for loading with weights_only=True."""

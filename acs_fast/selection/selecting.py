@@ -83,7 +83,7 @@ class Selecting:
 
     def state_dict(self) -> dict[str, Any]:
         """The epoch of the latest selection, what selector and source remember, and gradients kept for redrawing."""
-        taken = None if self._taken is None else self._taken.state_dict()
+        taken = None if self._taken is None or self._taken.constant else self._taken.state_dict()
         parts = {"selector": state_of(self.selector), "source": state_of(self.source)}
         return {"epoch": self._epoch, **parts, "taken": taken}
 
