@@ -14,8 +14,9 @@
 
 namespace acs_fast {
 
-constexpr int64_t kStep = 64;  // parts of the samples begin at its multiples
-constexpr int64_t kAhead = 4;  // Gram columns taken in one pass: the next picks are mostly among the best now
+constexpr int64_t kStep = 64;      // parts of the samples begin at its multiples
+constexpr double kBlurred = 0.25;  // of the best correlation: bounds of Gram columns that leave too many candidates
+constexpr int64_t kAhead = 4;      // Gram columns taken in one pass: the next picks are mostly among the best now
 
 // The sum so far. Atoms are numbered as they were picked.
 struct Atoms {
@@ -70,10 +71,12 @@ class Correlations {
     return {best, best < 0 ? 0.0 : correlation_[best], best < 0 ? 0.0 : to_target_[best]};
   }
 
-  // Inner products of the newest atom with those before it, then with itself; at most so many more will follow
-  std::vector<double> join(const Atoms& atoms, int64_t more) {
+  // Inner products of the newest atom, of known correlation, with those before it, then with itself; at most so many more
+  // will follow
+  std::vector<double> join(const Atoms& atoms, double correlation, int64_t more) {
     const int64_t pick = atoms.picks.back();
     open_[pick] = 0;
+    if (!screening_ && screen_.blur(pick) > kBlurred * correlation) screening_ = true;
     if (screening_) {
       constexpr int64_t kTogether = 64;
       const int64_t count = int64_t(atoms.picks.size());
@@ -232,13 +235,13 @@ class Correlations {
   const int64_t part_, parts_;  // samples in a part that one member takes at a time; how many parts
   bool screening_ = false;      // instead of Gram columns
   std::vector<double> to_target_, correlation_, bounds_;
-  std::vector<double> lows_;         // of each part, what its best open sample reaches at least
   std::vector<int64_t> candidates_;  // open samples with known correlations, of which the best is the best of all
   std::vector<char> open_;           // samples that are not atoms
   std::deque<typename Screen<T>::Column> columns_;
   std::vector<const typename Screen<T>::Column*> column_of_;  // by sample; null where there is none yet
   std::vector<std::vector<double>> gram_;  // by sample: its inner products with the first atoms, where they were needed
   std::vector<std::vector<double>> factors_;  // of one sample in float64, for each member of the team
+  std::vector<double> lows_;                  // of each part of the samples, what its best open one reaches at least
   Remainder<T> remainder_;
   Screen<T> screen_;
 };

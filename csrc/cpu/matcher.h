@@ -46,7 +46,7 @@ class Matcher {
         if (meeting_) leader = meeting_->best(leader);
         if (leader.sample < 0 || !(leader.correlation > kMatched * top)) break;
         atoms_.picks.push_back(leader.sample);
-        const std::vector<double> inner = correlations_.join(atoms_, budget_ - passive() - 1);
+        const std::vector<double> inner = correlations_.join(atoms_, leader.correlation, budget_ - passive() - 1);
         (correlations_.screening() ? seconds_.screening : seconds_.columns) += watch.lap();
         const bool go_on = refit(leader.to_target, inner.data());
         seconds_.refit += watch.lap();

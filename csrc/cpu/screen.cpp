@@ -193,17 +193,33 @@ void Screen<T>::open(const std::vector<const Column*>& columns, const std::vecto
 }
 
 template <class T>
+double Screen<T>::in_double() const {
+  return double(2 * products_.size() + 8) * std::numeric_limits<double>::epsilon();
+}
+
+template <class T>
+double Screen<T>::columns_error() const {
+  return error_ + in_double() + double(kChain + 1) * double(std::numeric_limits<T>::epsilon());
+}
+
+template <class T>
+double Screen<T>::blur(int64_t sample) const {
+  std::vector<T> factors(f_.R * pass_size());
+  const Unit unit = pack(sample, factors.data());
+  return unit.scale * weight_scale_ * columns_error() * unit.reach * columns_reach_;
+}
+
+template <class T>
 void Screen<T>::estimate(Span samples, const double* to_target, double* estimates, double* bounds) const {
   const int64_t begin = samples.begin - own_.begin, end = samples.end - own_.begin, size = int64_t(products_.size());
   std::fill(estimates, estimates + (end - begin), 0.0);
   k_.add_columns(estimates - begin, products_.data(), weights_.data(), size, begin, end);
-  const double in_double = double(2 * size + 8) * std::numeric_limits<double>::epsilon();  // the sums, here and exactly
-  const double error = error_ + in_double + double(kChain + 1) * double(std::numeric_limits<T>::epsilon());
+  const double error = columns_error(), of_target = in_double();
   const double lost = 2.0 * lost_ * double(size);  // of the columns, and of their products with weights
   for (int64_t i = begin; i < end; ++i, ++estimates, ++bounds, ++to_target) {
     const double scale = units_[i].scale * weight_scale_;
     *estimates = *to_target + scale * *estimates;
-    *bounds = scale * (error * units_[i].reach * columns_reach_ + lost) + in_double * std::abs(*to_target);
+    *bounds = scale * (error * units_[i].reach * columns_reach_ + lost) + of_target * std::abs(*to_target);
   }
 }
 

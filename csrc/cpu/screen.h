@@ -44,12 +44,16 @@ class Screen {
   void open(const std::vector<const Column*>& columns, const std::vector<double>& weights);
   // As above, of which <g_i, target> are there
   void estimate(Span samples, const double* to_target, double* estimates, double* bounds) const;
+  // The bound that these have for a sample, by the columns opened last; any sample, not only one of `own`
+  double blur(int64_t sample) const;
 
  private:
   int64_t pass_size() const { return f_.C + width_; }
   int64_t panel_of(int64_t sample) const { return (sample - own_.begin) / k_.nr; }
   T* panel(int64_t index, int64_t pass) const { return panels_.data() + (index * f_.R + pass) * pass_size() * k_.nr; }
   Unit pack(int64_t sample, T* out) const;
+  double columns_error() const;  // relative, of a sum of columns
+  double in_double() const;      // the part of it that float64 has
   void multiply(const T* left, const T* right, int64_t rows, T* out) const;
 
   const Factors<T> f_;
