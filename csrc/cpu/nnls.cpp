@@ -13,6 +13,7 @@ constexpr int64_t kBlock = 64;        // rows of the factor that a substitution 
 constexpr int64_t kAlone = 2048;      // columns behind a block that are not worth a meeting
 constexpr int64_t kColumns = 256;     // columns of them that one member takes at a time
 constexpr int64_t kRowsShared = 16;   // rows of them that one member takes at a time
+constexpr int64_t kDuals = 16;        // atoms outside the passive set that one member takes at a time
 
 }  // namespace
 
@@ -55,15 +56,20 @@ void NonNegativeLeastSquares::solve() {
 
 // The atoms outside the passive set with whose weight the objective falls, the steepest one first
 std::vector<int64_t> NonNegativeLeastSquares::rising() const {
+  const int64_t count = int64_t(left_.size());
+  std::vector<double> duals(count, 0.0);
+  team_.share((count + kDuals - 1) / kDuals, [&](int64_t part, int) {
+    for (int64_t at = part * kDuals; at < std::min(count, (part + 1) * kDuals); ++at)
+      if (const int64_t a = left_[at]; !is_passive_[a])
+        duals[at] = rhs_[a] - dot_(columns_[a].data(), weights_.data(), size());
+  });
   std::vector<int64_t> found;
   double top = kTolerance * largest_rhs_;
   const double tolerance = top;
-  for (const int64_t a : left_) {
-    if (is_passive_[a]) continue;
-    const double dual = rhs_[a] - dot_(columns_[a].data(), weights_.data(), size());
-    if (dual > tolerance) found.push_back(a);
-    if (dual > top) {
-      top = dual;
+  for (int64_t at = 0; at < count; ++at) {
+    if (duals[at] > tolerance) found.push_back(left_[at]);
+    if (duals[at] > top) {
+      top = duals[at];
       std::swap(found.front(), found.back());
     }
   }
