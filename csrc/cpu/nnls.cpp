@@ -21,6 +21,7 @@ bool NonNegativeLeastSquares::append(double rhs, const double* inner) {
   const int64_t atom = size();
   gram_.emplace_back(inner, inner + atom + 1);
   columns_.emplace_back();
+  solved_.emplace_back();
   for (const int64_t a : left_) columns_[a].push_back(inner[a]);
   weights_.push_back(0.0);
   rhs_.push_back(rhs);
@@ -31,6 +32,7 @@ bool NonNegativeLeastSquares::append(double rhs, const double* inner) {
   }
   gram_.pop_back();
   columns_.pop_back();
+  solved_.pop_back();
   for (const int64_t a : left_) columns_[a].pop_back();
   weights_.pop_back();
   rhs_.pop_back();
@@ -135,11 +137,14 @@ int64_t NonNegativeLeastSquares::activate(const std::vector<int64_t>& atoms) {
   const int64_t m = int64_t(passive_.size()), count = int64_t(atoms.size());
   while (m + count > capacity_) grow();
   std::vector<double> together(count * m);
+  std::vector<int64_t> solved(count);
   for (int64_t r = 0; r < count; ++r) {
     const std::vector<double>& own = columns_[atoms[r]].empty() ? gram_[atoms[r]] : columns_[atoms[r]];
-    for (int64_t i = 0; i < m; ++i) together[r * m + i] = own[passive_[i]];
+    solved[r] = int64_t(solved_[atoms[r]].size()) / kBlock * kBlock;
+    std::copy_n(solved_[atoms[r]].data(), solved[r], together.data() + r * m);
+    for (int64_t i = solved[r]; i < m; ++i) together[r * m + i] = own[passive_[i]];
   }
-  forward(together.data(), m, count);
+  forward(together.data(), m, solved);
   std::vector<std::vector<double>> joined;
   for (int64_t r = 0; r < count; ++r) {
     const int64_t atom = atoms[r];
@@ -156,12 +161,14 @@ int64_t NonNegativeLeastSquares::activate(const std::vector<int64_t>& atoms) {
     y_.push_back((rhs_[atom] - dot_(x.data(), y_.data(), at)) / row(at)[at]);
     passive_.push_back(atom);
     is_passive_[atom] = 1;
+    solved_[atom].clear();
     joined.push_back(std::move(x));
   }
   return int64_t(joined.size());
 }
 
-// Without its column the rows from `position` on begin one entry too far left; rotations of neighbours straighten them
+// Without its column the rows from `position` on begin one entry too far left; rotations of neighbours straighten them,
+// and turn what was solved with the factor before
 void NonNegativeLeastSquares::drop(int64_t position) {
   const int64_t m = int64_t(passive_.size());
   const int64_t atom = passive_[position];
@@ -170,31 +177,50 @@ void NonNegativeLeastSquares::drop(int64_t position) {
     left_.push_back(atom);
     for (int64_t a = 0; a < size(); ++a) columns_[atom].push_back(gram(atom, a));
   }
+  solved_[atom].assign(m, 0.0);
+  for (int64_t i = 0; i <= position; ++i) solved_[atom][i] = row(i)[position];
   passive_.erase(passive_.begin() + position);
   for (int64_t i = 0; i < position; ++i) std::copy(row(i) + position + 1, row(i) + m, row(i) + position);
   std::vector<double> carried(row(position) + position + 1, row(position) + m);
+  std::vector<Rotation> rotations;
   for (int64_t i = position; i + 1 < m; ++i) {
     double* above = carried.data() + (i - position);
     const double* below = row(i + 1) + i + 1;
     const double length = std::hypot(above[0], below[0]), c = above[0] / length, s = below[0] / length;
     extra_.rotate(c, s, above, below, row(i) + i, m - 1 - i);
-    const double y = y_[i];
-    y_[i] = c * y + s * y_[i + 1];
-    y_[i + 1] = c * y_[i + 1] - s * y;
+    rotations.push_back({c, s});
   }
-  y_.pop_back();
+  turn(y_, position, rotations);
+  for (const int64_t a : left_) turn(solved_[a], position, rotations);
+}
+
+// What was solved with the factor before its rows from `position` on were rotated, as far as it goes, with it as it is now
+void NonNegativeLeastSquares::turn(std::vector<double>& x, int64_t position, const std::vector<Rotation>& rotations) {
+  const int64_t count = int64_t(x.size()) - position;
+  if (count <= 0) return;
+  double* own = x.data() + position;
+  double carried = own[0];
+  for (int64_t i = 0; i + 1 < count; ++i) {
+    const auto [c, s] = rotations[i];
+    const double below = own[i + 1];
+    own[i] = c * carried + s * below;
+    carried = c * below - s * carried;
+  }
+  x.pop_back();
 }
 
 // Both substitutions go by blocks of kBlock rows: the triangle of a block by the leader, the rest of its rows by the team.
 // The blocks, and with them every sum, are the same for every number of threads.
-void NonNegativeLeastSquares::forward(double* x, int64_t m, int64_t count) const {
+void NonNegativeLeastSquares::forward(double* x, int64_t m, const std::vector<int64_t>& solved) const {
+  const int64_t count = int64_t(solved.size());
   constexpr int64_t kRows = 8;  // subtracted in one pass
   for (int64_t block = 0; block < m; block += kBlock) {
     const int64_t stop = std::min(m, block + kBlock);
     const double* rows[kBlock];
     for (int64_t i = block; i < stop; ++i) rows[i - block] = row(i);
-    for (double* own = x; own < x + count * m; own += m)
-      for (int64_t begin = block; begin < stop; begin += kRows) {
+    for (int64_t r = 0; r < count; ++r) {
+      double* own = x + r * m;
+      for (int64_t begin = block; begin < stop && block >= solved[r]; begin += kRows) {
         const int64_t end = std::min(stop, begin + kRows);
         for (int64_t i = begin; i < end; ++i) {
           own[i] /= row(i)[i];
@@ -202,11 +228,14 @@ void NonNegativeLeastSquares::forward(double* x, int64_t m, int64_t count) const
         }
         extra_.subtract(own, rows + (begin - block), own + begin, end - begin, end, stop);
       }
+    }
     const int64_t share = m - stop > kAlone ? kColumns : std::max<int64_t>(1, m - stop);
     team_.share((m - stop + share - 1) / share, [&](int64_t part, int) {
-      const int64_t begin = stop + part * share;
-      for (double* own = x; own < x + count * m; own += m)
-        extra_.subtract(own, rows, own + block, stop - block, begin, std::min(m, begin + share));
+      const int64_t end = std::min(m, stop + (part + 1) * share);
+      for (int64_t r = 0; r < count; ++r) {
+        double* own = x + r * m;
+        extra_.subtract(own, rows, own + block, stop - block, std::max(stop + part * share, solved[r]), end);
+      }
     });
   }
 }
@@ -231,7 +260,7 @@ int64_t NonNegativeLeastSquares::backward(std::vector<double>& z, bool while_pos
 }
 
 std::vector<double> NonNegativeLeastSquares::solve_passive(std::vector<double> b) const {
-  forward(b.data(), int64_t(b.size()), 1);
+  forward(b.data(), int64_t(b.size()), {0});
   backward(b, false);
   return b;
 }

@@ -13,7 +13,8 @@ namespace acs_fast {
 
 // Minimises w'Gw - 2c'w + ridge |w|^2 over w >= 0. Keeps the Cholesky factor U'U of the passive set (the atoms with a
 // positive weight) and y = U'^-1 c: appending an atom is one forward substitution, dropping one a rotation of each row
-// below it, and the weights of the passive set one backward substitution. All of them run along rows of U.
+// below it, and the weights of the passive set one backward substitution. All of them run along rows of U. An atom that has
+// left mostly comes back soon: its substitution is kept, turned as the rows are, and only what has joined since is missing.
 class NonNegativeLeastSquares {
  public:
   // Within the team's `lead`
@@ -34,6 +35,9 @@ class NonNegativeLeastSquares {
   double objective() const;  // at an optimum, where w'(G + ridge)w = c'w = y'y
 
  private:
+  struct Rotation {
+    double c, s;
+  };
   // Row i of the factor, to be indexed by columns j >= i
   double* row(int64_t i) const { return factor_.data() + i * capacity_ - i * (i + 1) / 2; }
   void grow();
@@ -42,7 +46,9 @@ class NonNegativeLeastSquares {
   void shrink();
   void descend();
   void drop(int64_t position);
-  void forward(double* x, int64_t m, int64_t count) const;  // U'^-1 x for the rows of x [count, m]
+  static void turn(std::vector<double>& x, int64_t position, const std::vector<Rotation>& rotations);
+  // U'^-1 x for the rows of x [count, m], of each of which the first entries are solved already: multiples of a block
+  void forward(double* x, int64_t m, const std::vector<int64_t>& solved) const;
   // U^-1 z from the last entry on, whole or until a block has one that is not positive; returns the first one known
   int64_t backward(std::vector<double>& z, bool while_positive) const;
 
@@ -52,6 +58,7 @@ class NonNegativeLeastSquares {
   const DoubleKernels& extra_;
   std::vector<std::vector<double>> gram_;     // of an atom with those before it and itself
   std::vector<std::vector<double>> columns_;  // with all atoms, of those that have ever left the passive set
+  std::vector<std::vector<double>> solved_;   // U'^-1 of a column, its first entries, of those that have left
   std::vector<double> weights_, rhs_;         // by atom
   std::vector<char> is_passive_;              // by atom
   std::vector<int64_t> passive_, left_;       // atoms in the order of the factor's rows; those that have columns
