@@ -215,6 +215,18 @@ def test_columns_keep_every_one_of_equal_samples_in_the_race():
     assert bool((indices < 60).all())  # the lowest index among equals
 
 
+def test_columns_make_way_for_screening_where_their_bounds_blur():
+    """A few directions and faint noise: what is left soon is of the size of the bounds of float32 columns."""
+    f, faint = random(400, 10, 256), random(400, 10, 256)
+    few = torch.randn(4, 256, generator=torch.Generator().manual_seed(0))
+    f = f._replace(features=f.features[..., :4] @ few + 1e-3 * faint.features)
+    indices, weights, report = matched("cpu", f, 150)
+    expected, right, _ = matched("reference", f, 150)
+    assert report.path == "columns and screening"
+    assert torch.equal(indices, expected)
+    torch.testing.assert_close(weights, right, rtol=1e-4, atol=1e-5)
+
+
 def test_screening_is_as_sure_for_samples_of_very_different_sizes():
     f = random(500, 4, 24, bias=False)
     sizes = torch.logspace(-12, 6, 500)[torch.randperm(500, generator=torch.Generator().manual_seed(0))]

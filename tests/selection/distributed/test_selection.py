@@ -38,6 +38,7 @@ def data() -> dict[str, tuple[acs.LastLayerGradients, Tensor]]:
         "ties": repeated,
         "zero gradients": silent,
         "factors worth sending": wide,
+        "nearly of low rank": nearly_of_low_rank(),
         "two passes in float64": make_gradients(150, 3, 4, passes=2, dtype=torch.float64),
         "six samples": plain[:6],
     }
@@ -45,6 +46,14 @@ def data() -> dict[str, tuple[acs.LastLayerGradients, Tensor]]:
     for y in labels.values():
         y[0] = 7  # a class of one member
     return {name: (g, labels[name]) for name, g in found.items()}
+
+
+def nearly_of_low_rank() -> acs.LastLayerGradients:
+    """What is left of them soon is so small that matching gives up on Gram columns in float32."""
+    g = make_gradients(160, 10, 256)
+    few = torch.randn(4, 256, generator=torch.Generator().manual_seed(0))
+    features = g.features[..., :4] @ few + 1e-3 * make_gradients(160, 10, 256, seed=1).features
+    return acs.LastLayerGradients(g.residuals, features)
 
 
 def cases() -> Iterator[tuple[str, Callable[..., acs.Coreset], Callable[..., acs.Coreset]]]:
