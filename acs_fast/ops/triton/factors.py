@@ -145,3 +145,27 @@ def row_products(x_ptr, left, y_ptr, right, K, BN: tl.constexpr, BK: tl.constexp
         y = tl.load(y_ptr + right[:, None] + k[None, :], mask=k[None, :] < K, other=0.0).to(tl.float32)
         total += x * y
     return tl.sum(total, 1)
+
+
+@triton.jit
+def measured_tile(
+    moved, given, threshold, group, first, n, i, j,
+    R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
+    CENTRED: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """[BM, BN] distances from the factors between members i and j of a group; close pairs from their difference."""
+    member_i, member_j = first + tl.minimum(i, n - 1), first + tl.minimum(j, n - 1)
+    inner = inner_product_tile(moved, group, member_i, member_j, R, BM, BN, BC, BD, CENTRED, PRECISION)
+    scale = tl.load(moved.norms + member_i)[:, None] + tl.load(moved.norms + member_j)[None, :]
+    d = tl.maximum(scale - 2.0 * inner, 0.0)
+    close = (d <= threshold * scale) & (scale > 0.0) & (i[:, None] != j[None, :]) & (i < n)[:, None] & (j < n)[None, :]
+    if tl.max(tl.max(close.to(tl.int32), 1), 0) > 0:
+        sample_i, sample_j = tl.load(given.members + member_i), tl.load(given.members + member_j)
+        for row in range(BM):
+            here = tl.arange(0, BM) == row
+            if tl.max(tl.max((close & here[:, None]).to(tl.int32), 1), 0) > 0:
+                sample = tl.sum(tl.where(here, sample_i, 0), 0)
+                again = squared_distance_row(given, sample, sample_j, R, BN, BC, BD)
+                d = tl.where(close & here[:, None], again[None, :], d)
+    d = tl.where(i[:, None] == j[None, :], 0.0, d)
+    return d if SQUARED else tl.sqrt_rn(d)

@@ -20,7 +20,7 @@ from torch import Tensor
 from acs_fast.ops.reference.greedy import MAX_BITS
 from acs_fast.ops.triton.centred import Factors, block_sizes
 from acs_fast.ops.triton.distances import DEFAULT_PRECISION, Packed, close_threshold
-from acs_fast.ops.triton.factors import Given, Moved, inner_product_tile, load_group, squared_distance_row
+from acs_fast.ops.triton.factors import Given, Moved, load_group, measured_tile, squared_distance_row
 
 ROWS, COLUMNS = 32, 64  # of a tile of touched rows and candidates
 SCAN = 1024  # rows that one program compares with a new pick
@@ -48,30 +48,6 @@ def quantised(d, scale):
     """Integers, half to even: adding and taking off 1.5 * 2^52 rounds a float64 below 2^51."""
     magic = 6755399441055744.0
     return ((d.to(tl.float64) * scale + magic) - magic).to(tl.int64)
-
-
-@triton.jit
-def measured_tile(
-    moved, given, threshold, group, first, n, i, j,
-    R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
-    CENTRED: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """[BM, BN] distances from the factors between members i and j of a group; close pairs from their difference."""
-    member_i, member_j = first + tl.minimum(i, n - 1), first + tl.minimum(j, n - 1)
-    inner = inner_product_tile(moved, group, member_i, member_j, R, BM, BN, BC, BD, CENTRED, PRECISION)
-    scale = tl.load(moved.norms + member_i)[:, None] + tl.load(moved.norms + member_j)[None, :]
-    d = tl.maximum(scale - 2.0 * inner, 0.0)
-    close = (d <= threshold * scale) & (scale > 0.0) & (i[:, None] != j[None, :]) & (i < n)[:, None] & (j < n)[None, :]
-    if tl.max(tl.max(close.to(tl.int32), 1), 0) > 0:
-        sample_i, sample_j = tl.load(given.members + member_i), tl.load(given.members + member_j)
-        for row in range(BM):
-            here = tl.arange(0, BM) == row
-            if tl.max(tl.max((close & here[:, None]).to(tl.int32), 1), 0) > 0:
-                sample = tl.sum(tl.where(here, sample_i, 0), 0)
-                again = squared_distance_row(given, sample, sample_j, R, BN, BC, BD)
-                d = tl.where(close & here[:, None], again[None, :], d)
-    d = tl.where(i[:, None] == j[None, :], 0.0, d)
-    return d if SQUARED else tl.sqrt_rn(d)
 
 
 @triton.jit
