@@ -88,8 +88,9 @@ class RunConfig:
         shown="all with atta, else coreset",
     )  # fmt: skip
     gradients: str = _coreset(
-        AUTO, "attack: a selection attacks all samples; training: it takes what training passes showed",
-        choices=(AUTO, "attack", "training"), shown="training where possible",
+        AUTO, "attack: a selection attacks all samples; training: it takes what training passes showed; pixels: the "
+        "images themselves in their place", choices=(AUTO, "attack", "training", "pixels"),
+        shown="training where possible",
     )  # fmt: skip
     selection_steps: int | None = _coreset(None, "attack steps while selecting", metavar="N", shown="as in training")
     backend: str = _coreset("auto", "backend of the selection (see `acs-fast doctor`)")
@@ -266,8 +267,8 @@ class RunConfig:
             self.build_cheap(self.build_objective())
         if self.gradients == "training" and self.compile:
             raise ValueError("gradients='training' watches the model's head, which compile=True would hide")
-        if self.gradients == "training" and self.selection_steps is not None:
-            raise ValueError("gradients='training' attacks nothing while selecting: leave out selection_steps")
+        if self.gradients in ("training", "pixels") and self.selection_steps is not None:
+            raise ValueError(f"gradients={self.gradients!r} attacks nothing while selecting: leave out selection_steps")
         if self.augment != "none" and self.objective in WITH_MEMORY:
             raise ValueError(
                 f"augment={self.augment!r} moves images about, so that the perturbations that {self.objective!r} "

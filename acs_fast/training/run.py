@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from acs_fast._util.progress import progress
 from acs_fast._util.randomness import derived_seed
 from acs_fast.adversarial_coreset import AdversarialCoreset
-from acs_fast.gradients import AttackPass, TrainingPasses
+from acs_fast.gradients import AttackPass, TrainingPasses, Vectors
 from acs_fast.objectives import PGD, Objective, SelectiveAttack
 from acs_fast.selection import facility_location
 from acs_fast.training import checkpoint, models, processes, validation
@@ -144,6 +144,9 @@ class Run:
             return TrainingPasses(model, objective)
         if not config.selects or not config.build_selector().needs_gradients:
             return None
+        if config.gradients == "pixels":
+            images = torch.cat([x for x, _ in self.splits.train.loader(workers=config.workers)])
+            return Vectors(images, self.splits.train.labels)
         attack = objective if config.selection_steps is None else config.build_objective(config.selection_steps)
         return AttackPass(
             model, self.splits.train, attack, batch_size=config.batch_size, num_workers=config.workers,
@@ -215,7 +218,9 @@ class Run:
             "best_epoch": self.best["epoch"], "best_weights": self.best["weights"],
             "catastrophic_overfitting_epoch": next(overfitted, None),
             "seconds": {**seconds, "training": seconds["attack"] + seconds["step"]},
-            "gradient_error": _mean([c["relative_gradient_error"] for c in coresets]),
+            "gradient_error": None if isinstance(self.gradients, Vectors) else _mean(
+                [c["relative_gradient_error"] for c in coresets]
+            ),
             "break_even_fraction": self._break_even(seconds),
             "samples_visited": sum(e["samples"] for e in self.log),
             "filled": sum(c["filled"] for c in coresets),

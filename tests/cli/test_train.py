@@ -95,6 +95,7 @@ def test_a_run_can_be_repeated_from_its_settings(tmp_path, train):
 RESUMED = {
     **{name: ["--objective", name] for name in ("trades", "fgsm-pgi", "fgsm-gradalign", "atta")},
     "training passes": ["--gradients", "training", "--steps", "2"],
+    "pixels": ["--gradients", "pixels"],
     "selective": ["--train-on", "all", "--steps", "2"],
     "augmented, growing, accumulated": [
         "--augment", "standard", "--eps-warm-up", "0.5", "--accumulate", "2", "--label-smoothing", "0.1",
@@ -184,6 +185,7 @@ def test_output_is_not_overwritten_unasked(tmp_path, train, capsys):
         (["--objective", "fgsm-gradalign", "--gradients", "training"], "objective must be one whose loss alone"),
         (["--gradients", "training", "--compile"], "gradients='training' watches the model's head"),
         (["--gradients", "training", "--selection-steps", "1"], "attacks nothing while selecting"),
+        (["--gradients", "pixels", "--selection-steps", "1"], "gradients='pixels' attacks nothing while selecting"),
         (["--objective", "atta", "--augment", "standard"], "perturbations that 'atta' remembers"),
         (["--objective", "vanilla", "--eps-warm-up", "2"], "eps_warm_up must be finite and in [0, 1]"),
         (["--epochs", "0"], "epochs must be at least 1"),
