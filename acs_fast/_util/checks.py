@@ -17,7 +17,7 @@ MAX_NAMED = 8  # how many offending samples an error message lists
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, sorted(choices)))}; got {value!r}")
     return str(value)
 

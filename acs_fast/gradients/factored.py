@@ -116,7 +116,9 @@ class LastLayerGradients:
             start, stop, step = index.indices(len(self))
         except (TypeError, ValueError):
             raise IndexError(f"index must be a slice of whole numbers with a step other than 0; got {index}") from None
-        return slice(start, stop, step) if step > 0 else torch.arange(start, stop, step, device=self.device)
+        if step > 0:
+            return slice(start, stop, step)
+        return torch.tensor(range(start, stop, step), dtype=torch.int64, device=self.device)
 
     def __repr__(self) -> str:
         n, r, c = self.residuals.shape

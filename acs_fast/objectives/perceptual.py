@@ -111,8 +111,7 @@ class PerceptualAttack(Attack):
                 weight, length = 10.0 ** (t / self.steps), self.bound * 0.1 ** (t / self.steps)
                 direction = _unit(input_gradient(partial(self._climbed, space, y, weight), moved))
                 speed = space.between(moved, moved + PROBE * direction) / PROBE
-                far = (length / speed.clamp_min(torch.finfo(speed.dtype).tiny)).clamp_max(torch.finfo(moved.dtype).max)
-                moved = (moved + per_image(far, x) * direction).clamp_(0.0, 1.0)
+                moved = (moved + per_image(_far(length, speed, x.dtype), x) * direction).clamp_(0.0, 1.0)
         return moved
 
     def _climbed(self, space: _Space, y: Tensor, weight: float, moved: Tensor) -> Tensor:
@@ -255,6 +254,12 @@ def _normalised(activations: Tensor) -> Tensor:
     positions = max(1, a[0, 0].numel())
     normalised: Tensor = a / norms / positions**0.5
     return normalised.flatten(1)
+
+
+def _far(length: float, speed: Tensor, dtype: torch.dtype) -> Tensor:
+    """[B] how far to go for a length, a number in the speed's dtype and in this one also where there is no speed."""
+    far = length / speed.clamp_min(torch.finfo(speed.dtype).tiny)
+    return far.clamp_max(min(torch.finfo(speed.dtype).max, torch.finfo(dtype).max))
 
 
 def _between(phi: Tensor, other: Tensor) -> Tensor:

@@ -46,6 +46,12 @@ def test_indexing_keeps_samples(index, passes):
     assert len(g[index]) == len(expected)
 
 
+@pytest.mark.parametrize("index", [slice(4, 1, -1), slice(None, None, -2), slice(1, 4, -1), slice(4, 1), slice(9, 12)])
+def test_slices_are_those_of_a_list(index):
+    g = make_gradients(6)
+    assert torch.equal(g[index].dense(), g.dense()[list(range(6))[index]])
+
+
 def test_cat_and_to():
     g = make_gradients(5, passes=2)
     assert torch.equal(LastLayerGradients.cat([g[:2], g[2:]]).dense(), g.dense())

@@ -97,12 +97,20 @@ def test_bad_arguments_are_named(model, batch):
             acs.PerceptualAT(0.5, 1, wrong).perturb(model, *batch)
 
 
+class Casting(nn.Sequential):
+    """Takes images of any dtype."""
+
+    def forward(self, x):
+        return super().forward(x.to(self[0].weight.dtype))
+
+
 @pytest.mark.parametrize("bound", [0.5, 1e39])
+@pytest.mark.parametrize("images", [None, torch.float64])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-def test_images_that_move_nothing_stay_numbers(dtype, bound):
-    network = nn.Sequential(nn.Conv2d(1, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(3, 3)).to(dtype)
+def test_images_that_move_nothing_stay_numbers(dtype, images, bound):
+    network = Casting(nn.Conv2d(1, 3, 2), nn.ReLU(), nn.Flatten(), nn.Linear(3, 3)).to(dtype)
     with torch.no_grad():
         network[0].bias.fill_(-100.0)  # no unit is active, so no step has a length
-    x, y = torch.ones(4, 1, 2, 2, dtype=dtype), torch.arange(4) % 3
+    x, y = torch.ones(4, 1, 2, 2, dtype=images or dtype), torch.arange(4) % 3
     x_adv = acs.PerceptualAT(bound, 2, seed=0).perturb(network, x, y)
     assert bool(((x_adv >= 0) & (x_adv <= 1)).all())

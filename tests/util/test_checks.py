@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from acs_fast._util.checks import UnitIntervalCheck, as_tensor, check_floating, check_integers
+from acs_fast._util.checks import UnitIntervalCheck, as_tensor, check_choice, check_floating, check_integers
 
 
 class Arriving:
@@ -39,6 +39,13 @@ class Asynchronous(UnitIntervalCheck):
 
 
 GOOD, BAD = torch.tensor([[0.0, 1.0]]), torch.tensor([[0.5, 1.5]])
+
+
+@pytest.mark.parametrize("value", ["c", 3, None, np.empty((0, 0)), torch.zeros(3), ["a"]])
+def test_a_choice_is_one_of_the_words(value):
+    assert check_choice("kind", "a", ("a", "b")) == "a"
+    with pytest.raises(ValueError, match="kind must be one of 'a', 'b'; got"):
+        check_choice("kind", value, ("a", "b"))
 
 
 def test_first_batch_and_batches_on_a_cpu_are_checked_at_once():
