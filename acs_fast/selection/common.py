@@ -47,14 +47,27 @@ def as_gradients(x: Any) -> LastLayerGradients:
     check_finite("gradients", g.residuals, g.features)
     if not math.isfinite(_bound_of_squared_norms(g)):
         check_finite("squared norms of the gradients (the gradients are too large)", g.squared_norms())
+        _check_distances_are_finite(g)
     return g
 
 
+def _check_distances_are_finite(g: LastLayerGradients) -> None:
+    """Raise ValueError where a squared distance, or a term of one, may be infinite."""
+    r, h = (x.double().norm(dim=2).amax(0) for x in (g.residuals, g.features))
+    terms = float((r * (h + 1.0)).sum()) * 16.0  # four of moved factors, each up to twice as large, with room to spare
+    dtype = accumulable_dtype(g.dtype)
+    if not terms * terms < torch.finfo(dtype).max:
+        raise ValueError(
+            f"gradients are too large: with residuals up to {float(r.max()):.3g} and features up to "
+            f"{float(h.max()):.3g} squared distances may be infinite in {str(dtype).removeprefix('torch.')}; scale them"
+        )
+
+
 def _bound_of_squared_norms(g: LastLayerGradients) -> float:
-    """Above every squared norm, in the arithmetic that they would be taken in; infinite where one may overflow."""
+    """Above every term of squared norms and distances, in their own arithmetic; infinite where one may overflow."""
     r, h = (x.abs().max().to(accumulable_dtype(g.dtype)) for x in (g.residuals, g.features))
     passes, classes, width = *g.residuals.shape[1:], g.features.shape[-1]
-    return float(4.0 * (passes * r).square() * classes * (h.square() * width + 1.0))
+    return float(256.0 * (passes * r).square() * classes * (h.square() * width + 1.0))
 
 
 def finish(

@@ -50,7 +50,6 @@ Distances<T>::Distances(const Factors<T>& factors, bool squared)
     : f_(factors),
       k_(kernels<T>()),
       squared_(squared),
-      threshold_(T(3) * std::sqrt(std::numeric_limits<T>::epsilon())),
       centred_(factors),
       packed_(factors, k_.nr, factors.n),
       mm_(factors.R * factors.R),
@@ -167,16 +166,17 @@ template <class T>
 T Distances<T>::epilogue(const TileSide<T>& rows, const TileSide<T>& columns, int64_t j0, int64_t j1,
                          const TileBuffers<T>& buffers, T* out, int64_t stride) const {
   const T *own = rows.panels.norms(), *norms = columns.panels.norms();
+  const T *own_limits = rows.panels.limits(), *limits = columns.panels.limits();
   T largest = T(0);
   for (int64_t row = 0; row < rows.count; ++row, out += stride) {
     const int64_t i = rows.sample(row);
     const T* gram = buffers.gram.data() + row * k_.tile;
-    RowSummary<T> summary = k_.distance_row(gram, own[row], norms + j0, j1 - j0, threshold_, squared_, out);
+    RowSummary<T> summary = k_.distance_row(gram, own[row], norms + j0, own_limits[row], limits + j0, j1 - j0, squared_, out);
     if (summary.close) {
       summary.largest = T(0);
       for (int64_t j = j0; j < j1; ++j) {
         const T scale = own[row] + norms[j];
-        if (scale - T(2) * gram[j - j0] <= threshold_ * scale) {
+        if (scale - T(2) * gram[j - j0] <= own_limits[row] + limits[j]) {
           const int64_t other = columns.sample(j);
           const bool same = rows.factors.number(i) == columns.factors.number(other) || scale == T(0);
           const T exact = same ? T(0) : T(squared_norm_of_difference(rows.factors, i, columns.factors, other));

@@ -86,7 +86,6 @@ class Distances {
   Factors<T> f_;
   const Kernels<T>& k_;
   const bool squared_;
-  const T threshold_;
   Centred<T> centred_;
   std::vector<int64_t> members_, numbers_;  // of another order; else empty
   Panels<T> packed_;

@@ -27,7 +27,7 @@ struct Cross {
 
 template <class T>
 struct RowSummary {
-  bool close;  // some d^2 <= threshold * (norm_i + norm_j)
+  bool close;  // some d^2 <= limit_i + limit_j
   T largest;
 };
 
@@ -46,7 +46,8 @@ struct Kernels {
   void (*combine)(const T* qq, const T* pp, const Cross<T>& left, const Cross<T>& right, T mm, T kk, int64_t rows,
                   T* gram, int64_t stride, bool accumulate);
   // out_j = max(norm_i + norm_j - 2 gram_j, 0), or its root; whether any is close, and the largest
-  RowSummary<T> (*distance_row)(const T* gram, T norm, const T* norms, int64_t n, T threshold, bool squared, T* out);
+  RowSummary<T> (*distance_row)(const T* gram, T norm, const T* norms, T limit, const T* limits, int64_t n, bool squared,
+                                T* out);
   // out[j * out_stride + i] = in[i * stride + j]
   void (*transpose)(const T* in, int64_t stride, int64_t rows, int64_t columns, T* out, int64_t out_stride);
 

@@ -1,6 +1,11 @@
 #include "panels.h"
 
+#include <cmath>
+#include <limits>
+
 namespace acs_fast {
+
+constexpr double kLost = 256.0;  // roundings of the terms of a squared distance that leave it some digits
 
 template <class T>
 Centred<T>::Centred(const Factors<T>& f) : f_(f), means_(f.R * (f.C + f.D), 0.0) {}
@@ -42,7 +47,8 @@ Panels<T>::Panels(const Factors<T>& f, int width, int64_t count)
       data_(count_ * f.R * (f.C + f.D)),
       u_(count_ * f.R * f.R),
       v_(count_ * f.R * f.R),
-      norms_(count_) {}
+      norms_(count_),
+      limits_(count_) {}
 
 // One sample, [R, C] and [R, D], into its lane
 template <class T>
@@ -83,6 +89,7 @@ void Panels<T>::repack(const Centred<T>& centred, const Panels& packed, const in
     for (int64_t a = 0; a < R_; ++a) centred.deviations(i, a, q + a * C_, p + a * D_);
     place(at, q, p);
     norms_[at] = packed.norms_[i];
+    limits_[at] = packed.limits_[i];
     for (int64_t ab = 0; ab < R_ * R_; ++ab) {
       u_[ab * count_ + at] = packed.u_[ab * packed.count_ + i];
       v_[ab * count_ + at] = packed.v_[ab * packed.count_ + i];
@@ -90,7 +97,8 @@ void Panels<T>::repack(const Centred<T>& centred, const Panels& packed, const in
   }
 }
 
-// u, v and the squared norm of one sample's moved gradient
+// u, v, the squared norm of one sample's moved gradient, and its limit: a part of that norm or, where terms cancel in it,
+// of these
 template <class T>
 void Panels<T>::describe(const Centred<T>& centred, int64_t at, const T* q, const T* p) {
   const auto& k = kernels<T>();
@@ -98,7 +106,8 @@ void Panels<T>::describe(const Centred<T>& centred, int64_t at, const T* q, cons
   const auto u = [&](int64_t a, int64_t b) { return k.dot(p + a * D_, centred.feature_mean(b), D_); };
   const auto v = [&](int64_t a, int64_t b) { return k.dot(q + a * C_, centred.residual_mean(b), C_); };
   const double bias = double(centred.factors().bias);
-  double norm = 0.0;
+  constexpr double epsilon = double(std::numeric_limits<T>::epsilon());
+  double norm = 0.0, reach = 0.0;
   for (int64_t a = 0; a < R_; ++a)
     for (int64_t b = 0; b < R_; ++b) {
       const double uab = u(a, b), vab = v(a, b), uba = a == b ? uab : u(b, a), vba = a == b ? vab : v(b, a);
@@ -106,11 +115,13 @@ void Panels<T>::describe(const Centred<T>& centred, int64_t at, const T* q, cons
       const double kk = dot_means(centred.feature_mean(a), centred.feature_mean(b), D_) + bias;
       const double qq = k.dot_differences(q + a * C_, nullptr, q + b * C_, nullptr, C_);
       const double pp = k.dot_differences(p + a * D_, nullptr, p + b * D_, nullptr, D_);
+      if (a == b) reach += (std::sqrt(qq) + std::sqrt(mm)) * (std::sqrt(pp) + std::sqrt(kk));
       norm += (qq + (vab + vba) + mm) * pp + qq * (uab + uba + kk) + (vab * uba + vba * uab);
       u_[(a * R_ + b) * count_ + at] = T(uab);
       v_[(a * R_ + b) * count_ + at] = T(vab);
     }
   norms_[at] = T(norm);
+  limits_[at] = T(std::max(3.0 * std::sqrt(epsilon) * norm, kLost * epsilon * reach * reach));
 }
 
 template class Centred<float>;

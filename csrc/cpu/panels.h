@@ -49,7 +49,8 @@ class Centred {
 };
 
 // Samples in panels of `width`, each [R][C + D][width], zeros behind the last sample: what a micro-kernel reads. With
-// them, per sample, the inner products with the means: u, v [R, R][panels * width], and the squared norms.
+// them, per sample, the inner products with the means: u, v [R, R][panels * width], the squared norms, and limits: squared
+// distances up to the sum of two of them have lost their digits.
 template <class T>
 class Panels {
  public:
@@ -66,6 +67,7 @@ class Panels {
     return {u_.data() + (a * R_ + b) * count_ + first, v_.data() + (a * R_ + b) * count_ + first};
   }
   const T* norms() const { return norms_.data(); }
+  const T* limits() const { return limits_.data(); }
 
  private:
   void place(int64_t at, const T* q, const T* p);
@@ -74,7 +76,7 @@ class Panels {
   int width_;
   int64_t R_, C_, D_, count_;
   Buffer<T> data_;
-  std::vector<T> u_, v_, norms_, scratch_;
+  std::vector<T> u_, v_, norms_, limits_, scratch_;
 };
 
 }  // namespace acs_fast

@@ -72,9 +72,10 @@ def test_distances(g, metric, backend):
     assert found.dtype == (torch.float64 if g.dtype == torch.float64 else torch.float32)
     assert torch.equal(found, found.T)
     assert not found.diagonal().any()
-    error = (found.double() - (d if metric == "euclidean" else d.square())).abs()
+    expected = d if metric == "euclidean" else d.square()
     squared = 4 * tolerance(g) * float(sizes(g).max()) ** 2  # of the largest: all are centred together
-    assert float(error.max()) <= (squared**0.5 if metric == "euclidean" else squared) + 1e-44
+    allowed = (squared**0.5 if metric == "euclidean" else squared) + 1e-44
+    assert bool(((found.double() - expected).abs() <= allowed + 5e-3 * expected).all())  # the last where terms cancel
 
 
 @anything.FUZZED

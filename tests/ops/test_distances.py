@@ -64,6 +64,18 @@ def test_small_gradients_beside_large_ones(backend, scaled, times, relative):
     assert ((got - expected).abs() <= relative * expected)[5:, 5:].all()
 
 
+@pytest.mark.parametrize("passes", [1, 3])
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_large_residuals_with_small_features(backend, passes):
+    """Their products cancel: what is left of them, and of a sample's distance to itself, is not rounding."""
+    f = random(60, 4, 8, passes)
+    powers = torch.logspace(-3, 3, 60)[torch.randperm(60, generator=torch.Generator().manual_seed(0))][:, None, None]
+    f = f._replace(residuals=f.residuals * powers, features=f.features / powers)
+    got, expected = run(backend, f), truth(f, False)
+    assert not got.diagonal().any()
+    assert ((got - expected).abs() <= 2e-6 * expected.max() + 2e-3 * expected).all()
+
+
 @pytest.mark.parametrize("n", [1, 223, 224, 225, 449])
 def test_tiles_end_where_the_samples_do(n):
     f = random(n, 3, 129)

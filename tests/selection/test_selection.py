@@ -223,6 +223,7 @@ NAN = X.clone().index_fill_(0, torch.tensor([1, 4]), float("nan"))
         (X, True, {}, TypeError, "got bool"),
         (NAN, 2, {}, ValueError, "gradients must be finite; NaN or infinity in samples 1, 4"),
         (X * 1e30, 2, {}, ValueError, "gradients are too large"),
+        (X * 3e18, 2, {}, ValueError, "gradients are too large: with residuals up to 1 and features up to"),
         (X[:0], 1, {}, ValueError, "x must hold at least one sample"),
         (X[0], 1, {}, ValueError, r"x must be LastLayerGradients or a tensor \[N, P\]; got shape \[3\]"),
         (X.long(), 1, {}, TypeError, "x must have a floating dtype"),

@@ -11,6 +11,7 @@ from torch import Tensor
 from acs_fast._util.dtypes import accumulable
 from acs_fast.ops.report import stage
 
+LOST = 256.0  # roundings of the terms of a squared distance that leave it some digits
 PAIRS_AT_ONCE = 1 << 16  # close pairs whose difference is formed together
 ENTRIES_AT_ONCE = 1 << 22  # distances computed together: bounds the temporaries
 
@@ -42,7 +43,8 @@ class Centred:
     wherever a class has gradients that all point the same way.
 
     q: [N, R, C], p: [N, R, D]; v[i, a, b] = <q_i^a, m^b>, u[i, a, b] = <p_i^a, k^b>, both [N, R, R];
-    mm, kk: [R, R] inner products of the means (kk with the bias); norms: [N] squared norms.
+    mm, kk: [R, R] inner products of the means (kk with the bias); norms: [N] squared norms; limits: [N], squared
+    distances up to the sum of two of them have lost their digits.
     """
 
     r: Tensor
@@ -55,6 +57,7 @@ class Centred:
     mm: Tensor
     kk: Tensor
     norms: Tensor
+    limits: Tensor
 
     @classmethod
     def of(cls, r: Tensor, h: Tensor, bias: bool, means: Tensor | None = None) -> Centred:
@@ -64,12 +67,17 @@ class Centred:
         u, v, mm, kk = p @ k.T, q @ m.T, m @ m.T, k @ k.T + float(bias)
         qq, pp = q @ q.mT, p @ p.mT
         norms = ((qq + v + v.mT + mm) * pp + qq * (u + u.mT + kk) + 2.0 * v * u.mT).sum((1, 2))
-        return cls(r, h, bias, q, p, u, v, mm, kk, norms)
+        whole = (q.norm(dim=2) + m.norm(dim=1)) * (p.norm(dim=2) + kk.diagonal().sqrt())  # of terms that may cancel
+        limits = torch.maximum(
+            close_threshold(q.dtype) * norms, LOST * torch.finfo(q.dtype).eps * whole.sum(1).square()
+        )
+        return cls(r, h, bias, q, p, u, v, mm, kk, norms, limits)
 
     def take(self, i: Tensor) -> Centred:
         """Some of the samples, centred as all are."""
         q, p, u, v = (x[i] for x in (self.q, self.p, self.u, self.v))
-        return Centred(self.r[i], self.h[i], self.bias, q, p, u, v, self.mm, self.kk, self.norms[i])
+        norms, limits = self.norms[i], self.limits[i]
+        return Centred(self.r[i], self.h[i], self.bias, q, p, u, v, self.mm, self.kk, norms, limits)
 
     def inner_products(self, other: Centred) -> Tensor:
         """[I, J] inner products of the moved gradients."""
@@ -89,12 +97,12 @@ class Centred:
     def distances_to(self, other: Centred, squared: bool) -> Tensor:
         """[I, J] distances to samples centred alike.
 
-        Pairs that are close for their norms are measured again from the difference of their factors, so that
-        identical samples are at distance exactly zero.
+        Pairs that are close for their norms, or for terms that cancel in these, are measured again from the difference
+        of their factors, so that identical samples are at distance exactly zero.
         """
         scale = self.norms[:, None] + other.norms[None]
         d = (scale - 2.0 * self.inner_products(other)).clamp_(min=0.0)
-        close = (d <= close_threshold(d.dtype) * scale).nonzero()
+        close = (d <= self.limits[:, None] + other.limits[None]).nonzero()
         for s, t in (pair.unbind(1) for pair in close.split(PAIRS_AT_ONCE)):
             d[s, t] = squared_norm_of_difference(self.r[s], self.h[s], other.r[t], other.h[t], self.bias)
         return d if squared else d.sqrt_()
@@ -120,9 +128,11 @@ def squared_norms(r: Tensor, h: Tensor, bias: bool) -> Tensor:
 
 
 def squared_norm_of_difference(r: Tensor, h: Tensor, s: Tensor, k: Tensor, bias: bool) -> Tensor:
-    """[M] = ||g_i - g'_i||^2 with g - g' = (r - s) (x) h + s (x) (h - k): exact zero for equal factors."""
+    """[M] = ||g_i - g'_i||^2 with g - g' = (r - s) (x) h + s (x) (h - k), in float64: exact zero for equal factors."""
+    dtype = r.dtype
+    r, h, s, k = (x.double() for x in (r, h, s, k))
     left = torch.cat([r - s, s], 1)  # [M, 2R, C]
     right = torch.cat([h, h - k], 1)  # [M, 2R, D]
     ones = torch.cat([h.new_ones(r.shape[1]), h.new_zeros(r.shape[1])]) * float(bias)
     inner = right @ right.mT + ones[:, None] * ones[None]
-    return ((left @ left.mT) * inner).sum((1, 2)).clamp_(min=0.0)
+    return ((left @ left.mT) * inner).sum((1, 2)).clamp_(min=0.0).to(dtype)

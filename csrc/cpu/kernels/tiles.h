@@ -62,32 +62,34 @@ void combine_kernel(const T* qq, const T* pp, const Cross<T>& left, const Cross<
 }
 
 template <class T>
-RowSummary<T> distance_row_kernel(const T* gram, T norm, const T* norms, int64_t n, T threshold, bool squared, T* out) {
+RowSummary<T> distance_row_kernel(const T* gram, T norm, const T* norms, T limit, const T* limits, int64_t n,
+                                  bool squared, T* out) {
   constexpr int L = kLanes<T>;
-  const Vec<T> own = fill(norm), zero{};
+  const Vec<T> own = fill(norm), own_limit = fill(limit), zero{};
   Vec<T> largest{};
   decltype(own < own) close{};
-  const auto distances = [&](const T* g, const T* other) {
-    const Vec<T> scale = own + load(other), d = scale - T(2) * load(g);
-    close |= d <= threshold * scale;
+  const auto distances = [&](const T* g, const T* other, const T* other_limit) {
+    const Vec<T> d = own + load(other) - T(2) * load(g);
+    close |= d <= own_limit + load(other_limit);
     const Vec<T> kept = higher_of(d, zero);
     return squared ? kept : root(kept);
   };
   int64_t j = 0;
   for (; j + L <= n; j += L) {
-    const Vec<T> d = distances(gram + j, norms + j);
+    const Vec<T> d = distances(gram + j, norms + j, limits + j);
     largest = higher_of(largest, d);
     store(out + j, d);
   }
   T top = T(0);
   if (j < n) {  // a vector of which only the first lanes count: the others repeat the last one
-    T g[L], other[L];
+    T g[L], other[L], other_limit[L];
     for (int l = 0; l < L; ++l) {
       const int64_t at = j + l < n ? j + l : n - 1;
       g[l] = gram[at];
       other[l] = norms[at];
+      other_limit[l] = limits[at];
     }
-    const Vec<T> d = distances(g, other);
+    const Vec<T> d = distances(g, other, other_limit);
     largest = higher_of(largest, d);
     for (int l = 0; j + l < n; ++l) out[j + l] = d[l];
   }
