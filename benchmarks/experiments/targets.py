@@ -14,7 +14,7 @@ validation images of seed 100, and for full training what did better for the sho
 E11 was known. E10 has the learning
 rate and the warm-up of E8c and no tuning of its own; its checked images are in the pool of every arm. E1b, E8d and E9b
 repeat E1, E8c and E9 on fresh seeds, with what these left open, and without tuning. Test images are looked at once.
-E8e and E11c train networks of E8c and E11b once more, three seeds of each, to show them to AutoAttack.
+E8e, E9c and E11c train networks of E8c, E9 and E11b once more, three seeds of each, to show them to AutoAttack.
 """
 
 from __future__ import annotations
@@ -249,5 +249,13 @@ PLANNED = (
         50, _variants(CLUSTERS_ATTACKED), figure=("autoattack", "average"), candidate=CLUSTERS,
         controls=(SHORTER, REDRAWN), threshold=2.0, seeds=3, first_seed=3000,
         base={**POOL, **GENTLE, "pairing": 1, "autoattack_seeds": 3003},
+    ),
+    _plan(
+        "E9c", "Select once, train many: under AutoAttack",
+        "Do 300 images that CRAIG picks lead random ones of each class where the networks of E9 meet AutoAttack?",
+        22, _variants({label: ONCE[label] for label in (FIXED, CRAIG)}), figure=("autoattack", "average"),
+        candidate=CRAIG, controls=(FIXED,), threshold=1.5, seeds=3,
+        base={**POOL, "limit": 10_000, "fraction": 0.03, "period": 10**6, "learning_rate": 0.03, "scored": "attack",
+              "passes": 144_000, "reference_passes": 144_000, "autoattack_seeds": 1003},
     ),
 )  # fmt: skip
