@@ -53,7 +53,8 @@ def _panels(results: Results) -> Any:
     groups = [g for g in results.groups if any(results.of(label, g) for label in results.labels(g))]
     groups = [g for g in groups if g] or groups
     kind, weights = results.figure
-    above = (accuracy(kind, weights), "robust accuracy, %" if kind == "robust" else f"{kind} robust accuracy, %")
+    said = {"robust": "robust accuracy, %", "autoattack": "balanced, under AutoAttack, %"}
+    above = (accuracy(kind, weights), said.get(kind, f"{kind} robust accuracy, %"))
     below = (accuracy("clean", weights), "clean accuracy, %") if results.candidate else (error, "gradient error")
     if mean(results.runs, rare) is not None:
         below = (rare, "robust accuracy of rare kinds, %")
