@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ MAX_NAMED = 8  # how many offending samples an error message lists
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> str:
-    if not isinstance(value, str) or value not in choices:
+    if not isinstance(value, Hashable) or value not in choices:  # arrays compare by element, and are not
         raise ValueError(f"{name} must be one of {', '.join(map(repr, sorted(choices)))}; got {value!r}")
     return str(value)
 
