@@ -14,7 +14,8 @@ validation images of seed 100, and for full training what did better for the sho
 E11 was known. E10 has the learning
 rate and the warm-up of E8c and no tuning of its own; its checked images are in the pool of every arm. E1b, E8d and E9b
 repeat E1, E8c and E9 on fresh seeds, with what these left open, and without tuning. Test images are looked at once.
-E8e, E9c and E11c train networks of E8c, E9 and E11b once more, three seeds of each, to show them to AutoAttack.
+E8e, E9c, E10b and E11c train networks of E8c, E9, E10 and E11b once more, three seeds of each, to show them to
+AutoAttack.
 """
 
 from __future__ import annotations
@@ -138,6 +139,7 @@ CHEAP: dict[str, dict[str, Any]] = {
     FREE: {"method": "craig", "gradients": "training", "warm": 1},
 }
 ATTACKED_HARDER = {label: GENTLY[label] for label in (FULL, "PGD-5 for all", IN_TURN)}
+DIRT_ATTACKED = {label: DIRTY[label] for label in (*NAMED_IN_DIRT, MATCHED)}
 CLUSTERS_ATTACKED = {label: HIDDEN[label] for label in (SHORTER, REDRAWN, CLUSTERS)}
 OTHERS: dict[str, dict[str, Any]] = {
     "90:10": {"minority": 0.1}, "98:2": {"minority": 0.02}, "95:5, other pairs": {"pairing": 2},
@@ -257,5 +259,12 @@ PLANNED = (
         candidate=CRAIG, controls=(FIXED,), threshold=1.5, seeds=3,
         base={**POOL, "limit": 10_000, "fraction": 0.03, "period": 10**6, "learning_rate": 0.03, "scored": "attack",
               "passes": 144_000, "reference_passes": 144_000, "autoattack_seeds": 1003},
+    ),
+    _plan(
+        "E10b", "Dirty pool, small trusted set: under AutoAttack",
+        "Does AutoAttack rank E10's candidate and its controls as PGD-20 does?",
+        40, _variants(DIRT_ATTACKED), figure=("autoattack", "average"), candidate=MATCHED, controls=NAMED_IN_DIRT,
+        threshold=1.0, seeds=3, first_seed=5000,
+        base={**POOL, **GENTLE, "flipped": 0.4, "trusted": 200, "passes": 144_000, "autoattack_seeds": 5003},
     ),
 )  # fmt: skip
