@@ -65,7 +65,8 @@ def _check_distances_are_finite(g: LastLayerGradients) -> None:
 
 def _bound_of_squared_norms(g: LastLayerGradients) -> float:
     """Above every term of squared norms and distances, in their own arithmetic; infinite where one may overflow."""
-    r, h = (x.abs().max().to(accumulable_dtype(g.dtype)) for x in (g.residuals, g.features))
+    largest = (x.abs().max() if x.numel() else x.new_zeros(()) for x in (g.residuals, g.features))
+    r, h = (x.to(accumulable_dtype(g.dtype)) for x in largest)
     passes, classes, width = *g.residuals.shape[1:], g.features.shape[-1]
     return float(256.0 * (passes * r).square() * classes * (h.square() * width + 1.0))
 

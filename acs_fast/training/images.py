@@ -162,6 +162,7 @@ def checked_labels(source: object, y: np.ndarray, n: int) -> Tensor:
     """[N] int64 labels. Raises DataError unless there is an integer >= 0 for each of n images."""
     if y.size != n or max(y.shape, default=1) != y.size:
         raise DataError(f"{source}: needs one label for each of {n} images; got labels of shape {list(y.shape)}")
-    if y.dtype.kind not in "iuf" or (y != np.floor(y)).any() or (y < 0).any():
-        raise DataError(f"{source}: labels must be integers >= 0; got {y.dtype} such as {y.reshape(-1)[:3].tolist()}")
+    if y.dtype.kind not in "iuf" or (y != np.floor(y)).any() or (y < 0).any() or (y >= 2.0**31).any():
+        found = f"{y.dtype} such as {y.reshape(-1)[:3].tolist()}"
+        raise DataError(f"{source}: labels must be integers from 0 to 2^31 - 1; got {found}")
     return torch.from_numpy(y.reshape(-1).astype(np.int64))

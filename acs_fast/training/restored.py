@@ -68,6 +68,8 @@ def restore(path: Path, device: torch.device, model: nn.Module | str | None = No
     state = checkpoint.load(path)
     config, weights = saved_config(path, state["config"]), _weights(path, state)
     shape, classes = _made_for(path, state)
+    if type(state["epoch"]) is not int:
+        raise CheckpointError(f"{path}: does not say after which epoch it was written")
     if not isinstance(model, nn.Module):
         model = _rebuilt(path, config, model, shape[0], classes)
     try:
@@ -78,7 +80,7 @@ def restore(path: Path, device: torch.device, model: nn.Module | str | None = No
     bad = [name for name, w in weights.items() if w.is_floating_point() and not bool(torch.isfinite(w).all())]
     if bad:
         raise CheckpointError(f"{path}: weights must be finite; NaN or infinity in {', '.join(bad[:3])}")
-    return Restored(path, model.to(device).eval(), config, int(state["epoch"]), shape, classes)
+    return Restored(path, model.to(device).eval(), config, state["epoch"], shape, classes)
 
 
 def check_fits(restored: Restored, splits: Splits) -> None:

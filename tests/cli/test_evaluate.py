@@ -165,6 +165,7 @@ def test_bad_checkpoints_are_named(folder, tmp_path):
     fails("does not say what images", classes="three")
     fails("does not say what images", classes=True)
     fails("does not say what images", shape=[True, 4, 4])
+    fails("does not say after which epoch", epoch=torch.zeros(2))
     fails("NaN or infinity", model={k: v * torch.nan for k, v in state["model"].items()})
     fails("its model is code of the user's own", config={**state["config"], "model": "os:abort"})  # which is not run
     (tmp_path / "empty").mkdir()

@@ -35,7 +35,7 @@ TYPES = {
     "largest_ptr": "*i32", "close_ptr": "*i32", "labels_ptr": "*i64", "scale_ptr": "*fp64", "found_ptr": "*i32",
     "gain_ptr": "*i64", "best_ptr": "*i64", "gains_ptr": "*fp64", "level_ptr": "*i64", "assignment_ptr": "*i64",
     "out_ptr": "*fp32", "own_ptr": "*fp32", "means_ptr": "*fp32", "group_of_ptr": "*i64", "mean_r_ptr": "*fp32",
-    "mean_h_ptr": "*fp32", "bias": "fp32", "threshold": "fp32", "beta": "fp32",
+    "mean_h_ptr": "*fp32", "bias": "fp32", "threshold": "fp32", "lost": "fp32", "beta": "fp32",
     "picked": Picked("*i64", "*i64", "*i64"), "touched": Touched("*i32", "*i32", "*i64", "*i64"),
     "groups": Groups(
         "*i64", "*i32", "*fp64", "*fp64", "*i32", "*i32", "*i32", "*i32", "*fp64", "*i32", "*i32", "*fp64", "*fp64"

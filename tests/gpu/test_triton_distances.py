@@ -112,6 +112,21 @@ def test_no_digits_are_lost_where_gradients_point_the_same_way(triton_distances,
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("passes", [1, 2])
+def test_terms_that_cancel_leave_no_rounding(triton_distances, device, passes, dtype):
+    """Large residuals with small features, and factors that differ where their products do not."""
+    n = 40
+    powers = torch.logspace(-3, 3, n)[torch.randperm(n, generator=torch.Generator().manual_seed(0))][:, None, None]
+    r, h = cases.factors(n, passes, 4, 8)
+    r, h = (r * powers).to(dtype), (h / powers).to(dtype)
+    r[1], h[1] = 1024.0 * r[0], h[0] / 1024.0
+    exact = reference.pairwise_distances(r.double(), h.double(), False, False)
+    found = triton_distances.pairwise_distances(r.to(device), h.to(device), False, False).cpu()
+    assert float(found[0, 1]) <= 1e-6 * float(exact.max())
+    assert bool(((found - exact).abs() <= 2e-6 * exact.max() + 2e-3 * exact).all())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("classes", [1, 10, 100, 1000])
 def test_rows_of_the_factors_are_padded_to_whole_loads(triton_distances, device, classes, dtype):
     from acs_fast.ops.triton.centred import WIDTH_ALIGNMENT, Factors
@@ -133,12 +148,13 @@ def test_groups_are_centred_by_themselves(triton_distances, device):
     found = Factors.of(r.to(device), h.to(device), True, members.to(device), layout)
     for i, own in enumerate(members.split(sizes)):
         expected = reference.Centred.of(r[own].double(), h[own].double(), True)
+        limits = reference.Centred.of(r[own], h[own], True).limits.double()
         span = slice(int(offsets[i]), int(offsets[i + 1]))
         assert not found.q[span, :, 3:].any()
         assert not found.p[span, :, 20:].any()
         pairs = (
             (found.q[span, :, :3], expected.q), (found.p[span, :, :20], expected.p),
-            (found.norms[span], expected.norms),
+            (found.norms[span, 0], expected.norms), (found.norms[span, 1], limits),
             (found.own[span, 0], expected.u), (found.own[span, 1], expected.v),
             (found.means[i, 0], expected.mm), (found.means[i, 1], expected.kk),
         )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -11,12 +10,10 @@ import triton.language as tl
 from torch import Tensor
 
 from acs_fast.ops.reference.packed_greedy import ROW_ALIGNMENT, packed_layout
-from acs_fast.ops.triton.centred import Factors, block_sizes
+from acs_fast.ops.triton.centred import DEFAULT_PRECISION, Factors, block_sizes
 from acs_fast.ops.triton.factors import inner_product_tile, load_group, squared_distance_row
 
 STRIP = 16  # rows of a tile that one program of the second pass looks at
-EPSILON = {"ieee": 2.0**-23, "tf32x3": 2.0**-23, "tf32": 2.0**-11, "bf16": 2.0**-8}
-DEFAULT_PRECISION = "ieee" if torch.version.hip else "tf32x3"  # equally accurate; AMD has no tf32x3
 
 
 @triton.jit
@@ -50,7 +47,7 @@ def store_symmetric(out_ptr, d, top, left, n, stride, B: tl.constexpr):
 
 @triton.jit
 def distances_kernel(
-    moved, groups_ptr, first_tile_ptr, out_ptr, largest_ptr, close_ptr, G, threshold,
+    moved, groups_ptr, first_tile_ptr, out_ptr, largest_ptr, close_ptr, G,
     R: tl.constexpr, B: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr, CENTRED: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -67,10 +64,11 @@ def distances_kernel(
     member_i = first + tl.minimum(i, n - 1)
     member_j = first + tl.minimum(j, n - 1)
     inner = inner_product_tile(moved, group, member_i, member_j, R, B, B, BC, BD, CENTRED, PRECISION)
-    scale = tl.load(moved.norms + member_i)[:, None] + tl.load(moved.norms + member_j)[None, :]
-    squared = tl.maximum(scale - 2.0 * inner, 0.0)
+    norm_i, norm_j = moved.norms + 2 * member_i, moved.norms + 2 * member_j
+    squared = tl.maximum(tl.load(norm_i)[:, None] + tl.load(norm_j)[None, :] - 2.0 * inner, 0.0)
+    limit = tl.load(norm_i + 1)[:, None] + tl.load(norm_j + 1)[None, :]
     above = (i[:, None] < j[None, :]) & (j[None, :] < n)
-    close = above & (squared <= threshold * scale) & (scale > 0.0)
+    close = above & (squared <= limit) & (limit > 0.0)
     d = squared if SQUARED else tl.sqrt_rn(squared)
     largest = tl.max(tl.where(above & (close == 0), d, 0.0))
     tl.atomic_max(largest_ptr + group, largest.to(tl.int32, bitcast=True))  # floats >= 0 are ordered as their bits
@@ -139,7 +137,6 @@ def packed_distances(
         precision: of products of float32 factors: "ieee", "tf32x3" (as accurate), "tf32" or "bf16".
         tile: rows and columns of a tile, a power of two; by default what the registers hold.
     """
-    half = residuals.dtype != torch.float32
     tile = tile or tile_size(residuals)
     layout, elements = packed_layout(offsets, alignment)
     device = residuals.device
@@ -147,7 +144,7 @@ def packed_distances(
     largest = torch.zeros(len(layout), dtype=torch.float32, device=device)
     if not len(members):
         return Packed(data, layout, largest)
-    factors = Factors.of(residuals, features, bias, members, layout)
+    factors = Factors.of(residuals, features, bias, members, layout, precision)
     counted = first_tiles(layout[:, 1], tile)
     groups, first, tiles = layout.to(device, non_blocking=True), counted.to(device, non_blocking=True), int(counted[-1])
     close = torch.empty(tiles, dtype=torch.int32, device=device)
@@ -155,7 +152,6 @@ def packed_distances(
     bits = largest.view(torch.int32)
     distances_kernel[(tiles,)](
         factors.moved(), groups, first, data, bits, close, len(layout),
-        close_threshold("ieee" if half and precision != "bf16" else precision),
         R=passes, B=tile, BC=c_block, BD=d_block, SQUARED=squared, CENTRED=factors.centred, PRECISION=precision,
         num_warps=warps_for(residuals.dtype),
     )  # fmt: skip
@@ -188,8 +184,3 @@ def pairwise_distances(
     members, offsets = torch.arange(n, device=residuals.device), torch.tensor([0, n])
     packed = packed_distances(residuals, features, bias, squared, members, offsets, precision=precision, alignment=1)
     return packed.data.view(n, n)
-
-
-def close_threshold(precision: str) -> float:
-    """As `acs_fast.ops.reference.pairwise_distances.close_threshold`, for the precision of the products."""
-    return 3.0 * math.sqrt(EPSILON[precision])

@@ -26,7 +26,8 @@ class Given(NamedTuple):
 class Moved(NamedTuple):
     """The factors of the members, moved towards zero: q [n, R, C] and p [n, R, D], C and D padded.
 
-    own [n, 2, R, R] (u and v), means [G, 2, R, R] (mm and kk) and norms [n] as in the reference's `Centred`.
+    own [n, 2, R, R] (u and v), means [G, 2, R, R] (mm and kk), norms [n, 2] (norms and limits) as in the reference's
+    `Centred`.
     """
 
     q: Any
@@ -91,20 +92,21 @@ def inner_product_tile(
 def difference_products(x_ptr, i_a, i_b, j_a, j_b, K, BN: tl.constexpr, BK: tl.constexpr):
     """For x_i^a, x_i^b (scalars: where they begin) and x_j^a, x_j^b [BN]: products of the differences x_i - x_j.
 
-    Returns [BN] each: <dx^a, dx^b>, <dx^a, x_j^b>, <x_i^a, dx^b>, <x_j^a, x_j^b>; and the scalar <x_i^a, x_i^b>.
+    Returns [BN] each: <dx^a, dx^b>, <dx^a, x_j^b>, <x_i^a, dx^b>, <x_j^a, x_j^b>; and the scalar <x_i^a, x_i^b>; all
+    in float64, since the terms of a distance can cancel.
     """
-    dd = tl.zeros((BN,), dtype=tl.float32)
-    dj = tl.zeros((BN,), dtype=tl.float32)
-    id_ = tl.zeros((BN,), dtype=tl.float32)
-    jj = tl.zeros((BN,), dtype=tl.float32)
-    ii = tl.zeros((BK,), dtype=tl.float32)
+    dd = tl.zeros((BN,), dtype=tl.float64)
+    dj = tl.zeros((BN,), dtype=tl.float64)
+    id_ = tl.zeros((BN,), dtype=tl.float64)
+    jj = tl.zeros((BN,), dtype=tl.float64)
+    ii = tl.zeros((BK,), dtype=tl.float64)
     for start in range(0, K, BK):
         k = start + tl.arange(0, BK)
         inside = k < K
-        xi_a = tl.load(x_ptr + i_a + k, mask=inside, other=0.0).to(tl.float32)
-        xi_b = tl.load(x_ptr + i_b + k, mask=inside, other=0.0).to(tl.float32)
-        xj_a = tl.load(x_ptr + j_a[:, None] + k[None, :], mask=inside[None, :], other=0.0).to(tl.float32)
-        xj_b = tl.load(x_ptr + j_b[:, None] + k[None, :], mask=inside[None, :], other=0.0).to(tl.float32)
+        xi_a = tl.load(x_ptr + i_a + k, mask=inside, other=0.0).to(tl.float64)
+        xi_b = tl.load(x_ptr + i_b + k, mask=inside, other=0.0).to(tl.float64)
+        xj_a = tl.load(x_ptr + j_a[:, None] + k[None, :], mask=inside[None, :], other=0.0).to(tl.float64)
+        xj_b = tl.load(x_ptr + j_b[:, None] + k[None, :], mask=inside[None, :], other=0.0).to(tl.float64)
         da = xi_a[None, :] - xj_a
         db = xi_b[None, :] - xj_b
         dd += tl.sum(da * db, 1)
@@ -122,7 +124,7 @@ def squared_distance_row(given, i, j, R: tl.constexpr, BN: tl.constexpr, BC: tl.
     Exactly zero for identical samples, and accurate where the expansion into norms has lost its digits.
     """
     C, D = given.C, given.D
-    total = tl.zeros((BN,), dtype=tl.float32)
+    total = tl.zeros((BN,), dtype=tl.float64)
     for a in tl.static_range(R):
         for b in tl.static_range(R):
             dr_dr, dr_rj, _a, rj_rj, _b = difference_products(
@@ -132,7 +134,7 @@ def squared_distance_row(given, i, j, R: tl.constexpr, BN: tl.constexpr, BC: tl.
                 given.h, (i * R + a) * D, (i * R + b) * D, (j * R + a) * D, (j * R + b) * D, D, BN, BD
             )
             total += dr_dr * (hi_hi + given.bias) + 2.0 * dr_rj * hi_dh + rj_rj * dh_dh
-    return tl.maximum(total, 0.0)
+    return tl.maximum(total, 0.0).to(tl.float32)
 
 
 @triton.jit
@@ -149,16 +151,17 @@ def row_products(x_ptr, left, y_ptr, right, K, BN: tl.constexpr, BK: tl.constexp
 
 @triton.jit
 def measured_tile(
-    moved, given, threshold, group, first, n, i, j,
+    moved, given, group, first, n, i, j,
     R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
     CENTRED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """[BM, BN] distances from the factors between members i and j of a group; close pairs from their difference."""
     member_i, member_j = first + tl.minimum(i, n - 1), first + tl.minimum(j, n - 1)
     inner = inner_product_tile(moved, group, member_i, member_j, R, BM, BN, BC, BD, CENTRED, PRECISION)
-    scale = tl.load(moved.norms + member_i)[:, None] + tl.load(moved.norms + member_j)[None, :]
-    d = tl.maximum(scale - 2.0 * inner, 0.0)
-    close = (d <= threshold * scale) & (scale > 0.0) & (i[:, None] != j[None, :]) & (i < n)[:, None] & (j < n)[None, :]
+    norm_i, norm_j = moved.norms + 2 * member_i, moved.norms + 2 * member_j
+    d = tl.maximum(tl.load(norm_i)[:, None] + tl.load(norm_j)[None, :] - 2.0 * inner, 0.0)
+    limit = tl.load(norm_i + 1)[:, None] + tl.load(norm_j + 1)[None, :]
+    close = (d <= limit) & (limit > 0.0) & (i[:, None] != j[None, :]) & (i < n)[:, None] & (j < n)[None, :]
     if tl.max(tl.max(close.to(tl.int32), 1), 0) > 0:
         sample_i, sample_j = tl.load(given.members + member_i), tl.load(given.members + member_j)
         for row in range(BM):

@@ -18,8 +18,8 @@ import triton.language as tl
 from torch import Tensor
 
 from acs_fast.ops.reference.greedy import MAX_BITS
-from acs_fast.ops.triton.centred import Factors, block_sizes
-from acs_fast.ops.triton.distances import DEFAULT_PRECISION, Packed, close_threshold
+from acs_fast.ops.triton.centred import DEFAULT_PRECISION, Factors, block_sizes
+from acs_fast.ops.triton.distances import Packed
 from acs_fast.ops.triton.factors import Given, Moved, load_group, measured_tile, squared_distance_row
 
 ROWS, COLUMNS = 32, 64  # of a tile of touched rows and candidates
@@ -52,7 +52,7 @@ def quantised(d, scale):
 
 @triton.jit
 def largest_kernel(
-    moved, given, threshold, groups_ptr, largest_ptr,
+    moved, given, groups_ptr, largest_ptr,
     R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
     CENTRED: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -65,9 +65,7 @@ def largest_kernel(
     largest = 0.0
     for start in range(0, n, BM):
         i = start + tl.arange(0, BM).to(tl.int64)
-        d = measured_tile(
-            moved, given, threshold, group, first, n, i, j, R, BM, BN, BC, BD, SQUARED, CENTRED, PRECISION
-        )
+        d = measured_tile(moved, given, group, first, n, i, j, R, BM, BN, BC, BD, SQUARED, CENTRED, PRECISION)
         inside = (i < n)[:, None] & (j < n)[None, :]
         largest = tl.maximum(largest, tl.max(tl.max(tl.where(inside, d, 0.0), 1), 0))
     tl.atomic_max(largest_ptr + group, largest.to(tl.int32, bitcast=True))
@@ -75,7 +73,7 @@ def largest_kernel(
 
 @triton.jit(do_not_specialize=["step"])
 def gains_kernel(
-    data_ptr, moved, given, threshold, groups_ptr, scale_ptr, touched, gain_ptr, best_ptr, picked, step, tiles,
+    data_ptr, moved, given, groups_ptr, scale_ptr, touched, gain_ptr, best_ptr, picked, step, tiles,
     R: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BC: tl.constexpr, BD: tl.constexpr, SQUARED: tl.constexpr,
     CENTRED: tl.constexpr, PRECISION: tl.constexpr, DENSE: tl.constexpr,
 ):  # fmt: skip
@@ -99,9 +97,7 @@ def gains_kernel(
             places = data_ptr + matrix + i[:, None] * stride + j[None, :]
             d = tl.load(places, mask=listed[:, None] & (j < n)[None, :], other=0.0)
         else:
-            d = measured_tile(
-                moved, given, threshold, group, first, n, i, j, R, BM, BN, BC, BD, SQUARED, CENTRED, PRECISION
-            )
+            d = measured_tile(moved, given, group, first, n, i, j, R, BM, BN, BC, BD, SQUARED, CENTRED, PRECISION)
         q = quantised(d, scale)
         zero = tl.zeros_like(q)
         change += tl.sum(tl.maximum(after[:, None] - q, zero) - tl.maximum(before[:, None] - q, zero), 0)
@@ -189,20 +185,15 @@ class Source:
     data: Tensor
     factors: Factors | None
     squared: bool = False
-    precision: str = DEFAULT_PRECISION
     scan: int = SCAN
 
     @classmethod
-    def of_factors(cls, factors: Factors, squared: bool, precision: str = DEFAULT_PRECISION) -> Source:
-        return cls(factors.norms, factors, squared, precision, scan=64)
+    def of_factors(cls, factors: Factors, squared: bool) -> Source:
+        return cls(factors.norms, factors, squared, scan=64)
 
     def measuring(self) -> tuple[Moved | None, Given | None]:
         """The factors for `measured_tile`; None with matrices."""
         return (None, None) if self.factors is None else (self.factors.moved(), self.factors.given())
-
-    def threshold(self) -> float:
-        half = self.factors is not None and not self.factors.centred
-        return close_threshold("ieee" if half else self.precision)
 
     def options(self) -> dict[str, Any]:
         f = self.factors
@@ -213,7 +204,7 @@ class Source:
         f = self.factors
         return {
             **self.options(), "BM": ROWS, "BN": COLUMNS, "CENTRED": f is not None and f.centred,
-            "PRECISION": self.precision, "num_warps": 4 if f is None else 8,
+            "PRECISION": DEFAULT_PRECISION if f is None else f.precision, "num_warps": 4 if f is None else 8,
         }  # fmt: skip
 
 
@@ -247,10 +238,10 @@ def greedy(
     groups, each, spent = layout.to(device), sizes.to(device), budgets.to(device)
     tiles = triton.cdiv(int(sizes.max()), COLUMNS)
     grid = (len(layout), tiles)
-    (moved, given), threshold, tile = source.measuring(), source.threshold(), source.tile()
+    (moved, given), tile = source.measuring(), source.tile()
     if matrices is None:
         largest = torch.zeros(len(layout), dtype=torch.float32, device=device)
-        largest_kernel[grid](moved, given, threshold, groups, largest.view(torch.int32), **tile)
+        largest_kernel[grid](moved, given, groups, largest.view(torch.int32), **tile)
     else:
         largest = matrices.largest
     scale = scale_factors(largest, sizes)
@@ -272,7 +263,7 @@ def greedy(
                 **source.options(), BLOCK=source.scan, DENSE=dense, SYMMETRIC=symmetric,
             )  # fmt: skip
         gains_kernel[grid](
-            source.data, moved, given, threshold, groups, scale, touched, gain, best, picked, step, tiles,
+            source.data, moved, given, groups, scale, touched, gain, best, picked, step, tiles,
             **tile, DENSE=dense,
         )  # fmt: skip
     group_of = torch.arange(len(layout), device=device).repeat_interleave(each, output_size=n)
