@@ -12,6 +12,7 @@ import torch
 import triton
 from torch import Tensor
 
+from acs_fast._util.dtypes import accumulable
 from acs_fast.ops.problems import Problems
 from acs_fast.ops.reference.gradient_matching import TOLERANCE
 from acs_fast.ops.triton import matching_products as products
@@ -32,7 +33,7 @@ def gradient_matching(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """As the reference; groups in waves, as many as fit in the free memory with what is kept of them."""
     members, offsets, budgets, budget = problems
-    residuals, features = residuals.contiguous(), features.contiguous()
+    residuals, features = accumulable(residuals).contiguous(), accumulable(features).contiguous()
     device = residuals.device
     indices = torch.full((budget,), -1, dtype=torch.int64, device=device)
     weights = torch.zeros(budget, dtype=torch.float64, device=device)

@@ -53,7 +53,7 @@ def score_kernel(
                 h = tl.load(given.h + row[:, None] * given.D + k[None, :], mask=k[None, :] < given.D, other=0.0)
                 there = (k < given.D)[:, None] & (c < given.C)[None, :]
                 m = tl.load(matrix + c[None, :] * totals.P + k[:, None], mask=there, other=0.0)  # [BD, BC]
-                logits = tl.dot(h.to(tl.float64), m, logits)
+                logits = tl.dot(h.to(tl.float64), m, logits, out_dtype=tl.float64)
             logits += given.bias * tl.load(matrix + c * totals.P + given.D, mask=c < given.C, other=0.0)[None, :]
             r = tl.load(given.r + row[:, None] * given.C + c[None, :], mask=c[None, :] < given.C, other=0.0)
             total += tl.sum(logits * r.to(tl.float64), 1)
@@ -164,8 +164,8 @@ def direction_kernel(
             h = tl.load(given.h + row[:, None] * given.D + k[None, :], mask=k[None, :] < given.D, other=0.0)
             h = tl.where(k[None, :] == given.D, given.bias, h.to(tl.float64))
             r = tl.load(given.r + row[None, :] * given.C + c[:, None], mask=c[:, None] < given.C, other=0.0)
-            minus = tl.dot(r.to(tl.float64) * u[None, :], h, minus)
-            shift = tl.dot(r.to(tl.float64) * s[None, :], h, shift)
+            minus = tl.dot(r.to(tl.float64) * u[None, :], h, minus, out_dtype=tl.float64)
+            shift = tl.dot(r.to(tl.float64) * s[None, :], h, shift, out_dtype=tl.float64)
     direction = -minus
     if state >= JOIN:
         new = tl.load(given.members + first + tl.load(atoms.member + base + tl.load(groups.slot + group))) * R
