@@ -137,7 +137,7 @@ def test_unusable_folders_are_named(tmp_path, how, message, capsys):
             {"x": np.zeros((4, 0, 2)), "y": np.zeros(4)},
             r"images must be \[N, height, width\].*got shape \[4, 1, 0, 2\]",
         ),
-        ({"x": np.zeros((4, 2, 2)), "y": np.zeros(4) - 1}, r"labels must be integers from 0 to .*; got float64 such as"),
+        ({"x": np.zeros((4, 2, 2)), "y": np.zeros(4) - 1}, r"integers from 0 to .*; got float64 such as"),
         ({"x": np.zeros((6, 2, 2)), "y": np.zeros((6, 3))}, r"one label for each of 6 images; got labels of shape"),
         ({"x": np.zeros((4, 2, 2)), "y": np.array(list("abcd"))}, r"labels must be integers from 0 to .*; got <U1"),
         ({"x": np.zeros((4, 2, 2)), "y": np.array([0.3, 1, 2, 3])}, r"labels must be integers"),
