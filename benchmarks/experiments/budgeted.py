@@ -76,6 +76,7 @@ class BudgetConfig(TrialConfig):
         reference_passes: of a model that is trained first, on the whole pool, and selects in place of the model
             itself; not part of the budget.
         tested_on: "test" or "validation" images.
+        test_from: number of the first of them.
         autoattack_seeds: AutoAttack on 500 test images for seeds below this number.
     """
 
@@ -94,12 +95,14 @@ class BudgetConfig(TrialConfig):
     scored: str = "clean"
     reference_passes: int = 0
     tested_on: str = "test"
+    test_from: int = 0
     autoattack_seeds: int = 0
 
     def __post_init__(self) -> None:
         if self.limit is None:
             raise ValueError("limit must be the size of the pool; got None")
         check_count("passes", self.passes, low=1)
+        check_count("test_from", self.test_from)
         check_number("minority", self.minority, low=0.0, high=0.5, above=True)
         check_number("flipped", self.flipped, low=0.0, high=1.0)
         for name, choices in (
@@ -224,7 +227,8 @@ class BudgetTrial(Trial):
         """Accuracy in all, by kind, in the worst kind and on average over kinds."""
         config, pool = self.config, self.splits
         images, kinds = getattr(pool, config.tested_on), getattr(pool, f"{config.tested_on}_groups")
-        images, kinds = images.first(config.test_limit), kinds[: config.test_limit]
+        rows = torch.arange(config.test_from, min(config.test_from + config.test_limit, len(images)))
+        images, kinds = images.part(rows), kinds[rows]
         attack = PGD(config.radius, 2.5 * config.radius / config.test_steps, config.test_steps, config.norm)
         clean, robust = [], []
         with evaluating(model), attack.seeded(derived_seed("test", config.seed)):

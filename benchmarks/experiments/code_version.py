@@ -14,7 +14,7 @@ from benchmarks import ROOT
 
 NO_PART = ("acs_fast/cli/", "acs_fast/training/report.py", "acs_fast/training/comparison.py")
 OWN = tuple(f"benchmarks/experiments/{name}.py" for name in ("trial", "faults", "budgeted", "pools", "arms"))
-PLAN = "benchmarks/experiments/targets.py"
+PLANS = tuple(f"benchmarks/experiments/{name}.py" for name in ("targets", "confirmations"))
 
 
 def code_version() -> str:
@@ -27,10 +27,10 @@ def code_version() -> str:
 
 
 def plan_commit() -> str:
-    """The commit in which the plan was written down as it is; with "+" where it has changed since."""
+    """The commit in which the plans were written down as they are; with "+" where they have changed since."""
     git = ("git", "-C", str(ROOT))
-    found = subprocess.run([*git, "log", "-1", "--format=%h %cI", "--", PLAN], capture_output=True, text=True)
-    changed = subprocess.run([*git, "status", "--porcelain", "--", PLAN], capture_output=True, text=True)
+    found = subprocess.run([*git, "log", "-1", "--format=%h %cI", "--", *PLANS], capture_output=True, text=True)
+    changed = subprocess.run([*git, "status", "--porcelain", "--", *PLANS], capture_output=True, text=True)
     return found.stdout.strip() + "+" * bool(changed.stdout)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from benchmarks.experiments.confirmations import CONFIRMING
 from benchmarks.experiments.plan import Experiment, SameSeconds, Variant
 from benchmarks.experiments.targets import PLANNED
 
@@ -58,6 +59,7 @@ FAST: dict[str, dict[str, Any]] = {
     "N-FGSM": {"objective": "nfgsm"},
     "FGSM-PGI": {"objective": "fgsm-pgi"},
 }
+ALIGNED = {"GradAlign": {"objective": "fgsm-gradalign"}, "FGSM-RS": FAST["FGSM-RS"]}
 
 
 def _e1() -> tuple[Variant, ...]:
@@ -183,6 +185,11 @@ EXPERIMENTS = {
             _grid(FAST, {FULL: "full", CRAIG: "craig", RANDOM: "random", SHORT: "full-short"}),
         ),
         Experiment(
+            "E3b", "Fast adversarial training: aligned gradients",
+            "What does the alignment of gradients cost, and does a coreset save time beside it?", 15, BASE,
+            _grid(ALIGNED, {FULL: "full", CRAIG: "craig", RANDOM: "random", SHORT: "full-short"}),
+        ),
+        Experiment(
             "E5", "What correctness changes",
             "What do shuffled rows and cancelled weights cost, and how much do period and warm start matter?", 18, BASE,
             _e5(),
@@ -198,4 +205,4 @@ EXPERIMENTS = {
                       RANDOM_ATTA, "new attacks for half, at random", "trained on half, at random"),
         ),
     )
-} | {e.name: e for e in PLANNED}  # fmt: skip
+} | {e.name: e for e in (*PLANNED, *CONFIRMING)}  # fmt: skip

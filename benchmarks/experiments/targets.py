@@ -146,124 +146,126 @@ OTHERS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def _variants(arms: dict[str, dict[str, Any]], group: str = "", **shared: Any) -> tuple[Variant, ...]:
+def variants(arms: dict[str, dict[str, Any]], group: str = "", **shared: Any) -> tuple[Variant, ...]:
+    """One variant for each arm."""
     return tuple(Variant(label, {**shared, **settings}, group) for label, settings in arms.items())
 
 
-def _plan(
-    name: str, title: str, question: str, minutes: float, variants: tuple[Variant, ...], **more: Any
+def planned(
+    name: str, title: str, question: str, minutes: float, chosen: tuple[Variant, ...], **more: Any
 ) -> Experiment:
+    """A plan with its candidate, controls and threshold in `more`."""
     own = {"base": POOL, "seeds": 10, "first_seed": 1000, "figure": BALANCED, "digits": DIGITS, **more}
-    return Experiment(name, title, question, minutes, variants=variants, config=BudgetConfig, full="", **own)
+    return Experiment(name, title, question, minutes, variants=chosen, config=BudgetConfig, full="", **own)
 
 
 PLANNED = (
-    _plan(
+    planned(
         "E8", "One label, two kinds",
         "Two kinds of clothes hide under each of five labels, 95:5. Does a selection that never sees the kinds make "
         "the rare ones more robust than every control does in as many passes?",
-        30, _variants(HIDDEN), base={**POOL, "pairing": 1}, candidate=CLUSTERS,
+        30, variants(HIDDEN), base={**POOL, "pairing": 1}, candidate=CLUSTERS,
         controls=NAMED, oracle=ORACLE, threshold=2.0,
     ),
-    _plan(
+    planned(
         "E8b", "One label, two kinds: other shares and other pairs",
         "Does the answer of E8 hold where the rare kinds are a tenth or a fiftieth of their label, and with other "
         "kinds under the labels?",
         14,
-        tuple(v for group, settings in OTHERS.items() for v in _variants(FEW, group, **settings)),
+        tuple(v for group, settings in OTHERS.items() for v in variants(FEW, group, **settings)),
         base={**POOL, **GENTLE, "pairing": 1}, seeds=4, first_seed=2000, candidate=CLUSTERS,
         controls=(SHORTER, REDRAWN, "CRAIG, equal weights"), threshold=2.0,
     ),
-    _plan(
+    planned(
         "E8c", "One label, two kinds: again, where no network dies",
         "Does the answer of E8 change with settings under which all initial weights learn? On fresh seeds, against its "
         "strongest controls.",
-        17, _variants(STRONGEST), base={**POOL, **GENTLE, "pairing": 1}, first_seed=3000, candidate=CLUSTERS,
+        17, variants(STRONGEST), base={**POOL, **GENTLE, "pairing": 1}, first_seed=3000, candidate=CLUSTERS,
         controls=tuple(label for label in STRONGEST if label != CLUSTERS), threshold=2.0,
     ),
-    _plan(
+    planned(
         "E9", "Select once, train many",
         "Only 300 of 10,000 images may be kept. Are those that a reference model picks better to train on than random "
         "ones of each class, in as many passes, and do gradients beat pixels?",
-        17, _variants(ONCE), figure=("robust", "average"), candidate=CRAIG, controls=(FIXED,), threshold=1.5,
+        17, variants(ONCE), figure=("robust", "average"), candidate=CRAIG, controls=(FIXED,), threshold=1.5,
         base={**POOL, "limit": 10_000, "fraction": 0.03, "period": 10**6, "learning_rate": 0.03, "scored": "attack",
               "passes": 144_000, "reference_passes": 144_000},
     ),
-    _plan(
+    planned(
         "E1b", "Speed against accuracy: cheap selections, again",
         "Where selecting is nearly free, does a weighted three tenths of the data beat what costs nothing to run, in "
         "as many passes?",
-        8, _variants(CHEAP), figure=("robust", "average"), candidate=FREE,
+        8, variants(CHEAP), figure=("robust", "average"), candidate=FREE,
         controls=tuple(label for label in CHEAP if label != FREE), threshold=0.0, seeds=5, first_seed=8000,
         base={**POOL, **GENTLE, "steps": 5, "fraction": 0.3, "period": 5, "passes": 416_000},
     ),
-    _plan(
+    planned(
         "E8d", "One label, two kinds: what of the clusters matters",
         "How many clusters, of what, with which shares, and selected how often? And do those of E8c beat random ones "
         "of the same sizes and a redrawn random subset once more?",
-        20, _variants(ABLATED), base={**POOL, **GENTLE, "pairing": 1}, seeds=5, first_seed=6000, candidate=CLUSTERS,
+        20, variants(ABLATED), base={**POOL, **GENTLE, "pairing": 1}, seeds=5, first_seed=6000, candidate=CLUSTERS,
         controls=(SHUFFLED, REDRAWN), threshold=2.0,
     ),
-    _plan(
+    planned(
         "E9b", "Select once, train many: fewer and more",
         "Does the answer of E9 hold where 100 of 10,000 images are kept, or 1,000?",
         8,
-        tuple(v for k in (100, 1000) for v in _variants(KEPT, f"k = {k:,}", fraction=k / 10_000)),
+        tuple(v for k in (100, 1000) for v in variants(KEPT, f"k = {k:,}", fraction=k / 10_000)),
         figure=("robust", "average"), candidate=CRAIG, controls=(FIXED,), threshold=1.5, seeds=5, first_seed=7000,
         base={**POOL, "limit": 10_000, "fraction": 0.03, "period": 10**6, "learning_rate": 0.03, "scored": "attack",
               "passes": 144_000, "reference_passes": 144_000},
     ),
-    _plan(
+    planned(
         "E10", "Dirty pool, small trusted set",
         "Four labels in ten are wrong, 200 of 8,000 are known to be right. Does a coreset whose gradient matches that "
         "of the checked images beat every control in as many passes?",
-        22, _variants(DIRTY), figure=("robust", "average"), candidate=MATCHED, controls=NAMED_IN_DIRT,
+        22, variants(DIRTY), figure=("robust", "average"), candidate=MATCHED, controls=NAMED_IN_DIRT,
         oracle=UNFLIPPED, threshold=1.0, first_seed=5000,
         base={**POOL, **GENTLE, "flipped": 0.4, "trusted": 200, "passes": 144_000},
     ),
-    _plan(
+    planned(
         "E11", "Attack a part: the default, in a saturated setting",
         "Does new attacks for a random quarter, in a third of the passes, come within a point of PGD training of 6,000 "
         "steps and of everything else that these passes buy, the choice of the quarter included?",
-        85, _variants(ATTACKED), figure=("robust", "average"), candidate=QUARTER_ATTACKED,
+        85, variants(ATTACKED), figure=("robust", "average"), candidate=QUARTER_ATTACKED,
         controls=tuple(label for label in ATTACKED if label != QUARTER_ATTACKED), threshold=-1.0, first_seed=4000,
         base={**POOL, **GENTLE, "method": "full", "steps": 5, "fraction": 0.25, "passes": 832_000},
     ),
-    _plan(
+    planned(
         "E11b", "Attack a part: in turn, where PGD learns gently",
         "E11's PGD lost networks at its learning rate of 0.06, and a quarter in turn led a random one. With half of "
         "that rate for all and on fresh seeds: is a quarter in turn within a point of full PGD, and ahead of random?",
-        36, _variants(GENTLY), figure=("robust", "average"), candidate=IN_TURN,
+        36, variants(GENTLY), figure=("robust", "average"), candidate=IN_TURN,
         controls=tuple(label for label in GENTLY if label != IN_TURN), threshold=-1.0, seeds=6, first_seed=9000,
         base={**POOL, **GENTLE, "method": "full", "steps": 5, "fraction": 0.25, "passes": 832_000},
     ),
-    _plan(
+    planned(
         "E11c", "Attack a part: under AutoAttack",
         "Does a quarter in turn stay within a point of full PGD training where the networks of E11b meet AutoAttack?",
-        50, _variants(ATTACKED_HARDER), figure=("autoattack", "average"), candidate=IN_TURN,
+        50, variants(ATTACKED_HARDER), figure=("autoattack", "average"), candidate=IN_TURN,
         controls=(FULL, "PGD-5 for all"), threshold=-1.0, seeds=3, first_seed=9000,
         base={**POOL, **GENTLE, "method": "full", "steps": 5, "fraction": 0.25, "passes": 832_000,
               "autoattack_seeds": 9003},
     ),
-    _plan(
+    planned(
         "E8e", "One label, two kinds: under AutoAttack",
         "Do clusters lead redrawn random and the shorter schedule where the networks of E8c meet AutoAttack?",
-        50, _variants(CLUSTERS_ATTACKED), figure=("autoattack", "average"), candidate=CLUSTERS,
+        50, variants(CLUSTERS_ATTACKED), figure=("autoattack", "average"), candidate=CLUSTERS,
         controls=(SHORTER, REDRAWN), threshold=2.0, seeds=3, first_seed=3000,
         base={**POOL, **GENTLE, "pairing": 1, "autoattack_seeds": 3003},
     ),
-    _plan(
+    planned(
         "E9c", "Select once, train many: under AutoAttack",
         "Do 300 images that CRAIG picks lead random ones of each class where the networks of E9 meet AutoAttack?",
-        22, _variants({label: ONCE[label] for label in (FIXED, CRAIG)}), figure=("autoattack", "average"),
+        22, variants({label: ONCE[label] for label in (FIXED, CRAIG)}), figure=("autoattack", "average"),
         candidate=CRAIG, controls=(FIXED,), threshold=1.5, seeds=3,
         base={**POOL, "limit": 10_000, "fraction": 0.03, "period": 10**6, "learning_rate": 0.03, "scored": "attack",
               "passes": 144_000, "reference_passes": 144_000, "autoattack_seeds": 1003},
     ),
-    _plan(
+    planned(
         "E10b", "Dirty pool, small trusted set: under AutoAttack",
         "Does AutoAttack rank E10's candidate and its controls as PGD-20 does?",
-        40, _variants(DIRT_ATTACKED), figure=("autoattack", "average"), candidate=MATCHED, controls=NAMED_IN_DIRT,
+        40, variants(DIRT_ATTACKED), figure=("autoattack", "average"), candidate=MATCHED, controls=NAMED_IN_DIRT,
         threshold=1.0, seeds=3, first_seed=5000,
         base={**POOL, **GENTLE, "flipped": 0.4, "trusted": 200, "passes": 144_000, "autoattack_seeds": 5003},
     ),

@@ -49,6 +49,15 @@ def test_pools_differ_by_seed_and_keep_validation_images_out():
     assert sum(image.numpy().tobytes() in seen for image in one.validation.x) <= 1  # digits hold a few images twice
 
 
+def test_images_that_earlier_plans_have_seen_can_be_left_out(tmp_path, one_thread):
+    every, first, rest = (
+        BudgetConfig(**{**TINY, "test_limit": limit, "test_from": start}).run("digits", tmp_path / f"{start}-{limit}")
+        for start, limit in ((0, 60), (0, 20), (20, 40))
+    )
+    clean = [found["test"]["average"]["clean"] for found in (every, first, rest)]
+    assert clean[0] == pytest.approx((20 * clean[1] + 40 * clean[2]) / 60)
+
+
 def test_a_dirty_pool_begins_with_the_checked_images():
     pool = pools.draw("digits", 500, 100, 0, 0.5, 0, flipped=0.4, trusted=50)
     wrong = pool.train.labels != pool.train_groups
