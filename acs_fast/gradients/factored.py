@@ -11,6 +11,7 @@ from torch import Tensor
 
 from acs_fast._util.checks import as_tensor, check_floating
 from acs_fast._util.dtypes import accumulable_dtype
+from acs_fast._util.precision import full_precision
 
 
 class LastLayerGradients:
@@ -150,7 +151,7 @@ class LastLayerGradients:
 
     def dense(self) -> Tensor:
         """[N, C*D (+C)]: the weight gradient row-major, then the bias gradient. For tests and small data."""
-        with full_precision(self.device):
+        with full_precision(self.device.type):
             weight = torch.einsum("nrc,nrd->ncd", self.residuals, self.features).flatten(1)
         return torch.cat([weight, self.residuals.sum(1)], 1) if self.bias else weight
 
@@ -164,7 +165,7 @@ class LastLayerGradients:
         r, h = _accumulable(self)
         s, k = _accumulable(other)
         result = r.new_zeros(len(self), len(other))
-        with full_precision(self.device):
+        with full_precision(self.device.type):
             for a in range(r.shape[1]):
                 for b in range(s.shape[1]):
                     result += (r[:, a] @ s[:, b].T) * (h[:, a] @ k[:, b].T + float(self.bias))
@@ -173,7 +174,7 @@ class LastLayerGradients:
     def squared_norms(self) -> Tensor:
         """[N] squared Euclidean norms of the gradients."""
         r, h = _accumulable(self)
-        with full_precision(self.device):
+        with full_precision(self.device.type):
             return ((r @ r.mT) * (h @ h.mT + float(self.bias))).sum((1, 2))
 
     def total(self, weights: Tensor | None = None) -> Tensor:
@@ -190,14 +191,9 @@ class LastLayerGradients:
         r, h = _accumulable(self)
         if weights is not None:
             r = r * weights.to(r)[:, None, None]
-        with full_precision(self.device):
+        with full_precision(self.device.type):
             weight = r.flatten(0, 1).T @ h.flatten(0, 1)
         return torch.cat([weight, r.sum((0, 1))[:, None]], 1) if self.bias else weight
-
-
-def full_precision(device: torch.device) -> torch.autocast:
-    """Switch autocast off: products of float32 stay float32 also inside a training step's autocast block."""
-    return torch.autocast(device.type, enabled=False)
 
 
 def _accumulable(g: LastLayerGradients) -> tuple[Tensor, Tensor]:

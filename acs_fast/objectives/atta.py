@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -71,6 +73,12 @@ class RestingAttack(Attack):
             begin = None if start is None else start[new]
             left[new] = self._attack(model, x[new], y[new], start=begin, index=index[new.to(index.device)])
         return left
+
+    @contextmanager
+    def seeded(self, seed: int) -> Iterator[None]:
+        """As `Attack.seeded`, for first visits."""
+        with self._attack.seeded(seed):
+            yield
 
     def scaled(self, factor: float) -> RestingAttack:
         """The same in the smaller ball of `TransferredAttack.scaled`."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -12,6 +10,7 @@ import torch
 
 from acs_fast._util.checks import check_choice
 from acs_fast._util.memory import peak_memory
+from acs_fast._util.precision import full_precision
 from acs_fast.ops import compiled, cpu, device
 from acs_fast.ops.checks import checked
 from acs_fast.ops.report import Report, taking_notes
@@ -110,30 +109,11 @@ def run(op: str, backend: str, *args: Any) -> tuple[Any, Report]:
         implementation = checked(op, device.IMPLEMENTATIONS[op][name])
     else:
         implementation = getattr(torch.ops.acs_fast, op)
-    with peak_memory(like.device) as peak, taking_notes(like.device) as notes, _full_products(like.device.type):
+    with peak_memory(like.device) as peak, taking_notes(like.device) as notes, full_precision(like.device.type):
         values = implementation(*args)
     kernels = explain(op, name, like.device, like.dtype)
     bytes_ = peak.get("bytes", notes.matrix_bytes)
     return values, Report(name, kernels, notes.path, notes.watch.seconds(), bytes_)
-
-
-@contextmanager
-def _full_products(where: str) -> Iterator[None]:
-    """No autocast, and products of float32 matrices in float32 also where the user has allowed TF32.
-
-    Rounded distances are not the same distances.
-    """
-    settings = torch.backends.cuda.matmul
-    before = settings.fp32_precision
-    with torch.autocast(where, enabled=False):
-        if where != "cuda" or before in ("ieee", "none"):
-            yield
-            return
-        settings.fp32_precision = "ieee"
-        try:
-            yield
-        finally:
-            settings.fp32_precision = before
 
 
 device.register(LIBRARY)

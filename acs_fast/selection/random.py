@@ -12,6 +12,7 @@ from acs_fast._util.randomness import derived_generator
 from acs_fast.coreset import Coreset
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.selection.groups import partition
+from acs_fast.selection.selector import LASTS
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Random:
     needs_gradients = False
 
     def __post_init__(self) -> None:
-        check_choice("lasts", self.lasts, ("epoch", "period", "run"))
+        check_choice("lasts", self.lasts, LASTS)
 
     def select(
         self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int

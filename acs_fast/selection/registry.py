@@ -10,7 +10,7 @@ from acs_fast.selection.craig import Craig
 from acs_fast.selection.gradmatch import GradMatch
 from acs_fast.selection.random import Random
 from acs_fast.selection.round_robin import RoundRobin
-from acs_fast.selection.selector import Selector
+from acs_fast.selection.selector import LASTS, Selector
 
 _TABLE: dict[str, tuple[str, Callable[[], Selector]]] = {
     "craig": ("facility location over last-layer gradients", Craig),
@@ -29,11 +29,15 @@ def build_selector(selector: str | Selector) -> Selector:
     """The selector of that name with its defaults, or the given one.
 
     Raises:
-        ValueError: unknown name.
-        TypeError: neither a name nor a selector.
+        ValueError: unknown name, or `lasts` is none of `LASTS`.
+        TypeError: neither a name nor a selector, or one that does not say all that `Selector` has.
     """
     if isinstance(selector, str):
         return _TABLE[check_choice("selector", selector, SELECTORS)][1]()
     if not callable(getattr(selector, "select", None)):
         raise TypeError(f"selector must be one of {', '.join(SELECTORS)} or a Selector; got {type(selector).__name__}")
+    missing = [name for name in ("needs_gradients", "lasts") if not hasattr(selector, name)]
+    if missing:
+        raise TypeError(f"selector must have {' and '.join(missing)}, see Selector; got {type(selector).__name__}")
+    check_choice(f"{type(selector).__name__}.lasts", selector.lasts, LASTS)
     return selector

@@ -15,6 +15,7 @@ from acs_fast._util.checks import check_count
 from acs_fast._util.randomness import derived_seed
 from acs_fast.evaluation import accuracy, robust_accuracy
 from acs_fast.objectives import PGD
+from acs_fast.selection import Clusters, Selector
 from acs_fast.training import Run, RunConfig, Splits, load_data, run_one
 from benchmarks.experiments.faults import faulty
 
@@ -28,10 +29,12 @@ class TrialConfig(RunConfig):
 
     Attributes:
         fault: a name from `faults.FAULTS`, or "" for the selector as it is.
+        strata: "clusters" draws one member of every cluster of CRAIG's, which counts as all of them.
         test_steps, test_restarts: of the PGD attack on the test images, at random starts.
     """
 
     fault: str = ""
+    strata: bool = False
     test_steps: int = 20
     test_restarts: int = 1
 
@@ -48,6 +51,9 @@ class TrialConfig(RunConfig):
     def run_on(self, splits: Splits, folder: Path, kind: type[Run]) -> dict[str, Any]:
         """`run` on these data."""
         return run_one(self, splits, folder, torch.device("cpu"), quiet=True, kind=kind)
+
+    def build_selector(self) -> Selector:
+        return Clusters(None, weights="size") if self.strata else super().build_selector()
 
     @property
     def selection(self) -> dict[str, Any]:

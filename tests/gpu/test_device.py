@@ -154,18 +154,6 @@ def test_amd_gets_triton_and_the_reference(monkeypatch):
     assert explained.startswith("distances by triton, greedy by triton; cuda: torch")
 
 
-def test_products_are_in_full_precision_where_tf32_is_allowed():
-    settings = torch.backends.cuda.matmul
-    before = settings.fp32_precision
-    try:
-        settings.fp32_precision = "tf32"
-        with backends._full_products("cuda"):
-            assert settings.fp32_precision == "ieee"
-        assert settings.fp32_precision == "tf32"
-    finally:
-        settings.fp32_precision = before
-
-
 def test_an_explicit_backend_without_the_operator_raises(monkeypatch):
     monkeypatch.setattr(backends, "why_missing", lambda name: None)
     with pytest.raises(RuntimeError, match="pairwise_distances has no cuda kernels"):

@@ -26,6 +26,16 @@ def test_transferred_attacks_go_on_where_the_sample_was_left(model, batch, norm,
     torch.testing.assert_close(objective.perturb(model, x, y, index=index), again, rtol=0, atol=1e-12)
 
 
+def test_first_visits_of_a_resting_attack_are_seeded(model, batch):
+    x, y = batch
+    resting = acs.ATTA(0.1).resting()
+    found = []
+    for _ in range(2):
+        with resting.attack.seeded(3):
+            found.append(resting.perturb(model, x, y))
+    assert torch.equal(*found)
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_resting_attacks_stay_where_the_sample_was_left(model, batch, norm):
     x, y = batch
