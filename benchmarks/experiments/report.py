@@ -14,12 +14,14 @@ from benchmarks.experiments.results import (
     accuracy,
     collapsed,
     cost,
+    effective_size,
     error,
     mean,
     paired,
     rare,
     read,
     robust,
+    steps,
     variance,
 )
 from benchmarks.experiments.verdicts import verdicts
@@ -34,6 +36,8 @@ COLUMNS: dict[str, tuple[Measure, str, bool]] = {  # heading: figure, format, wi
     "worst kind robust, %": (accuracy("worst", "average"), ".1f", True),
     "clean, last EMA": (accuracy("clean", "average"), ".1f", True),
     "AutoAttack, balanced": (accuracy("autoattack", "average"), ".1f", True),
+    "steps": (steps, ",.0f", False),
+    "effective size": (effective_size, ",.0f", False),
     "CPU, s": (lambda result: result["seconds"].get("cpu"), ".1f", False),
     "training, s": (lambda result: float(result["seconds"]["training"]), ".1f", False),
     "selection, s": (lambda result: float(result["seconds"]["selection"]), ".2f", False),
@@ -52,9 +56,9 @@ def sections(folder: Path, base: Path) -> list[str]:
     ]
 
 
-def section(results: Results, picture: Path | None, steps: Path, base: Path) -> str:
+def section(results: Results, picture: Path | None, timed: Path, base: Path) -> str:
     """Question, bars and picture, and the table folded in below."""
-    whole = "\n\n".join([table(results), *notes(results, steps)])
+    whole = "\n\n".join([table(results), *notes(results, timed)])
     parts = [
         f"## {results.experiment}: {results.title}\n\n{results.question}",
         bars.table(verdicts(results)),
@@ -96,7 +100,7 @@ def _gain(results: Results, label: str, group: str) -> str:
     return "" if full is None or own is None else f"{full.mean / own.mean:.2f}"
 
 
-def notes(results: Results, steps: Path) -> list[str]:
+def notes(results: Results, timed: Path) -> list[str]:
     """What the columns mean, what is missing, and where it was measured."""
     missing = sorted({f"{r.label}{f' ({r.group})' if r.group else ''}: {r.reason or r.state}"
                       for r in results.runs if r.result is None})  # fmt: skip
@@ -104,7 +108,7 @@ def notes(results: Results, steps: Path) -> list[str]:
     return [
         _measured_how(results),
         *([f"Not run, or not yet: {'; '.join(missing)}."] if missing else []),
-        *([_published_step(steps)] if results.candidate and results.threshold is None else []),
+        *([_published_step(timed)] if results.candidate and results.threshold is None else []),
         f"{markdown.origin(results.machine, results.commit, results.date)}, {results.processes} runs at a time with "
         f"{results.threads_per_process} thread each, methods interleaved. Versions: {versions}."
         + ("" if results.complete else " Not all runs have finished; what there is, is shown."),
@@ -132,7 +136,8 @@ def _measured_how(results: Results) -> str:
         "it. Training: seconds of attacks and steps; selection: attack pass, gradients and the selection itself; "
         "speed-up: full training's seconds over the sum of both. Gradient error: of the weighted last-layer gradient, "
         "relative, mean over selections; where gradients come from training passes it is relative to the sum over "
-        "these passes, which is smaller: compare those with one another only. Gradient variance: that error's "
+        "these passes, which is smaller: compare those with one another only. Effective size: (sum of weights)^2 over "
+        "their sum of squares, of the last coreset. Gradient variance: that error's "
         "expected square over redraws, at the first selection."
     )
 
@@ -153,7 +158,7 @@ def _planned_how(results: Results, config: dict[str, Any]) -> str:
         f"{checked}. Balanced: every kind counts the same. Candidate's lead: its mean difference by seed. CPU seconds "
         "are those of the process, training and selecting; wall seconds (training, selection) were taken on a machine "
         "that did other work too and say less. Gradient error: of the weighted sum over what the selector looks "
-        "at, relative."
+        "at, relative. Effective size: (sum of weights)^2 over their sum of squares, of the last coreset."
     )
 
 

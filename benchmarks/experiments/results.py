@@ -164,6 +164,16 @@ def variance(result: dict[str, Any]) -> float | None:
     return float(found[0]) if found else None
 
 
+def steps(result: dict[str, Any]) -> float | None:
+    """Steps of the optimiser, where a run counts them."""
+    return result.get("steps")
+
+
+def effective_size(result: dict[str, Any]) -> float | None:
+    """(sum of weights)^2 / sum of squared weights of the last coreset, where a run keeps it."""
+    return result.get("effective_size")
+
+
 def cost(result: dict[str, Any]) -> float:
     """Seconds that a user pays: attacks, steps and selections; validation and diagnostics are left out."""
     return float(result["seconds"]["training"] + result["seconds"]["selection"])

@@ -20,6 +20,7 @@ POINTS = 1.0
 MIN_SEEDS = 3
 LEVEL = 0.05  # of the tests of a plan, together
 OF_ORACLE = 0.5  # share of the oracle's gain over the best control
+AVERAGED = accuracy("robust", "average")
 SAME_SECONDS = 1.1  # a control may cost so much more, since epochs are whole, and still counts as costing the same
 
 
@@ -51,6 +52,8 @@ def _same_seconds(results: Results, group: str) -> Verdict:
         beyond = abs(difference.mean) > difference.half
         found += ", beyond its interval" if beyond else ", within its interval of no difference"
     found += _seeds(difference.count)
+    if (last := paired(ours, rivals[best], AVERAGED)) is not None:
+        found += f"; of the last averaged weights {last:+.1f}"
     dearer = {c: rs for c, rs in controls.items() if c not in rivals and _level(rs) > own.mean}
     if dearer:
         name = max(dearer, key=lambda c: _level(dearer[c]))
