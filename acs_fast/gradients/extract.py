@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from acs_fast._util.checks import check_finite, check_floating, check_labels
-from acs_fast._util.dtypes import accumulable, accumulable_dtype
+from acs_fast._util.dtypes import accumulable_dtype
 from acs_fast._util.progress import progress
 from acs_fast._util.randomness import derived_seed, preserved_random_state
 from acs_fast._util.stopwatch import Stopwatch
@@ -80,14 +80,12 @@ class Extraction:
 
     Attributes:
         labels: [N].
-        losses: [N], at the adversarial examples.
         constant: whether the source gives the same whenever it is asked, so that states leave it out.
     """
 
     gradients: LastLayerGradients
     labels: Tensor
     seconds: dict[str, float] = field(default_factory=dict)
-    losses: Tensor | None = None
     constant: bool = False
 
     def state_dict(self) -> dict[str, Any]:
@@ -97,7 +95,7 @@ class Extraction:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Extraction:
-        """Gradients and labels from their `state_dict`, without seconds and losses."""
+        """Gradients and labels from their `state_dict`, without seconds."""
         return cls(LastLayerGradients(state["residuals"], state["features"], state["bias"]), state["labels"])
 
 
@@ -113,7 +111,7 @@ def extract(
     seed: int | None = None,
     numbers: Iterable[int] | None = None,
 ) -> Extraction:
-    """`last_layer_gradients` with labels, losses and timings; same arguments, and two more.
+    """`last_layer_gradients` with labels and timings; same arguments, and two more.
 
     Args:
         seed: of all that is random in the attacks, together with the number of the batch; by default the objective's
@@ -125,7 +123,7 @@ def extract(
     example = next(model.parameters(), torch.empty(0))
     inner = unwrapped(model)
     reader = _reader(inner, objective, head, features_fn)
-    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    parts: list[tuple[Tensor, Tensor]] = []
     labels: list[Tensor] = []
     watch = Stopwatch(example.device)
     with preserved_random_state(), untouched(model, keep_buffers=True):
@@ -145,11 +143,11 @@ def extract(
             watch.lap("factors")
     if not parts:
         raise ValueError("batches must yield at least one sample; got none")
-    residuals, features, losses = (torch.cat(x) for x in zip(*parts, strict=True))
+    residuals, features = (torch.cat(x) for x in zip(*parts, strict=True))
     check_labels(torch.cat(labels), residuals.shape[-1], len(residuals))
     check_finite("gradients", residuals, features)
     gradients = LastLayerGradients(residuals, features, reader.bias)
-    return Extraction(gradients, torch.cat(labels), watch.seconds(), losses)
+    return Extraction(gradients, torch.cat(labels), watch.seconds())
 
 
 def _seeded(objective: Objective, seed: int | None) -> AbstractContextManager[None]:
@@ -178,8 +176,8 @@ class HeadReader:
         if y.device.type == "cpu" and self.head is not None:  # elsewhere it would wait; all are checked at the end
             check_labels(y, self.head.out_features, len(x))
 
-    def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Residuals, features, and losses [B]."""
+    def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Residuals and features."""
         if self.head is None:
             raise RuntimeError("prepare must be called first")
         with recorded(self.head, leaves=not self.closed_form) as passes:
@@ -189,13 +187,11 @@ class HeadReader:
                         self.model(view)
                 return self.closed(tuple(passes.logits), passes.features, y)
             with torch.enable_grad():
-                losses = self.objective.per_sample_loss(self.model, x, x_adv, y)
-                residuals, features = passes.factors(losses)
-        return *_stacked(residuals, features), accumulable(losses.detach())
+                return _stacked(*passes.factors(self.objective.per_sample_loss(self.model, x, x_adv, y)))
 
-    def closed(self, logits: tuple[Tensor, ...], features: list[Tensor], y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def closed(self, logits: tuple[Tensor, ...], features: list[Tensor], y: Tensor) -> tuple[Tensor, Tensor]:
         """The same from the logits and features of earlier passes, in closed form."""
-        return _closed(self.objective, logits, features, y)
+        return _stacked(self.objective.loss.residuals(logits, y), features)
 
     def find(self, x: Tensor) -> None:
         """Find the head, once; a closed form holds only where its output is what the model returns, once a pass."""
@@ -230,11 +226,10 @@ class _FunctionReader:
             with torch.no_grad():
                 check_labels(y, self.features_fn(self.model, x[:1])[1].shape[-1], len(x))
 
-    def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
             outputs = [self.features_fn(self.model, view) for view in self.objective.loss.views(x, x_adv)]
-        features, logits = [h for h, _ in outputs], tuple(z for _, z in outputs)
-        return _closed(self.objective, logits, features, y)
+        return _stacked(self.objective.loss.residuals(tuple(z for _, z in outputs), y), [h for h, _ in outputs])
 
 
 def _reader(
@@ -243,15 +238,6 @@ def _reader(
     if features_fn is None:
         return HeadReader(model, objective, head)
     return _FunctionReader(model, objective, features_fn)
-
-
-def _closed(
-    objective: Objective, logits: tuple[Tensor, ...], features: list[Tensor], y: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Residuals, features and losses by the objective's closed form."""
-    with torch.no_grad():
-        losses = objective.loss.value(tuple(accumulable(z) for z in logits), y)
-    return *_stacked(objective.loss.residuals(logits, y), features), losses
 
 
 def _stacked(residuals: Tensor, features: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -70,15 +69,6 @@ class LastLayerGradients:
             raise ValueError(f"x must be LastLayerGradients or a tensor [N, P]; got shape {list(vectors.shape)}")
         return cls(vectors.new_ones(vectors.shape[0], 1), vectors, bias=False)
 
-    @classmethod
-    def cat(cls, parts: Sequence[LastLayerGradients]) -> LastLayerGradients:
-        """Concatenate along the samples. Raises ValueError when `parts` is empty or they differ in `bias`."""
-        if not parts:
-            raise ValueError("parts must hold at least one LastLayerGradients; got none")
-        if len({p.bias for p in parts}) > 1:
-            raise ValueError("parts must agree in bias; got both True and False")
-        return cls(torch.cat([p.residuals for p in parts]), torch.cat([p.features for p in parts]), parts[0].bias)
-
     def __len__(self) -> int:
         return self.residuals.shape[0]
 
@@ -139,11 +129,6 @@ class LastLayerGradients:
     @property
     def device(self) -> torch.device:
         return self.residuals.device
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held by the factors."""
-        return sum(x.numel() * x.element_size() for x in (self.residuals, self.features))
 
     def to(self, *args: Any, **kwargs: Any) -> LastLayerGradients:
         """Like ``Tensor.to``: another device, dtype, or both."""

@@ -40,11 +40,6 @@ class HeadPasses:
     logits: list[Tensor] = field(default_factory=list)
     slopes: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
 
-    def clear(self) -> None:
-        self.features.clear()
-        self.logits.clear()
-        self.slopes.clear()
-
     def factors(self, losses: Tensor) -> tuple[Tensor, list[Tensor]]:
         r"""The exact gradient of each loss with respect to the head, as residuals [B, R, C] and R features [B, D].
 

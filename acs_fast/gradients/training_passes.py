@@ -123,8 +123,8 @@ class TrainingPasses:
 
     def _taken(self, own: Tensor) -> Extraction:
         logits, features, labels = (self._rows(name, own) for name in PARTS)
-        residuals, features, losses = self._reader.closed(logits.unbind(1), list(features.unbind(1)), labels)
-        return Extraction(LastLayerGradients(residuals, features, self._bias), labels, {}, losses)
+        residuals, features = self._reader.closed(logits.unbind(1), list(features.unbind(1)), labels)
+        return Extraction(LastLayerGradients(residuals, features, self._bias), labels)
 
     def state_dict(self) -> dict[str, Any]:
         """The memory of every sample, for bit-identical resumption."""

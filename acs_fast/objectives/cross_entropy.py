@@ -45,7 +45,7 @@ class CrossEntropy(Loss):
 
 def cross_entropy_residual(logits: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """[B, C] = softmax(z) - t, with the smoothed label t of `CrossEntropy`."""
-    return smoothed(cross_entropy_residuals(logits, y)[0], y, label_smoothing)
+    return smoothed(cross_entropy_residuals(logits, y), y, label_smoothing)
 
 
 def smoothed(residuals: Tensor, y: Tensor, label_smoothing: float) -> Tensor:

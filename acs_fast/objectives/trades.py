@@ -55,7 +55,7 @@ class TradesLoss(Loss):
         return entropy + self.beta * divergence(clean, adversarial)
 
     def residuals(self, logits: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        found = trades_residuals(logits[0], logits[1], y, self.beta)[0]
+        found = trades_residuals(logits[0], logits[1], y, self.beta)
         if not self.label_smoothing:
             return found
         return torch.stack([smoothed(found[:, 0], y, self.label_smoothing), found[:, 1]], 1)

@@ -246,7 +246,7 @@ def gradient_matching(
         return triton_matching.gradient_matching(residuals, features, bias, problems, targets, ridge)
 
 
-def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> Tensor:
     """As the reference, in one launch; float64 is left to torch."""
     if logits.dtype == torch.float64:
         return residuals.cross_entropy_residuals(logits, labels)
@@ -256,7 +256,7 @@ def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Ten
         return triton_residuals.cross_entropy_residuals(logits, labels)
 
 
-def trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+def trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Tensor:
     """As the reference, in one launch; float64 is left to torch."""
     if clean.dtype == torch.float64:
         return residuals.trades_residuals(clean, adversarial, labels, beta)

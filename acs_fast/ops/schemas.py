@@ -90,15 +90,12 @@ def _fake_packed_greedy(
     )
 
 
-def _fake_cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    dtype = accumulable_dtype(logits.dtype)
-    return logits.new_empty(logits.shape, dtype=dtype), logits.new_empty(logits.shape[0], dtype=dtype)
+def _fake_cross_entropy_residuals(logits: Tensor, labels: Tensor) -> Tensor:
+    return logits.new_empty(logits.shape, dtype=accumulable_dtype(logits.dtype))
 
 
-def _fake_trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    dtype = accumulable_dtype(clean.dtype)
-    samples, classes = clean.shape
-    return clean.new_empty(samples, 2, classes, dtype=dtype), clean.new_empty(samples, 2, dtype=dtype)
+def _fake_trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Tensor:
+    return clean.new_empty(clean.shape[0], 2, clean.shape[1], dtype=accumulable_dtype(clean.dtype))
 
 
 _FAKE: dict[str, Callable[..., Any]] = {

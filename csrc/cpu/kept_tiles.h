@@ -17,7 +17,6 @@ class KeptTiles {
   }
   bool has(int64_t row) const { return row < rows_; }  // whether all tiles (row, row), (row, row + 1), ... are kept
   T* at(int64_t row, int64_t column) const { return memory_.data() + slot(row, column) * entries_; }  // row <= column
-  double share() const { return double(slot(rows_, rows_)) / double(slot(tiles_, tiles_)); }
 
  private:
   int64_t slot(int64_t row, int64_t column) const { return row * tiles_ - row * (row - 1) / 2 + column - row; }

@@ -25,7 +25,6 @@ class LazyGreedy {
   // The largest distance, and the gains before the first pick
   void prepare();
   void run(int64_t budget, GreedyResult& result);
-  double kept_share() const { return kept_.share(); }
 
  private:
   static constexpr int64_t kGroups = 128;  // at most

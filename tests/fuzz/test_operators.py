@@ -86,12 +86,11 @@ def test_residuals(data):
     clean, other = (data.draw(anything.tensors(n, classes, dtypes=(torch.float64,))) for _ in range(2))
     clean, other = anything.plain(clean), anything.plain(other)
     y = torch.randint(classes, (n,))
-    found, norms = accepted(OPS.cross_entropy_residuals, clean, y)
+    found = accepted(OPS.cross_entropy_residuals, clean, y)
     expected = clean.softmax(1) - torch.nn.functional.one_hot(y, classes)
     torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(norms, expected.square().sum(1))
-    both, values = accepted(OPS.trades_residuals, clean, other, y, data.draw(st.floats(0, 10)))
-    assert bool(both.isfinite().all() and values.isfinite().all())
+    both = accepted(OPS.trades_residuals, clean, other, y, data.draw(st.floats(0, 10)))
+    assert bool(both.isfinite().all())
 
 
 @anything.FUZZED
@@ -108,4 +107,4 @@ def test_anything_else(data):
     outcome(OPS.packed_greedy, x[0], x[1], x[2], k, x[3], on)
     for arguments in ((OPS.cross_entropy_residuals, x[0], x[1]), (OPS.trades_residuals, x[0], x[1], x[2], real)):
         found = outcome(*arguments)
-        assert isinstance(found, Refused) or len(found) == 2
+        assert isinstance(found, (Refused, torch.Tensor))

@@ -43,7 +43,6 @@ def test_factors_are_those_of_the_training_pass():
         coreset.objective.per_sample_loss(model, x[index], x_adv[index], y[index]).mean().backward()
     taken = passes(seed=0)
     losses = coreset.objective.per_sample_loss(model, x, x_adv, y)
-    torch.testing.assert_close(taken.losses, losses.detach())
     assert torch.equal(taken.labels, y)
     for i in (0, 17, 59):
         expected = torch.autograd.grad(losses[i], (model.head.weight, model.head.bias), retain_graph=True)

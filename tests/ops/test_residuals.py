@@ -26,9 +26,8 @@ def test_half_precision_becomes_float32_before_the_softmax(op):
     args = arguments(op, torch.bfloat16)
     found = getattr(residuals, op)(*args)
     expected = getattr(residuals, op)(*(x.float() if x is not Y and isinstance(x, torch.Tensor) else x for x in args))
-    for f, e in zip(found, expected, strict=True):
-        assert f.dtype == torch.float32
-        assert torch.equal(f, e)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
 
 
 def test_reference_is_what_autograd_says():
@@ -36,13 +35,11 @@ def test_reference_is_what_autograd_says():
     log_p, log_q = clean.log_softmax(1), adversarial.log_softmax(1)
     loss = F.nll_loss(log_p, Y, reduction="none") + 6.0 * (log_p.exp() * (log_p - log_q)).sum(1)
     expected = torch.stack(torch.autograd.grad(loss.sum(), (clean, adversarial)), 1)
-    found, norms = residuals.trades_residuals(clean, adversarial, Y, 6.0)
+    found = residuals.trades_residuals(clean, adversarial, Y, 6.0)
     torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(norms, found.square().sum(2))
     (expected,) = torch.autograd.grad(F.cross_entropy(clean, Y, reduction="sum"), clean)
-    found, norms = residuals.cross_entropy_residuals(clean, Y)
+    found = residuals.cross_entropy_residuals(clean, Y)
     torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(norms, found.square().sum(1))
     assert not found.requires_grad
 
 

@@ -1,6 +1,4 @@
-r"""Reference: gradients of the loss at the logits. The specification of `acs_fast::cross_entropy_residuals` and
-`acs_fast::trades_residuals`.
-"""
+"""Reference of `acs_fast::cross_entropy_residuals` and `acs_fast::trades_residuals`: gradients of losses at the logits."""
 
 from __future__ import annotations
 
@@ -11,17 +9,15 @@ from torch import Tensor
 from acs_fast._util.dtypes import accumulable
 
 
-def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """softmax(logits) - onehot(labels) [B, C] and its squared norms [B]; half precision becomes float32."""
-    r = accumulable(logits).softmax(-1) - F.one_hot(labels, logits.shape[-1])
-    return r, r.square().sum(-1)
+def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> Tensor:
+    """softmax(logits) - onehot(labels) [B, C]; half precision becomes float32."""
+    return accumulable(logits).softmax(-1) - F.one_hot(labels, logits.shape[-1])
 
 
-def trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Tensor]:
-    """Residuals [B, 2, C] of CE(clean, y) + beta KL(p || q), p and q the softmax of the logits [B, C]; norms [B, 2]."""
+def trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Tensor:
+    """Residuals [B, 2, C] of CE(clean, y) + beta KL(p || q), p and q the softmax of the logits [B, C]."""
     log_p, log_q = (accumulable(x).log_softmax(-1) for x in (clean, adversarial))
     p, q, ratio = log_p.exp(), log_q.exp(), log_p - log_q
     surplus = ratio - (p * ratio).sum(-1, keepdim=True)
-    first = cross_entropy_residuals(clean, labels)[0] + beta * p * surplus
-    r = torch.stack([first, beta * (q - p)], 1)
-    return r, r.square().sum(-1)
+    first = cross_entropy_residuals(clean, labels) + beta * p * surplus
+    return torch.stack([first, beta * (q - p)], 1)

@@ -25,7 +25,7 @@ ROUNDS = 32  # between two looks of the host
 GROW_BY = 256  # atoms
 ALIGNMENT = 16  # elements; of rows of matrices
 HOST_BYTES = 4 << 30  # that a wave may take where there is no GPU to ask
-MEMBERS, ATOMS, WIDE, ELEMENTS, SCAN = 64, 32, 128, 1024, 1024  # sizes of blocks
+MEMBERS, ATOMS, SCAN = 64, 32, 1024  # sizes of blocks
 
 
 def gradient_matching(

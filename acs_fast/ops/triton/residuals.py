@@ -1,4 +1,4 @@
-"""Residuals at the logits and their squared norms: one launch, any number of classes, float32 accumulation."""
+"""Residuals at the logits: one launch, any number of classes, float32 accumulation."""
 
 from __future__ import annotations
 
@@ -25,28 +25,24 @@ def log_normaliser(x_ptr, C, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def cross_entropy_kernel(logits_ptr, labels_ptr, out_ptr, norms_ptr, row_stride, C, BLOCK: tl.constexpr):
-    """One sample: out = softmax(logits) - onehot(label), and its squared norm."""
+def cross_entropy_kernel(logits_ptr, labels_ptr, out_ptr, row_stride, C, BLOCK: tl.constexpr):
+    """One sample: out = softmax(logits) - onehot(label)."""
     sample = tl.program_id(0).to(tl.int64)
     row = logits_ptr + sample * row_stride
     label = tl.load(labels_ptr + sample)
     normaliser = log_normaliser(row, C, BLOCK)
-    norm = 0.0
     for start in range(0, C, BLOCK):
         c = start + tl.arange(0, BLOCK)
         x = tl.load(row + c, mask=c < C, other=-float("inf")).to(tl.float32)
         r = tl.exp(x - normaliser) - tl.where(c == label, 1.0, 0.0)
-        norm += tl.sum(tl.where(c < C, r * r, 0.0), 0)
         tl.store(out_ptr + sample * C + c, r, mask=c < C)
-    tl.store(norms_ptr + sample, norm)
 
 
 @triton.jit
 def trades_kernel(
-    clean_ptr, adversarial_ptr, labels_ptr, out_ptr, norms_ptr, clean_stride, adversarial_stride, C, beta,
-    BLOCK: tl.constexpr,
+    clean_ptr, adversarial_ptr, labels_ptr, out_ptr, clean_stride, adversarial_stride, C, beta, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """One sample: out [2, C] = p - onehot + beta p (log(p / q) - KL) and beta (q - p), and their squared norms."""
+    """One sample: out [2, C] = p - onehot + beta p (log(p / q) - KL) and beta (q - p)."""
     sample = tl.program_id(0).to(tl.int64)
     clean, adversarial = clean_ptr + sample * clean_stride, adversarial_ptr + sample * adversarial_stride
     label = tl.load(labels_ptr + sample)
@@ -58,8 +54,6 @@ def trades_kernel(
         log_p = tl.load(clean + c, mask=c < C, other=0.0).to(tl.float32) - norm_p
         log_q = tl.load(adversarial + c, mask=c < C, other=0.0).to(tl.float32) - norm_q
         kl += tl.sum(tl.where(c < C, tl.exp(log_p) * (log_p - log_q), 0.0), 0)
-    first = 0.0
-    second = 0.0
     out = out_ptr + sample * 2 * C
     for start in range(0, C, BLOCK):
         c = start + tl.arange(0, BLOCK)
@@ -68,34 +62,28 @@ def trades_kernel(
         p = tl.exp(log_p)
         r = p - tl.where(c == label, 1.0, 0.0) + beta * p * (log_p - log_q - kl)
         s = beta * (tl.exp(log_q) - p)
-        first += tl.sum(tl.where(c < C, r * r, 0.0), 0)
-        second += tl.sum(tl.where(c < C, s * s, 0.0), 0)
         tl.store(out + c, r, mask=c < C)
         tl.store(out + C + c, s, mask=c < C)
-    tl.store(norms_ptr + sample * 2, first)
-    tl.store(norms_ptr + sample * 2 + 1, second)
 
 
-def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def cross_entropy_residuals(logits: Tensor, labels: Tensor) -> Tensor:
     """As `acs_fast.ops.reference.residuals.cross_entropy_residuals`."""
     x = logits if logits.stride(-1) == 1 else logits.contiguous()
     out = torch.empty(x.shape, dtype=torch.float32, device=x.device)
-    norms = torch.empty(len(x), dtype=torch.float32, device=x.device)
     if len(x):
         block = min(WIDEST, triton.next_power_of_2(x.shape[1]))
-        cross_entropy_kernel[(len(x),)](x, labels.contiguous(), out, norms, x.stride(0), x.shape[1], BLOCK=block)
-    return out, norms
+        cross_entropy_kernel[(len(x),)](x, labels.contiguous(), out, x.stride(0), x.shape[1], BLOCK=block)
+    return out
 
 
-def trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+def trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> Tensor:
     """As `acs_fast.ops.reference.residuals.trades_residuals`."""
     p, q = (x if x.stride(-1) == 1 else x.contiguous() for x in (clean, adversarial))
     samples, classes = p.shape
     out = torch.empty(samples, 2, classes, dtype=torch.float32, device=p.device)
-    norms = torch.empty(samples, 2, dtype=torch.float32, device=p.device)
     if samples:
         block = min(WIDEST, triton.next_power_of_2(classes))
         trades_kernel[(samples,)](
-            p, q, labels.contiguous(), out, norms, p.stride(0), q.stride(0), classes, float(beta), BLOCK=block
+            p, q, labels.contiguous(), out, p.stride(0), q.stride(0), classes, float(beta), BLOCK=block
         )
-    return out, norms
+    return out
