@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from acs_fast._version import __version__
 from acs_fast.adversarial_coreset import AdversarialCoreset
 from acs_fast.coreset import Coreset
 from acs_fast.evaluation import evaluate
@@ -76,6 +77,7 @@ __all__ = [
     "Vanilla",
     "Vectors",
     "WithAttack",
+    "__version__",
     "evaluate",
     "facility_location",
     "gradient_error",
@@ -85,8 +87,6 @@ __all__ = [
     "pairwise_distances",
     "weighted_mean",
 ]
-
-__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -12,10 +12,10 @@ from torch.profiler import record_function
 
 
 class Stopwatch:
-    """Adds up seconds by the name of the stage: of what a `with` block encloses, or from lap to lap.
+    """Adds up the seconds of what `with` blocks enclose, by the name of the stage.
 
     On a GPU it records events and waits once, in `seconds`, so that each stage is charged with its own work and the
-    host never waits for the device in between. Enclosed stages have a name in `torch.profiler` too.
+    host never waits for the device in between. Stages have a name in `torch.profiler` too.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -23,7 +23,6 @@ class Stopwatch:
         self._device = device
         self._laps: list[tuple[str, Any, Any]] = []
         self._counted: dict[str, float] = {}
-        self._last = self._mark()
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
@@ -34,16 +33,6 @@ class Stopwatch:
                 yield
             finally:
                 self._laps.append((stage, begin, self._mark()))
-
-    def start(self) -> None:
-        """Begin a lap; what came before belongs to none."""
-        self._last = self._mark()
-
-    def lap(self, name: str) -> None:
-        """End a lap and begin the next."""
-        now = self._mark()
-        self._laps.append((name, self._last, now))
-        self._last = now
 
     def add(self, seconds: Mapping[str, float]) -> None:
         """Add seconds counted elsewhere."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-import acs_fast
+from acs_fast._version import __version__
 from acs_fast.ops import compiled
 
 GENERATED = ("benchmarks/results", "README.md", "docs")  # what a run or a report writes does not make its tree dirty
@@ -45,7 +45,7 @@ def versions(packages: Iterable[str] = ()) -> dict[str, Any]:
     found = {name: version(name) for name in ("numpy", "scipy", "triton", *sorted(set(packages)))}
     info = compiled.MODULE.build_info() if compiled.MODULE is not None else None
     return {
-        "acs_fast": acs_fast.__version__,
+        "acs_fast": __version__,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,

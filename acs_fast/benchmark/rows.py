@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 FORMAT = 1
 ALLOWED: dict[str, Callable[[float], float]] = {  # by how much the worth of an answer may differ from a reference's
@@ -60,7 +62,7 @@ class Row:
         return statistics.median(self.seconds)
 
     def percentile(self, percent: int) -> float:
-        return percentile(self.seconds, percent)
+        return float(np.percentile(self.seconds, percent))
 
     def ratios(self, other: Row) -> list[float]:
         """Seconds of the other over ours, for every pair of runs."""
@@ -86,15 +88,6 @@ def as_good(row: Row, other: Row) -> bool:
     return True
 
 
-def percentile(values: Sequence[float], percent: int) -> float:
-    """Percentile by linear interpolation between the closest ranks."""
-    ordered = sorted(values)
-    position = (len(ordered) - 1) * percent / 100
-    low = int(position)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (position - low) * (ordered[high] - ordered[low])
-
-
 @dataclass
 class Run:
     """A run: where, with what, which cases, which of them have all their rows (`finished`), and the rows."""
@@ -116,10 +109,7 @@ class Run:
         return [row for row in self.rows if row.case == name]
 
     def write(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".tmp")
-        draft.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
-        draft.replace(path)
+        write_results(path, FORMAT, asdict(self))
 
 
 def read(path: Path) -> Run:
@@ -128,8 +118,22 @@ def read(path: Path) -> Run:
     Raises:
         ValueError: a file of another format.
     """
-    content = json.loads(path.read_text())
-    if content.pop("format", None) != FORMAT:
-        raise ValueError(f"{path} is no results file of format {FORMAT}")
+    content = read_results(path, FORMAT)
     rows = [Row(**row) for row in content.pop("rows")]
     return Run(**content, rows=rows)
+
+
+def write_results(path: Path, number: int, content: dict[str, Any]) -> None:
+    """Write a results file whole or not at all, with the number of its format."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".tmp")
+    draft.write_text(json.dumps({"format": number, **content}, indent=1) + "\n")
+    draft.replace(path)
+
+
+def read_results(path: Path, number: int) -> dict[str, Any]:
+    """The content of a results file. Raises ValueError for one of another format."""
+    content: dict[str, Any] = json.loads(path.read_text())
+    if content.pop("format", None) != number:
+        raise ValueError(f"{path} is no results file of format {number}")
+    return content

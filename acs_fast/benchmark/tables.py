@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from acs_fast._util.columns import aligned
 from acs_fast.benchmark.case import REFERENCE
-from acs_fast.benchmark.rows import Row, Run, as_good, percentile
+from acs_fast.benchmark.rows import Row, Run, as_good
 
 COLUMNS = ("", "median", "p20 to p80", "speed-up", "p20 to p80", "peak")
 
@@ -17,8 +20,7 @@ def table(run: Run) -> str:
         order = {name: place for place, name in enumerate(case["opponents"])}
         shown = sorted((row for row in rows if row.ok), key=lambda row: order[row.opponent])
         cells = [COLUMNS, *(_cells(row, reference) for row in shown)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [f"{case['title']} ({case['size']})", *(_aligned(line, widths) for line in cells)]
+        lines = [f"{case['title']} ({case['size']})", *(f"  {line}" for line in aligned(cells))]
         lines += [f"  {row.title}: {row.status}, {row.reason}" for row in rows if not row.ok]
         if reference is None and shown:
             lines.append("  no answer was compared, since the reference path has none")
@@ -26,17 +28,12 @@ def table(run: Run) -> str:
     return "\n\n".join(blocks)
 
 
-def _aligned(line: tuple[str, ...], widths: list[int]) -> str:
-    padded = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
-    return "  ".join(["", line[0].ljust(widths[0]), *padded[1:]]).rstrip()
-
-
 def _cells(row: Row, reference: Row | None) -> tuple[str, ...]:
     speedup, spread = "", ""
     if reference is not None and row is not reference and as_good(row, reference):
         ratios = row.ratios(reference)
         speedup = f"{reference.median / row.median:.3g}x"
-        spread = f"{percentile(ratios, 20):.3g} to {percentile(ratios, 80):.3g}"
+        spread = f"{np.percentile(ratios, 20):.3g} to {np.percentile(ratios, 80):.3g}"
     memory = "" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:.0f} MiB"
     return (row.title, duration(row.median), _range(row), speedup, spread, memory)
 

@@ -4,7 +4,6 @@ from acs_fast.evaluation.accuracy import (
     accuracy,
     correct,
     count_standing,
-    evaluating,
     overfits_catastrophically,
     robust_accuracy,
 )
@@ -20,7 +19,6 @@ __all__ = [
     "curve_of",
     "draw",
     "evaluate",
-    "evaluating",
     "overfits_catastrophically",
     "robust_accuracy",
     "text",

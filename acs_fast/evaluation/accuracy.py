@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from acs_fast._util.models import logits_of, untouched
 from acs_fast._util.progress import progress
 from acs_fast._util.randomness import derived_seed
 from acs_fast.data import images_and_labels
 from acs_fast.objectives import PGD
 
 ABOVE_CHANCE = 0.05  # by how much accuracy under PGD has to exceed guessing before its loss means anything
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Inside, the model is in eval mode and its weights take no gradients; afterwards it is as it was."""
-    modes = [(module, module.training) for module in model.modules()]
-    wanted = [(p, p.requires_grad) for p in model.parameters()]
-    try:
-        model.eval().requires_grad_(False)
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for p, required in wanted:
-            p.requires_grad_(required)
 
 
 def example_of(model: nn.Module, device: torch.device) -> Tensor:
@@ -41,9 +26,7 @@ def example_of(model: nn.Module, device: torch.device) -> Tensor:
 @torch.no_grad()
 def correct(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """[B] bool: is the prediction right? The model must be in eval mode."""
-    out: Any = model(x)
-    hits: Tensor = getattr(out, "logits", out).argmax(1) == y
-    return hits
+    return logits_of(model, x).argmax(1) == y
 
 
 def standing(
@@ -90,7 +73,7 @@ def count_standing(
     """
     like = example_of(model, device)
     counts, label = torch.zeros(2), "clean" if attack is None else f"PGD-{attack.attack.steps}"
-    with evaluating(model):
+    with untouched(model):
         numbered = zip(itertools.count() if numbers is None else numbers, loader, strict=False)
         for number, batch in progress(numbered, label, enabled=show_progress):
             x, y = (t.to(device) for t in images_and_labels(batch, like))

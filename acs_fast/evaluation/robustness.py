@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from acs_fast._util.checks import as_numbers, check_count, check_number
+from acs_fast._util.models import logits_of, untouched
 from acs_fast._util.progress import progress
 from acs_fast._util.randomness import derived_seed
 from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.data import images_and_labels
 from acs_fast.evaluation import autoattack
-from acs_fast.evaluation.accuracy import correct, evaluating, example_of, standing
+from acs_fast.evaluation.accuracy import correct, example_of, standing
 from acs_fast.evaluation.figures import Masks, masking, of_parts, share
 from acs_fast.objectives import PGD
 
@@ -106,7 +107,7 @@ def evaluate(
     if device is None:
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
     example = example_of(model, torch.device(device))
-    with evaluating(model):
+    with untouched(model):
         measured = Measurement(model, plan, torch.device(device))
         for number, batch in enumerate(progress(loader, "evaluation", enabled=show_progress)):
             measured.add(number, *images_and_labels(batch, example))
@@ -204,8 +205,7 @@ class Measurement:
         """[B] bool: who stands all of AutoAttack; all, where it is left out."""
         if self.skipped is None and self.ensemble is None:
             with torch.no_grad():
-                out: Any = self.model(x[:1])
-            classes = getattr(out, "logits", out).shape[1]
+                classes = logits_of(self.model, x[:1]).shape[1]
             self.skipped = autoattack.why_not(classes, self.plan.eps) if self.plan.autoattack else "not asked for"
             if self.skipped is None:
                 seed = derived_seed("autoattack", self.plan.seed)

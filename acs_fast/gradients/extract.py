@@ -13,14 +13,14 @@ from torch import Tensor, nn
 
 from acs_fast._util.checks import check_finite, check_floating, check_labels
 from acs_fast._util.dtypes import accumulable_dtype
+from acs_fast._util.models import untouched, unwrapped
 from acs_fast._util.progress import progress
 from acs_fast._util.randomness import derived_seed, preserved_random_state
 from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.data.batches import BatchAdapter, images_and_labels, unpack
 from acs_fast.gradients.factored import LastLayerGradients
-from acs_fast.gradients.head import find_head, is_output, recorded, unwrapped
+from acs_fast.gradients.head import find_head, is_output, recorded
 from acs_fast.objectives import Objective, as_objective
-from acs_fast.objectives.model_state import untouched
 
 FeaturesFn = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
 
@@ -134,13 +134,11 @@ def extract(
             if not len(x):
                 continue
             reader.prepare(x, given)
-            watch.start()
-            with _seeded(objective, None if seed is None else derived_seed("attack", seed, number)):
+            with watch("attack"), _seeded(objective, None if seed is None else derived_seed("attack", seed, number)):
                 x_adv = objective.perturb(model, x, y)
-            watch.lap("attack")
-            parts.append(reader(x, x_adv.detach(), y))
+            with watch("factors"):
+                parts.append(reader(x, x_adv.detach(), y))
             labels.append(y)
-            watch.lap("factors")
     if not parts:
         raise ValueError("batches must yield at least one sample; got none")
     residuals, features = (torch.cat(x) for x in zip(*parts, strict=True))

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from acs_fast._util.checks import as_tensor, check_floating
-from acs_fast._util.dtypes import accumulable_dtype
+from acs_fast._util.dtypes import accumulable
 from acs_fast._util.precision import full_precision
+from acs_fast.ops.reference.pairwise_distances import inner_products, squared_norms
 
 
 class LastLayerGradients:
@@ -147,20 +148,13 @@ class LastLayerGradients:
             raise ValueError(f"other must have the same C, D and bias; got {self!r} and {other!r}")
         if self.dtype != other.dtype or self.device != other.device:
             raise TypeError(f"other must have the same dtype and device; got {self!r} and {other!r}")
-        r, h = _accumulable(self)
-        s, k = _accumulable(other)
-        result = r.new_zeros(len(self), len(other))
         with full_precision(self.device.type):
-            for a in range(r.shape[1]):
-                for b in range(s.shape[1]):
-                    result += (r[:, a] @ s[:, b].T) * (h[:, a] @ k[:, b].T + float(self.bias))
-        return result
+            return inner_products(*_accumulable(self), *_accumulable(other), self.bias)
 
     def squared_norms(self) -> Tensor:
         """[N] squared Euclidean norms of the gradients."""
-        r, h = _accumulable(self)
         with full_precision(self.device.type):
-            return ((r @ r.mT) * (h @ h.mT + float(self.bias))).sum((1, 2))
+            return squared_norms(*_accumulable(self), self.bias)
 
     def total(self, weights: Tensor | None = None) -> Tensor:
         """[C, D (+1)]: the (weighted) sum of all gradients, the bias in the last column; one small matrix product.
@@ -183,5 +177,4 @@ class LastLayerGradients:
 
 def _accumulable(g: LastLayerGradients) -> tuple[Tensor, Tensor]:
     """The factors in a dtype that sums may be taken in: half precision becomes float32."""
-    dtype = accumulable_dtype(g.dtype)
-    return g.residuals.to(dtype), g.features.to(dtype)
+    return accumulable(g.residuals), accumulable(g.features)

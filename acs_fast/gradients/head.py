@@ -11,19 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from acs_fast._util.dtypes import accumulable
-
-WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The module inside DataParallel, DistributedDataParallel and torch.compile wrappers."""
-    while True:
-        if isinstance(model, WRAPPERS):
-            model = model.module
-        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):
-            model = model._orig_mod  # type: ignore[assignment]
-        else:
-            return model
+from acs_fast._util.models import logits_in
 
 
 @dataclass
@@ -158,8 +146,7 @@ def find_head(model: nn.Module, x: Tensor, head: nn.Module | str | None = None) 
 
 def is_output(head_output: Tensor, model_output: Any) -> bool:
     """Whether the model's output is the head's output, unchanged."""
-    out = getattr(model_output, "logits", model_output)
-    return _same(out, head_output)
+    return _same(logits_in(model_output), head_output)
 
 
 def _same(a: Any, b: Tensor) -> bool:

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from acs_fast._util.checks import as_integers
 from acs_fast._util.exchange import Exchange
+from acs_fast._util.models import untouched, unwrapped
 from acs_fast._util.randomness import preserved_random_state
 from acs_fast.gradients.extract import Extraction, HeadReader
 from acs_fast.gradients.factored import LastLayerGradients
-from acs_fast.gradients.head import HeadPasses, recorded, unwrapped
+from acs_fast.gradients.head import HeadPasses, recorded
 from acs_fast.objectives import as_objective
 from acs_fast.objectives.memory_bank import MemoryBank
-from acs_fast.objectives.model_state import uncompiled, untouched
 
 PARTS = ("logits", "features", "labels")
 NEVER = -1  # when a sample was last observed, before it was
@@ -56,7 +56,7 @@ class TrainingPasses:
                 "objective must be one whose loss alone says what a sample costs, since residuals come from it; got "
                 f"{objective!r}: use AttackPass"
             )
-        if isinstance(model, nn.DataParallel) or uncompiled(model) is not model:
+        if isinstance(model, nn.DataParallel) or hasattr(model, "_orig_mod"):
             raise TypeError(
                 "model must be one whose head can be watched while training, which torch.compile and DataParallel "
                 f"hide; got {type(model).__name__}: use AttackPass"

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from acs_fast._util.checks import as_tensors, check_number
+from acs_fast._util.models import logits_of, untouched, unwrapped
 from acs_fast.objectives.ascent import input_gradient
 from acs_fast.objectives.attacks import PGDAttack, summed_cross_entropy
 from acs_fast.objectives.balls import LinfBall, ball
 from acs_fast.objectives.base import Attack, Objective, given
 from acs_fast.objectives.cross_entropy import CrossEntropy
-from acs_fast.objectives.model_state import logits_of, uncompiled, untouched, without_ddp
 
 
 class NoisyStep(Attack):
@@ -131,7 +131,7 @@ class GradAlignFGSM(Objective):
         if not self.lam:
             return losses
         noisy = self.attack.ball.random(x, self.attack.generator(x.device))
-        inner = uncompiled(without_ddp(model))  # compiled code can be differentiated only once
+        inner = unwrapped(model)  # compiled code can be differentiated only once
         slopes = (_slope(inner, v, y.long()) for v in (x, noisy))
         return losses + self.lam * misalignment(*slopes)
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from acs_fast._util.checks import as_tensors, check_count, check_number
 from acs_fast._util.dtypes import accumulable
+from acs_fast._util.models import logits_of, untouched, unwrapped
 from acs_fast.objectives.ascent import input_gradient
 from acs_fast.objectives.balls import per_image, unfilled
 from acs_fast.objectives.base import Attack, Objective, given
 from acs_fast.objectives.cross_entropy import CrossEntropy
-from acs_fast.objectives.model_state import logits_of, uncompiled, untouched
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 
@@ -55,7 +55,7 @@ class PerceptualDistance:
     def __init__(self, network: nn.Module, layers: Sequence[str] | None = None) -> None:
         if not isinstance(network, nn.Module):
             raise TypeError(f"network must be an nn.Module; got {type(network).__name__}")
-        self.network = uncompiled(network)
+        self.network = unwrapped(network)
         self._layers = None if layers is None else {name: _module(self.network, name) for name in layers}
 
     def __call__(self, x: Tensor, other: Tensor) -> Tensor:

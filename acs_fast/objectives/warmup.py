@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from acs_fast._util.checks import check_count
+from acs_fast._util.models import unwrapped
 from acs_fast.objectives.base import Attack, Objective, ObjectiveWrapper
 from acs_fast.objectives.foreign import as_objective
-from acs_fast.objectives.model_state import uncompiled
 
 
 class GrowingAttack(Attack):
@@ -32,7 +32,7 @@ class GrowingAttack(Attack):
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
     ) -> Tensor:
-        if uncompiled(model).training:
+        if unwrapped(model).training:
             self._taken += 1
         return self.current.perturb(model, x, y, start=start, index=index)
 

@@ -6,8 +6,6 @@ on the CPU bit for bit.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -31,7 +29,7 @@ class ColumnBlock:
     ) -> None:
         self._kept = _prepared(residuals, features, numbers)  # the module points to them
         r, h, numbers = self._kept
-        kind = _of_dtype("ColumnBlock", r.dtype)
+        kind = compiled.of_dtype("ColumnBlock", r.dtype)
         addresses = (x.data_ptr() for x in self._kept)
         means = means.contiguous()
         self._block = kind(*addresses, *r.shape, h.shape[-1], bias, means.data_ptr(), squared, torch.get_num_threads())
@@ -69,7 +67,7 @@ def add_factors(sums: Tensor, residuals: Tensor, features: Tensor) -> Tensor:
     """
     r, h = accumulable(residuals).contiguous(), accumulable(features).contiguous()
     sums = sums.clone()
-    _of_dtype("add_factors", r.dtype)(r.data_ptr(), h.data_ptr(), *r.shape, h.shape[-1], sums.data_ptr())
+    compiled.of_dtype("add_factors", r.dtype)(r.data_ptr(), h.data_ptr(), *r.shape, h.shape[-1], sums.data_ptr())
     return sums
 
 
@@ -81,7 +79,7 @@ def factor_means(sums: Tensor, n: int, dtype: torch.dtype) -> Tensor:
 def empty_matrix(rows: int, columns: int, dtype: torch.dtype) -> Tensor:
     """[rows, columns], on huge pages where the system has them: far fewer page faults."""
     out = torch.empty(rows, columns, dtype=dtype)
-    _module().prefer_huge_pages(out.data_ptr(), out.nbytes)
+    compiled.MODULE.prefer_huge_pages(out.data_ptr(), out.nbytes)
     return out
 
 
@@ -100,7 +98,7 @@ def lower_gains(gains: Tensor, distances: Tensor, index: Tensor, low: Tensor, hi
         scale: a power of two; see `scale_exponent`.
     """
     index, low, high = index.contiguous(), low.contiguous(), high.contiguous()
-    run = _of_dtype("lower_gains", distances.dtype)
+    run = compiled.of_dtype("lower_gains", distances.dtype)
     run(gains.data_ptr(), len(gains), distances.data_ptr(), distances.stride(0), index.data_ptr(), len(index),
         low.data_ptr(), high.data_ptr(), scale, torch.get_num_threads())  # fmt: skip
 
@@ -115,7 +113,7 @@ def lower_entries(distances: Tensor, index: Tensor, level: Tensor, scale: float)
     Returns:
         [E] int64 positions in `index`, [E] int64 columns, [E] entries; by row, then by column.
     """
-    run, width, level = _of_dtype("lower_entries", distances.dtype), len(level), level.contiguous()
+    run, width, level = compiled.of_dtype("lower_entries", distances.dtype), len(level), level.contiguous()
     parts = [(torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64), level[:0])]
     at_once = max(1, ENTRIES_AT_ONCE // max(1, width))
     for first in range(0, len(index), at_once):
@@ -129,19 +127,5 @@ def lower_entries(distances: Tensor, index: Tensor, level: Tensor, scale: float)
     return row, column, entry
 
 
-def quantised(distances: Tensor, scale: float) -> Tensor:
-    """Distances as integers, half to even."""
-    return torch.round(distances.to(torch.float64) * scale).to(torch.int64)
-
-
 def _prepared(residuals: Tensor, features: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return accumulable(residuals).contiguous(), accumulable(features).contiguous(), numbers.contiguous()
-
-
-def _of_dtype(name: str, dtype: torch.dtype) -> Any:
-    """A function or class of the compiled module, which has one for each dtype."""
-    return getattr(_module(), f"{name}_{'float64' if dtype == torch.float64 else 'float32'}")
-
-
-def _module() -> Any:
-    return compiled.MODULE

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from types import ModuleType
+from typing import Any
 
 
 def load() -> ModuleType | None:
@@ -24,6 +25,11 @@ def load() -> ModuleType | None:
         ) from error
 
 
+def of_dtype(name: str, dtype: Any) -> Any:
+    """A function or class of the compiled module, which has one for float32 and one for float64 of torch and NumPy."""
+    return getattr(MODULE, f"{name}_{str(dtype).removeprefix('torch.')}")
+
+
 def why_missing(part: str) -> str | None:
     """None when the "cpu" or "cuda" kernels were compiled, else the reason recorded by the build."""
     marker = {"cpu": "facility_location", "cuda": "GreedyRun"}[part]
@@ -37,4 +43,4 @@ def why_missing(part: str) -> str | None:
     return f"acs_fast was installed without {part.upper()} kernels: {reason}"
 
 
-MODULE = load()
+MODULE: Any = load()  # None without it

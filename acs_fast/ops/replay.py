@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from acs_fast.ops import compiled
+from acs_fast.ops.reference.greedy import quantised
 
 
 def replay(
@@ -36,7 +38,7 @@ def replay(
     numbers, candidate, sample, price = (np.ascontiguousarray(x) for x in (numbers, candidate, sample, price))
     gains, level, server = gains.copy(), level.copy(), np.zeros(len(level), dtype=np.int64)
     picks, values = np.empty((2, len(gains)), dtype=np.int64)
-    run = compiled.MODULE.replay_float64 if price.dtype == np.float64 else compiled.MODULE.replay_float32
+    run = compiled.of_dtype("replay", price.dtype)
     count = run(
         numbers.ctypes.data, gains.ctypes.data, len(gains), *bound, candidate.ctypes.data, sample.ctypes.data,
         price.ctypes.data, len(price), level.ctypes.data, server.ctypes.data, len(level), scale, picks.ctypes.data,
@@ -57,7 +59,7 @@ def reference(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """As `replay`: the specification."""
     gains, level, server = gains.copy(), level.copy(), np.zeros(len(level), dtype=np.int64)
-    cost, paid = quantised(price, scale), quantised(level, scale)
+    cost, paid = (quantised(torch.from_numpy(x), scale).numpy() for x in (price, level))
     picks: list[int] = []
     values: list[int] = []
     while len(picks) < len(gains):
@@ -73,8 +75,3 @@ def reference(
         gains = np.where(gains < 0, gains, left)
         gains[best] = -1
     return np.array(picks, dtype=np.int64), np.array(values, dtype=np.int64), level, server
-
-
-def quantised(x: np.ndarray, scale: float) -> np.ndarray:
-    """Distances as integers, half to even."""
-    return np.rint(x.astype(np.float64) * scale).astype(np.int64)

@@ -34,10 +34,13 @@ def gradient_error(g: LastLayerGradients, indices: Tensor, weights: Tensor, targ
     target = total(g) if target is None else check_floating("target", target).to(g.device, torch.float64)
     if target.shape != shape:
         raise ValueError(f"target must have shape {list(shape)}; got {list(target.shape)}")
-    error, scale = (total(g[indices], weights) - target).norm(), target.norm()
-    if float(scale) == 0.0:
-        return 0.0 if float(error) == 0.0 else float("inf")
-    return float(error / scale)
+    return relative_error(total(g[indices], weights), target)
+
+
+def relative_error(found: Tensor, target: Tensor) -> float:
+    """||found - target|| / ||target||; of a target of zeros 0 where it is met, else infinity."""
+    error, scale = float((found - target).norm()), float(target.norm())
+    return error / scale if scale != 0.0 else (0.0 if error == 0.0 else math.inf)
 
 
 def as_gradients(x: Any) -> LastLayerGradients:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -186,11 +188,14 @@ class Craig:
         chosen = facility_location(
             gradients, budget, metric=self.metric, groups=groups, memory=self.memory, backend=self.backend
         )
+        return self.weighted(chosen, n, partial(gradient_error, gradients, chosen.indices))
+
+    def weighted(self, chosen: Coreset, n: int, error: Callable[[Tensor], float]) -> Coreset:
+        """A coreset of n samples with the weights wanted; `error` gives the gradient error of others than it has."""
         if self.weights == "size":
             return chosen
         weights = torch.full_like(chosen.weights, n / len(chosen))
-        error = gradient_error(gradients, chosen.indices, weights)
-        return replace(chosen, weights=weights, stats={**chosen.stats, "relative_gradient_error": error})
+        return replace(chosen, weights=weights, stats={**chosen.stats, "relative_gradient_error": error(weights)})
 
 
 def _check_distances(x: Any) -> Tensor:

@@ -123,29 +123,38 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         loss = torch.zeros((), device=self.device)
         for x, y, index in group:
-            part = self._loss(x, y, index, watch)
-            (part / count).backward()  # type: ignore[no-untyped-call]
-            loss += part.detach()
+            x, y = self._placed(x, y)
+            with watch("attack"):
+                objective, x_adv = self._attacked(x, y, index)
+            with watch("step"):
+                part = self._loss(objective, x, x_adv, y, index)
+                (part / count).backward()  # type: ignore[no-untyped-call]
+                loss += part.detach()
             self.batches += 1
-        processes.sum_gradients(self.model)
-        self.optimizer.step()
-        self.average.update(self.model)
-        watch.lap("step")
+        with watch("step"):
+            processes.sum_gradients(self.model)
+            self.optimizer.step()
+            self.average.update(self.model)
         return torch.stack([loss, own])
 
-    def _loss(self, x: Tensor, y: Tensor, index: Tensor, watch: Stopwatch) -> Tensor:
-        """The sum of the weighted losses of a mini-batch."""
+    def _placed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """A mini-batch on the device, augmented."""
         x = self.engine.laid_out(x.to(self.device, non_blocking=True))
         y = y.to(self.device, non_blocking=True)
         if self.config.augment != "none":
             seed = derived_seed("augment", self.config.seed, self.batches, processes.rank())
             x = self.engine.laid_out(augment.standard(x, seed))
-        watch.start()
+        return x, y
+
+    def _attacked(self, x: Tensor, y: Tensor, index: Tensor) -> tuple[Objective, Tensor]:
+        """The objective at its present size, and its adversarial examples."""
         size = self.size_of_attack
         objective = self.objective if size == 1.0 else self.objective.scaled(size)
         with self.engine.precision(self.device):
-            x_adv = objective.perturb(self.runnable, x, y, index=index)
-        watch.lap("attack")
+            return objective, objective.perturb(self.runnable, x, y, index=index)
+
+    def _loss(self, objective: Objective, x: Tensor, x_adv: Tensor, y: Tensor, index: Tensor) -> Tensor:
+        """The sum of the weighted losses of a mini-batch."""
         observed = nullcontext() if self.passes is None else self.passes.observe(index, y)
         with observed, self.engine.precision(self.device):
             losses = objective.per_sample_loss(self.runnable, x, x_adv, y)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-import acs_fast
+from acs_fast._version import __version__
 
 
 def machine_and_versions(device: torch.device) -> dict[str, Any]:
@@ -20,6 +20,6 @@ def machine_and_versions(device: torch.device) -> dict[str, Any]:
             "device": str(device), "device_name": name,
         },
         "versions": {
-            "acs_fast": acs_fast.__version__, "torch": torch.__version__, "python": sys.version.split()[0],
+            "acs_fast": __version__, "torch": torch.__version__, "python": sys.version.split()[0],
         },
     }  # fmt: skip

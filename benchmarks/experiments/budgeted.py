@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from acs_fast import Clusters, Craig, GradMatch, Random, RoundRobin, Schedule, Vanilla, evaluate
 from acs_fast._util.checks import check_choice, check_count, check_number
+from acs_fast._util.models import untouched
 from acs_fast._util.randomness import derived_seed
-from acs_fast.evaluation import evaluating
 from acs_fast.evaluation.accuracy import standing
 from acs_fast.evaluation.figures import of_parts, share
 from acs_fast.gradients import AttackPass
@@ -231,7 +231,7 @@ class BudgetTrial(Trial):
         images, kinds = images.part(rows), kinds[rows]
         attack = PGD(config.radius, 2.5 * config.radius / config.test_steps, config.test_steps, config.norm)
         clean, robust = [], []
-        with evaluating(model), attack.seeded(derived_seed("test", config.seed)):
+        with untouched(model), attack.seeded(derived_seed("test", config.seed)):
             for x, y in images.loader():
                 clean.append(standing(model, x, y, None))
                 robust.append(standing(model, x, y, attack, config.test_restarts))

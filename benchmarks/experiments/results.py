@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from acs_fast.benchmark.rows import read_results, write_results
 from benchmarks.experiments.pools import PAIRINGS
 
 FORMAT = 1
@@ -75,17 +75,12 @@ class Results:
         return self.of(label, group) or self.of(label, "")
 
     def write(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(".tmp")
-        draft.write_text(json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n")
-        draft.replace(path)
+        write_results(path, FORMAT, asdict(self))
 
 
 def read(path: Path) -> Results:
     """Raises ValueError for a file of another format."""
-    content = json.loads(path.read_text())
-    if content.pop("format", None) != FORMAT:
-        raise ValueError(f"{path} is no results file of format {FORMAT}")
+    content = read_results(path, FORMAT)
     runs = [Record(**run) for run in content.pop("runs")]
     return Results(**content, runs=runs)
 

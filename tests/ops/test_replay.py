@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from acs_fast.ops import compiled
-from acs_fast.ops.replay import quantised, reference, replay
+from acs_fast.ops.replay import reference, replay
 
 SCALE = 2.0**20
+
+
+def quantised(x: np.ndarray) -> np.ndarray:
+    return np.rint(x.astype(np.float64) * SCALE).astype(np.int64)
 
 
 def problem(seed: int, dtype: type, whole: bool) -> tuple[np.ndarray, ...]:
@@ -19,10 +23,10 @@ def problem(seed: int, dtype: type, whole: bool) -> tuple[np.ndarray, ...]:
     prices = draw.random((candidates, samples)).astype(dtype) * 8
     if whole:
         level, prices = np.ceil(level), np.floor(prices)
-    candidate, sample = np.nonzero(quantised(prices, SCALE) < quantised(level, SCALE))
+    candidate, sample = np.nonzero(quantised(prices) < quantised(level))
     price = prices[candidate, sample]
     gains = np.zeros(candidates, dtype=np.int64)
-    np.add.at(gains, candidate, quantised(level[sample], SCALE) - quantised(price, SCALE))
+    np.add.at(gains, candidate, quantised(level[sample]) - quantised(price))
     shuffled = draw.permutation(len(price))  # ranks send their entries one after the other
     numbers = np.sort(draw.choice(1000, candidates, replace=False))
     return numbers, gains, candidate[shuffled], sample[shuffled], price[shuffled], level

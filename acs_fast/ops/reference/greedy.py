@@ -58,6 +58,11 @@ def scale_exponent(d_max: float, n: int) -> int:
     return min(min(MAX_BITS, 62 - (n - 1).bit_length()) - exponent, 1000)
 
 
+def quantised(distances: Tensor, scale: float) -> Tensor:
+    """Distances as integers in units of 1 / scale, half to even."""
+    return torch.round(distances.to(torch.float64) * scale).to(torch.int64)
+
+
 def greedy(distances: Tensor, budget: int) -> tuple[Tensor, Tensor, Tensor]:
     """Greedy facility location on a matrix: d[i, j] is what sample i pays when j serves it.
 
@@ -74,20 +79,18 @@ def greedy_on(distances: Distances, budget: int) -> tuple[Tensor, Tensor, Tensor
     everyone = torch.arange(n, device=device)
     d_max = max(float(distances.rows(i).max()) for i in distances.chunks(everyone))
     exponent = scale_exponent(d_max, n)
-
-    def quantised(d: Tensor) -> Tensor:
-        return torch.round(d.to(torch.float64) * 2.0**exponent).to(torch.int64)
+    scale = 2.0**exponent
 
     def contributions(rows: Tensor, levels: list[Tensor]) -> list[Tensor]:
         """For each of `levels` [M]: sum_i max(level_i - q_ij, 0) over the rows, [N]."""
         sums = [torch.zeros(n, dtype=torch.int64, device=device) for _ in levels]
         for chunk, *level in zip(*(distances.chunks(x) for x in (rows, *levels)), strict=True):
-            q = quantised(distances.rows(chunk))
+            q = quantised(distances.rows(chunk), scale)
             for total, v in zip(sums, level, strict=True):
                 total += (v[:, None] - q).clamp_(min=0).sum(0)
         return sums
 
-    current = quantised(torch.tensor(d_max, dtype=torch.float64, device=device)).expand(n).clone()
+    current = quantised(torch.tensor(d_max, dtype=torch.float64, device=device), scale).expand(n).clone()
     gain = contributions(everyone, [current])[0]
     assignment = torch.zeros(n, dtype=torch.int64, device=device)
     picks, gains = [], []
@@ -95,7 +98,7 @@ def greedy_on(distances: Distances, budget: int) -> tuple[Tensor, Tensor, Tensor
         pick = int(gain.argmax())  # the lowest index among equals; picked ones are below 0
         picks.append(pick)
         gains.append(int(gain[pick]))
-        column = quantised(distances.column(pick))
+        column = quantised(distances.column(pick), scale)
         touched = (column < current).nonzero().flatten()
         if len(touched):
             old, new = contributions(touched, [current[touched], column[touched]])

@@ -1,4 +1,4 @@
-"""Reference of `acs_fast::cross_entropy_residuals` and `acs_fast::trades_residuals`: gradients of losses at the logits."""
+"""Reference of `acs_fast::cross_entropy_residuals` and `acs_fast::trades_residuals`."""
 
 from __future__ import annotations
 

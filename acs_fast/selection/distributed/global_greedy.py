@@ -16,8 +16,7 @@ from torch import Tensor
 
 from acs_fast._util.dtypes import accumulable_dtype
 from acs_fast._util.exchange import Exchange
-from acs_fast.ops.column_block import quantised
-from acs_fast.ops.reference.greedy import scale_exponent
+from acs_fast.ops.reference.greedy import quantised, scale_exponent
 from acs_fast.ops.replay import replay
 from acs_fast.selection.distributed.columns import Columns
 

@@ -12,7 +12,7 @@ from acs_fast._util.exchange import Exchange
 from acs_fast._util.memory import workspace_bytes
 from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.coreset import Coreset
-from acs_fast.selection.common import total
+from acs_fast.selection.common import relative_error, total
 from acs_fast.selection.distributed.per_class import Picks
 from acs_fast.selection.distributed.shard import Shard
 
@@ -51,8 +51,7 @@ def gradient_error(
         found, target = exchange.sum(torch.stack([found, total(shard.gradients)])).unbind()
     else:
         found = exchange.sum(found)
-    error, scale = float((found - target).norm()), float(target.norm())
-    return error / scale if scale > 0.0 else (0.0 if error == 0.0 else float("inf"))
+    return relative_error(found, target)
 
 
 def own_workspace_bytes(device: torch.device, memory: int | None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import singledispatch
 from typing import Any
 
@@ -47,11 +46,9 @@ def _(selector: Craig, shard: Shard, n: int, budget: int, seed: int, exchange: E
         shard, budget, metric=selector.metric, per_class=per_class, memory=selector.memory, backend=selector.backend,
         exchange=exchange,
     )  # fmt: skip
-    if selector.weights == "size":
-        return chosen
-    weights = torch.full_like(chosen.weights, n / len(chosen))
-    error = gradient_error(shard.sorted(), chosen.indices, weights, exchange)
-    return replace(chosen, weights=weights, stats={**chosen.stats, "relative_gradient_error": error})
+    return selector.weighted(
+        chosen, n, lambda weights: gradient_error(shard.sorted(), chosen.indices, weights, exchange)
+    )
 
 
 @select_across.register

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from acs_fast import _version
 from acs_fast._util.blocks import block_bytes
 from acs_fast._util.checks import check_finite
 from acs_fast._util.delivery import deliver
@@ -109,9 +109,8 @@ def rows_at_once(row_bytes: int, ranks: int) -> int:
 
 def versions() -> dict[str, str]:
     """What decides the last bits of a distance: versions, and the instruction set of the compiled kernels."""
-    package = sys.modules[__name__.partition(".")[0]]
     simd = "none" if compiled.MODULE is None else compiled.MODULE.build_info()["simd"]
-    return {"acs_fast": package.__version__, "torch": torch.__version__, "instruction set": simd}
+    return {"acs_fast": _version.__version__, "torch": torch.__version__, "instruction set": simd}
 
 
 def _fingerprint(index: Tensor) -> int:

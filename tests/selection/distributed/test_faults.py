@@ -16,6 +16,7 @@ import torch.multiprocessing as mp
 from torch.utils.data import TensorDataset
 
 import acs_fast as acs
+from acs_fast import _version
 from acs_fast._util.exchange import Exchange
 from acs_fast.selection.distributed import Shard, facility_location, gradient_matching
 from tests.helpers import ConvNet, images, make_gradients
@@ -58,7 +59,7 @@ def test_an_error_on_one_rank_is_raised_on_all(tmp_path: Path) -> None:
 
 
 def have_another_version(rank: int, ranks: int) -> str:
-    acs.__version__ = f"0.0.{rank}"
+    _version.__version__ = f"0.0.{rank}"
     own = torch.arange(rank, 40, ranks)
     with pytest.raises(ValueError, match="ranks must agree") as refused:
         facility_location(Shard(make_gradients(40)[own], own), 10, per_class=False)

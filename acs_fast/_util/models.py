@@ -1,4 +1,4 @@
-"""Run a model without leaving a trace on it: training flags, batch-norm statistics, requires_grad and .grad."""
+"""A user's model: run without a trace on it, out of its wrappers, and read for its logits."""
 
 from __future__ import annotations
 
@@ -47,10 +47,20 @@ def without_ddp(model: nn.Module) -> nn.Module:
     return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
 
-def uncompiled(model: nn.Module) -> nn.Module:
-    """The module inside torch.compile, or the model itself."""
-    inner = getattr(model, "_orig_mod", model)
-    return inner if isinstance(inner, nn.Module) else model
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module inside DataParallel, DistributedDataParallel and torch.compile wrappers."""
+    while True:
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):
+            model = model._orig_mod  # type: ignore[assignment]
+        else:
+            return model
+
+
+def logits_in(output: Any) -> Any:
+    """A model's output, or its `.logits` where it has some."""
+    return getattr(output, "logits", output)
 
 
 def logits_of(model: Callable[[Tensor], Any], x: Tensor) -> Tensor:
@@ -60,8 +70,7 @@ def logits_of(model: Callable[[Tensor], Any], x: Tensor) -> Tensor:
         TypeError: the output is no tensor and has none.
         ValueError: the output is not [B, C].
     """
-    out = model(x)
-    out = getattr(out, "logits", out)
+    out = logits_in(model(x))
     if not isinstance(out, Tensor):
         raise TypeError(f"model must return logits [B, C] or an object with .logits; got {type(out).__name__}")
     if out.dim() != 2 or out.shape[0] != x.shape[0]:
