@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acs_fast._util.models import logits_of, untouched
 from acs_fast._util.progress import progress
 from acs_fast._util.randomness import derived_seed
 from acs_fast.data import images_and_labels
-from acs_fast.objectives import PGD
+from acs_fast.objectives import PGD, logits_of, untouched
 
 ABOVE_CHANCE = 0.05  # by how much accuracy under PGD has to exceed guessing before its loss means anything
 

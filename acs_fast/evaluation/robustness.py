@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from acs_fast._util.checks import as_numbers, check_count, check_number
-from acs_fast._util.models import logits_of, untouched
 from acs_fast._util.progress import progress
 from acs_fast._util.randomness import derived_seed
 from acs_fast._util.stopwatch import Stopwatch
@@ -18,7 +17,7 @@ from acs_fast.data import images_and_labels
 from acs_fast.evaluation import autoattack
 from acs_fast.evaluation.accuracy import correct, example_of, standing
 from acs_fast.evaluation.figures import Masks, masking, of_parts, share
-from acs_fast.objectives import PGD
+from acs_fast.objectives import PGD, logits_of, untouched
 
 STEPS, RESTARTS = 50, 10
 CURVE = tuple(i / 4 for i in range(9))  # in multiples of eps

@@ -110,10 +110,3 @@ class AttackPass:
 
     def __repr__(self) -> str:
         return f"AttackPass({self.objective!r})"
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: a pass remembers nothing of the one before."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """See `state_dict`."""

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from acs_fast._util.checks import check_finite, check_floating, check_labels
 from acs_fast._util.dtypes import accumulable_dtype
-from acs_fast._util.models import untouched, unwrapped
 from acs_fast._util.progress import progress
 from acs_fast._util.randomness import derived_seed, preserved_random_state
 from acs_fast._util.stopwatch import Stopwatch
@@ -21,6 +20,7 @@ from acs_fast.data.batches import BatchAdapter, images_and_labels, unpack
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.gradients.head import find_head, is_output, recorded
 from acs_fast.objectives import Objective, as_objective
+from acs_fast.objectives.model_state import untouched, unwrapped
 
 FeaturesFn = Callable[[nn.Module, Tensor], tuple[Tensor, Tensor]]
 

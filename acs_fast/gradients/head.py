@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from acs_fast._util.dtypes import accumulable
-from acs_fast._util.models import logits_in
+from acs_fast.objectives.model_state import logits_in
 
 
 @dataclass

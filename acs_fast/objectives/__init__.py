@@ -5,6 +5,7 @@ from acs_fast.objectives.base import Attack, Loss, Objective
 from acs_fast.objectives.cross_entropy import FGSM, PGD, CrossEntropy, Vanilla
 from acs_fast.objectives.fast import NFGSM, GradAlignFGSM
 from acs_fast.objectives.foreign import WithAttack, as_objective
+from acs_fast.objectives.model_state import logits_of, untouched
 from acs_fast.objectives.perceptual import PerceptualAT, PerceptualDistance
 from acs_fast.objectives.prior_guided import FGSMPGI
 from acs_fast.objectives.registry import OBJECTIVES, build_objective
@@ -33,4 +34,6 @@ __all__ = [
     "WithAttack",
     "as_objective",
     "build_objective",
+    "logits_of",
+    "untouched",
 ]

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from acs_fast._util.checks import check_count, check_labels, check_number
 from acs_fast._util.dtypes import accumulable
-from acs_fast._util.models import logits_of, untouched
 from acs_fast.objectives.ascent import ascend
 from acs_fast.objectives.balls import Ball, ball
 from acs_fast.objectives.base import Attack, given
+from acs_fast.objectives.model_state import logits_of, untouched
 
 
 class NoAttack(Attack):

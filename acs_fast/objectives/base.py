@@ -20,8 +20,8 @@ from acs_fast._util.checks import (
     check_tensor,
 )
 from acs_fast._util.dtypes import accumulable
-from acs_fast._util.models import logits_of, without_ddp
 from acs_fast._util.randomness import derived_seed
+from acs_fast.objectives.model_state import logits_of, without_ddp
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from acs_fast._util.checks import as_tensors, check_number
-from acs_fast._util.models import logits_of, untouched, unwrapped
 from acs_fast.objectives.ascent import input_gradient
 from acs_fast.objectives.attacks import PGDAttack, summed_cross_entropy
 from acs_fast.objectives.balls import LinfBall, ball
 from acs_fast.objectives.base import Attack, Objective, given
 from acs_fast.objectives.cross_entropy import CrossEntropy
+from acs_fast.objectives.model_state import logits_of, untouched, unwrapped
 
 
 class NoisyStep(Attack):

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from acs_fast._util.checks import as_tensors
-from acs_fast._util.models import untouched
 from acs_fast._util.randomness import preserved_random_state
 from acs_fast.objectives.base import Attack, Loss, Objective, ObjectiveWrapper
 from acs_fast.objectives.cross_entropy import Vanilla
+from acs_fast.objectives.model_state import untouched
 
 logger = logging.getLogger("acs_fast")
 

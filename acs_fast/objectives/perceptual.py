@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from acs_fast._util.checks import as_tensors, check_count, check_number
 from acs_fast._util.dtypes import accumulable
-from acs_fast._util.models import logits_of, untouched, unwrapped
 from acs_fast.objectives.ascent import input_gradient
 from acs_fast.objectives.balls import per_image, unfilled
 from acs_fast.objectives.base import Attack, Objective, given
 from acs_fast.objectives.cross_entropy import CrossEntropy
+from acs_fast.objectives.model_state import logits_of, untouched, unwrapped
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from acs_fast._util.checks import check_number
 from acs_fast._util.dtypes import accumulable
-from acs_fast._util.models import logits_of, untouched
 from acs_fast.objectives.ascent import input_gradient
 from acs_fast.objectives.attacks import summed_cross_entropy
 from acs_fast.objectives.balls import ball
 from acs_fast.objectives.base import Attack, Loss, Objective, given
 from acs_fast.objectives.cross_entropy import cross_entropy_residual
 from acs_fast.objectives.memory_bank import MemoryBank, checked_index
+from acs_fast.objectives.model_state import logits_of, untouched
 from acs_fast.objectives.starts import Starts
 
 

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from acs_fast._util.checks import check_number
 from acs_fast._util.dtypes import accumulable
-from acs_fast._util.models import logits_of, untouched
 from acs_fast.objectives.ascent import ascend
 from acs_fast.objectives.attacks import ProjectedAttack
 from acs_fast.objectives.balls import unfilled
 from acs_fast.objectives.base import Loss, Objective, given
 from acs_fast.objectives.cross_entropy import smoothed
+from acs_fast.objectives.model_state import logits_of, untouched
 from acs_fast.ops.residuals import trades_residuals
 
 START_NOISE = 1e-3  # standard deviation of the start, in pixels: at x itself the KL divergence has no slope

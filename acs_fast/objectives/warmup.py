@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from acs_fast._util.checks import check_count
-from acs_fast._util.models import unwrapped
 from acs_fast.objectives.base import Attack, Objective, ObjectiveWrapper
 from acs_fast.objectives.foreign import as_objective
+from acs_fast.objectives.model_state import unwrapped
 
 
 class GrowingAttack(Attack):

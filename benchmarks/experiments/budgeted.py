@@ -15,12 +15,11 @@ from torch import Tensor, nn
 
 from acs_fast import Clusters, Craig, GradMatch, Random, RoundRobin, Schedule, Vanilla, evaluate
 from acs_fast._util.checks import check_choice, check_count, check_number
-from acs_fast._util.models import untouched
 from acs_fast._util.randomness import derived_seed
 from acs_fast.evaluation.accuracy import standing
 from acs_fast.evaluation.figures import of_parts, share
 from acs_fast.gradients import AttackPass
-from acs_fast.objectives import PGD, Objective
+from acs_fast.objectives import PGD, Objective, untouched
 from acs_fast.selection import Selector
 from acs_fast.training import checkpoint
 from acs_fast.training.run import RESULT, STAGES

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from acs_fast import ops
 from acs_fast._util.checks import check_choice, check_number, resolve_budget
-from acs_fast._util.dtypes import accumulable
 from acs_fast._util.exchange import Exchange
 from acs_fast._util.randomness import derived_generator
 from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.coreset import Coreset
-from acs_fast.gradients.factored import LastLayerGradients
-from acs_fast.ops import backends, compiled
+from acs_fast.ops import backends
+from acs_fast.ops.match_part import match_part
 from acs_fast.selection.distributed.columns import edges_of
 from acs_fast.selection.distributed.per_class import OwnProblems, Picks, classes, everything, solved, solved_by_first
 from acs_fast.selection.distributed.result import coreset_of
@@ -97,10 +94,10 @@ class _Match:
     def together(self, own: OwnProblems, exchange: Exchange) -> Picks:
         """One problem by all ranks, each of which holds it whole."""
         begin, end = edges_of(len(own.shard), exchange.size)[exchange.rank : exchange.rank + 2].tolist()
-        targets = self._targets(own)
-        found = match(
-            own.shard.gradients, slice(begin, end), targets[0], int(own.budgets[0]), self.ridge, exchange
-        )  # fmt: skip
+        g, targets = own.shard.gradients, self._targets(own)
+        found = match_part(
+            g.residuals, g.features, g.bias, slice(begin, end), targets[0], int(own.budgets[0]), self.ridge, exchange
+        )
         return self._completed(own, targets, [found])
 
     def _targets(self, own: OwnProblems) -> Tensor:
@@ -121,46 +118,3 @@ class _Match:
         added = counts - torch.tensor([len(part[0]) for part in matched])
         indices, weights, gains = (torch.cat(x) for x in zip(*parts, strict=True))
         return Picks(indices, weights, gains, counts, torch.tensor(errors, dtype=torch.float64), added)
-
-
-def match(
-    g: LastLayerGradients, own: slice, target: Tensor, budget: int, ridge: float, exchange: Exchange
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The picks of `acs_fast.ops.reference.gradient_matching` on all samples.
-
-    Args:
-        g: all N gradients, on every rank.
-        own: the samples whose correlations are taken here; the ranks' are side by side.
-        target: [C, D (+1)] float64.
-
-    Returns:
-        indices, weights float64 and gains float64 of at most `budget` picks, the same on every rank.
-    """
-    module: Any = compiled.MODULE
-    r, h = accumulable(g.residuals).contiguous(), accumulable(g.features).contiguous()
-    run = module.match_part_float64 if r.dtype == torch.float64 else module.match_part_float32
-    indices = torch.full((budget,), -1, dtype=torch.int64)
-    weights, gains = torch.zeros(budget, dtype=torch.float64), torch.zeros(budget, dtype=torch.float64)
-    meeting, target = _Meeting(exchange), target.to(torch.float64).contiguous()
-    count = run(
-        r.data_ptr(), h.data_ptr(), *r.shape, h.shape[-1], g.bias, target.data_ptr(), budget, ridge,
-        own.start, own.stop, meeting.largest, meeting.best, indices.data_ptr(), weights.data_ptr(), gains.data_ptr(),
-        torch.get_num_threads(),
-    )  # fmt: skip
-    return indices[:count], weights[:count], gains[:count]
-
-
-class _Meeting:
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-
-    def largest(self, own: float) -> float:
-        return float(self._exchange.maximum(torch.tensor(own, dtype=torch.float64)))
-
-    def best(self, sample: int, correlation: float, to_target: float) -> tuple[int, float, float]:
-        own = torch.tensor([sample, correlation, to_target], dtype=torch.float64)  # numbers below 2^53 stay exact
-        every = [x for x in self._exchange.gather(own).tolist() if x[0] >= 0]
-        if not every:
-            return -1, 0.0, 0.0
-        found = min(every, key=lambda x: (-x[1], x[0]))
-        return int(found[0]), found[1], found[2]

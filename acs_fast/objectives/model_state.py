@@ -1,4 +1,4 @@
-"""A user's model: run without a trace on it, out of its wrappers, and read for its logits."""
+"""Run a model without leaving a trace on it: training flags, batch-norm statistics, requires_grad and .grad."""
 
 from __future__ import annotations
 
