@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from acs_fast._version import __version__
+from acs_fast._version import __version__ as __version__
 from acs_fast.adversarial_coreset import AdversarialCoreset
 from acs_fast.coreset import Coreset
 from acs_fast.evaluation import evaluate
@@ -77,7 +77,6 @@ __all__ = [
     "Vanilla",
     "Vectors",
     "WithAttack",
-    "__version__",
     "evaluate",
     "facility_location",
     "gradient_error",
