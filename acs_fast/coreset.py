@@ -1,4 +1,4 @@
-"""A weighted subset and what is known about it."""
+"""A weighted subset with its gains and statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of tensors on their way to the processes that are to hold them."""
+"""Delivery of rows of tensors to the processes of a group."""
 
 from __future__ import annotations
 

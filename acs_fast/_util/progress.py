@@ -1,4 +1,4 @@
-"""A progress bar for whatever takes longer than a few seconds. Silent on what is quick, and where nobody watches."""
+"""A progress bar for work of more than a few seconds; silent where nobody watches."""
 
 from __future__ import annotations
 

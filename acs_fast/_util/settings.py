@@ -1,4 +1,4 @@
-"""The parts of a run as a checkpoint sees them: descriptions and states."""
+"""Descriptions and states of a run's parts, for checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every benchmark case has, whatever is measured."""
+"""The common part of all benchmark cases."""
 
 from __future__ import annotations
 

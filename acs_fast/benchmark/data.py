@@ -1,4 +1,4 @@
-"""Seeded synthetic last-layer gradients that look like those of a partly trained classifier.
+"""Seeded synthetic last-layer gradients, like those of a partly trained classifier.
 
 Every class has a mean activation, made of a few shared prototypes, so that some classes are easily confused; every
 sample adds a smaller pattern of its sub-class and noise, and a ReLU makes the features. The head is a scaled

@@ -1,4 +1,4 @@
-"""Opponents of a case: our backends, and what a user could install instead."""
+"""Opponents of a case: our backends, and packages in their place."""
 
 from __future__ import annotations
 

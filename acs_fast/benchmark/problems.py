@@ -1,4 +1,4 @@
-"""Cases over operators: the input, built from its seed, and what an answer is worth by one float64 yardstick."""
+"""Cases over operators: the input, built from its seed, and the worth of an answer by one float64 yardstick."""
 
 from __future__ import annotations
 

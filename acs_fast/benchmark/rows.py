@@ -1,4 +1,4 @@
-"""Measured rows and runs, and their file: JSON, rewritten whole after every row, so that an interruption loses none."""
+"""Measured rows and runs, and their JSON file, rewritten whole after every row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs cases: the answers of all opponents are compared first, then all are timed in turn, again and again."""
+"""Run cases: the answers of all opponents are compared first, then all are timed in turn, again and again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One opponent on one case in a process of its own: builds the input, then runs when told to and says what it took."""
+"""One opponent on one case in a process of its own: builds the input, then runs on demand and reports."""
 
 from __future__ import annotations
 

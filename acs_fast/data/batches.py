@@ -1,4 +1,4 @@
-"""Batches of whatever form as images and labels."""
+"""Batches of any form as images and labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The samples of an epoch, their weights and their order: what all samplers of a coreset share."""
+"""The samples of an epoch, their weights and their order, shared by all samplers of a coreset."""
 
 from __future__ import annotations
 

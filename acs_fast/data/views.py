@@ -1,4 +1,4 @@
-"""Whether images change between readings."""
+"""A test for images of random augmentation."""
 
 from __future__ import annotations
 

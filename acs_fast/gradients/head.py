@@ -1,4 +1,4 @@
-"""Find a model's last linear layer, and read what goes into and comes out of it."""
+"""The last linear layer of a model: how to find it, its inputs and its outputs."""
 
 from __future__ import annotations
 

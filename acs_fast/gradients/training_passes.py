@@ -1,4 +1,4 @@
-"""Gradients of every sample as its latest training pass showed them: no attack, no pass of their own."""
+"""Gradients of every sample from its latest training pass: no attack, no pass of their own."""
 
 from __future__ import annotations
 

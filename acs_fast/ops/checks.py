@@ -1,4 +1,4 @@
-"""Arguments of the operators, checked once for every backend: each message says what was wanted and what came."""
+"""Arguments of the operators, checked once for every backend."""
 
 from __future__ import annotations
 

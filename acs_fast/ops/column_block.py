@@ -1,4 +1,4 @@
-"""Distances that one process computes of a matrix that none holds whole, and greedy's gains of them.
+"""Distances of one process's share of a matrix, and greedy's gains of them.
 
 Of the compiled module alone: elsewhere one process solves a problem whole. Entries equal those of `pairwise_distances`
 on the CPU bit for bit.

@@ -1,4 +1,4 @@
-"""The compiled module `acs_fast._C`: loaded once, with the reason where a part of it is missing."""
+"""The compiled module `acs_fast._C`: loaded once, with the reason for a missing part."""
 
 from __future__ import annotations
 

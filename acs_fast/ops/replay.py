@@ -1,4 +1,4 @@
-"""Greedy among a few candidates, from the samples that would pay less at each; compiled where the module is there."""
+"""Greedy among a few candidates, from the samples with something to save at each; compiled where possible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selection: when it is due, gradients from the source, a choice by the selector, the same on every process."""
+"""Selections on schedule: gradients from the source, a choice by the selector, the same on every process."""
 
 from __future__ import annotations
 

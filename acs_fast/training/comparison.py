@@ -1,4 +1,4 @@
-"""Several methods and seeds on the same data, each at the same budget, and what came of them."""
+"""Several methods and seeds on the same data, each at the same budget, and their summary."""
 
 from __future__ import annotations
 

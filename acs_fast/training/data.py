@@ -1,4 +1,4 @@
-"""Image classification data from where people have it: to train on, to choose by and to report on."""
+"""Image classification data from usual places, in parts for training, validation and testing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labelled images by number, in memory or read as they are asked for."""
+"""Labelled images by number, in memory or read on demand."""
 
 from __future__ import annotations
 

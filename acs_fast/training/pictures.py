@@ -1,4 +1,4 @@
-"""Picture files by class folder, and columns of Hugging Face datasets: read as they are asked for."""
+"""Picture files by class folder, and columns of Hugging Face datasets, read on demand."""
 
 from __future__ import annotations
 

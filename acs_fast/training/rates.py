@@ -1,4 +1,4 @@
-"""Learning rates and ramps as functions of how much of a run is over."""
+"""Learning rates and ramps by progress of the run."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What could be installed instead, one file each: whole pipelines from factors, or a part of one."""
+"""Packages in the place of ours, one file each: whole pipelines from factors, or a part of one."""

@@ -1,4 +1,4 @@
-"""Distances on dense gradients with what PyTorch offers: `torch.cdist`, or the expansion by one BLAS product."""
+"""Distances on dense gradients by PyTorch alone: `torch.cdist`, or the expansion by one BLAS product."""
 
 from __future__ import annotations
 

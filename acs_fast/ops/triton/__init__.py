@@ -1,1 +1,1 @@
-"""Triton kernels and their host side. Nothing here is imported before an operator needs it: triton stays optional."""
+"""Triton kernels and their host side, imported on demand: triton stays optional."""

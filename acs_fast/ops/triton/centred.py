@@ -1,4 +1,4 @@
-"""Factors as deviations from the means of their group, in the order of the members: what the tiles are made of.
+"""Factors as deviations from the means of their group, in the order of the members, for the tiles.
 
 As the reference's `Centred`, for all groups at once. Half-precision factors stay as they are: their products are exact
 in float32, those of rounded deviations would not be.

@@ -1,4 +1,4 @@
-"""Kernels that decide what each group of gradient matching does next, one program for a group."""
+"""Kernels for the next step of each group of gradient matching, one program for a group."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distances that no rank holds all of: each has a share of them, in memory or as factors to compute them from."""
+"""Distances in shares, one for each rank: in memory, or computed from factors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exact greedy facility location over all ranks: several picks at each meeting, where they are certain.
+"""Exact greedy facility location over all ranks: several certain picks at each meeting.
 
 In a round the ranks find the candidates with the largest gains, and exchange which samples would pay less at each of
 them. With that every rank can replay greedy among the candidates by itself: their exact gains after each pick follow

@@ -1,4 +1,4 @@
-"""From picks to a coreset: the exact gradient error over all ranks, and what the selection took."""
+"""From picks to a coreset: the exact gradient error over all ranks, and statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selectors over shards: those that the ranks share, and all others, which choose on the first rank."""
+"""Selectors over shards: shared by the ranks, or on the first rank alone."""
 
 from __future__ import annotations
 

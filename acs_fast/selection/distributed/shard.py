@@ -1,4 +1,4 @@
-"""The part of the samples that one process holds, and how it travels to where it is needed."""
+"""One process's part of the samples, and its delivery to other processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training loop calls: gradients in shares, and a coreset that every process agrees on."""
+"""Selection inside a training loop: gradients in shares, and one coreset for every process."""
 
 from __future__ import annotations
 
