@@ -64,7 +64,7 @@ class Run:
         objective = strong
         if config.is_selective:
             objective = SelectiveAttack(strong, config.build_cheap(strong), self.coreset)
-        passes = self.gradients if isinstance(self.gradients, TrainingPasses) else None
+        passes = self.gradients if config.takes_training_passes else None
         self.learner = Learner(config, engine, self.model, runnable, objective, self.coreset, passes)
         self.loader = DataLoader(
             self.coreset.dataset, sampler=self.coreset.batch_sampler(self.learner.own_batch_size), batch_size=None,
@@ -218,7 +218,7 @@ class Run:
             "best_epoch": self.best["epoch"], "best_weights": self.best["weights"],
             "catastrophic_overfitting_epoch": next(overfitted, None),
             "seconds": {**seconds, "training": seconds["attack"] + seconds["step"]},
-            "gradient_error": None if isinstance(self.gradients, Vectors) else _mean(
+            "gradient_error": None if self.config.gradients == "pixels" else _mean(
                 [c["relative_gradient_error"] for c in coresets]
             ),
             "break_even_fraction": self._break_even(seconds),
