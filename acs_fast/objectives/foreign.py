@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from acs_fast._util.checks import as_tensors
 from acs_fast._util.randomness import preserved_random_state
+from acs_fast._util.settings import load_state, state_of
 from acs_fast.objectives.base import Attack, Loss, Objective, ObjectiveWrapper
 from acs_fast.objectives.cross_entropy import Vanilla
 from acs_fast.objectives.model_state import untouched
@@ -132,12 +133,11 @@ class ForeignObjective(Objective):
 
     def state_dict(self) -> dict[str, Any]:
         """The inner object's state, or an empty one."""
-        return dict(self.inner.state_dict()) if hasattr(self.inner, "state_dict") else {}
+        return dict(state_of(self.inner))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` returned."""
-        if state and hasattr(self.inner, "load_state_dict"):
-            self.inner.load_state_dict(state)
+        load_state(self.inner, state)
 
     def __repr__(self) -> str:
         if is_dataclass(self.inner):

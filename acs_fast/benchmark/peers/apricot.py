@@ -14,23 +14,16 @@ import numpy as np
 from apricot import FacilityLocationSelection
 from apricot.functions import facilityLocation
 
-from acs_fast.benchmark.peers.dense import by_group, on_matrix, pairwise
-from acs_fast.benchmark.problems import Problem, Selection
+from acs_fast.benchmark.peers.dense import of_factors, of_matrix
 
 facilityLocation.calculate_gains = functools.cache(facilityLocation.calculate_gains)
 facilityLocation.calculate_gains(facilityLocation.dtypes, False, True, False)  # as the lazy greedy asks for it
 facilityLocation.calculate_gains_sieve = lambda *_: None
 
 
-def craig(problem: Problem, how: str) -> Selection:
-    return by_group(problem, partial(pairwise, how=how), solve)
-
-
-def greedy(problem: Problem) -> Selection:
-    assert problem.matrix is not None
-    return on_matrix(problem.matrix, problem.budget, solve)
-
-
 def solve(similarities: Any, budget: int) -> Any:
     selector = FacilityLocationSelection(budget, metric="precomputed", optimizer="lazy")
     return selector.fit(similarities.astype(np.float64)).ranking
+
+
+craig, greedy = partial(of_factors, solve=solve), partial(of_matrix, solve=solve)

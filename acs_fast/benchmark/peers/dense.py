@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,6 +37,15 @@ def pairwise(g: LastLayerGradients, how: str) -> Tensor:
     norms = torch.linalg.vector_norm(x, dim=1).square_()
     squared = torch.addmm(norms, x, x.T, alpha=-2.0).add_(norms[:, None])
     return squared.clamp_(min=0.0).sqrt_().fill_diagonal_(0.0)
+
+
+def of_factors(problem: Problem, how: str, solve: Solver) -> Selection:
+    return by_group(problem, partial(pairwise, how=how), solve)
+
+
+def of_matrix(problem: Problem, solve: Solver) -> Selection:
+    assert problem.matrix is not None
+    return on_matrix(problem.matrix, problem.budget, solve)
 
 
 def by_group(problem: Problem, distances: Callable[[LastLayerGradients], Tensor], solve: Solver) -> Selection:

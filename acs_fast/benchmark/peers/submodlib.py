@@ -8,17 +8,7 @@ from typing import Any
 import numpy as np
 from submodlib import FacilityLocationFunction
 
-from acs_fast.benchmark.peers.dense import by_group, on_matrix, pairwise
-from acs_fast.benchmark.problems import Problem, Selection
-
-
-def craig(problem: Problem, how: str) -> Selection:
-    return by_group(problem, partial(pairwise, how=how), solve)
-
-
-def greedy(problem: Problem) -> Selection:
-    assert problem.matrix is not None
-    return on_matrix(problem.matrix, problem.budget, solve)
+from acs_fast.benchmark.peers.dense import of_factors, of_matrix
 
 
 def solve(similarities: Any, budget: int) -> Any:
@@ -30,3 +20,6 @@ def solve(similarities: Any, budget: int) -> Any:
         budget=budget, optimizer="LazyGreedy", stopIfZeroGain=False, stopIfNegativeGain=False, show_progress=False
     )
     return np.array([index for index, _ in ranking])
+
+
+craig, greedy = partial(of_factors, solve=solve), partial(of_matrix, solve=solve)
