@@ -4,12 +4,13 @@ TORCH ?= torch==2.13.0
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-# `make gpu`, on a machine with a GPU, torch, Triton, pytest and nvcc, offline: build, tests, measurements, sanitizer, in
-# less than ten minutes; results go to OUT, and `python -m benchmarks.report` puts those in benchmarks/results into docs/benchmarks.md
+# `make gpu`, on a machine with a GPU, torch, Triton, pytest, pybind11, ninja and nvcc, offline: build, measurements,
+# tests, sanitizer, in less than ten minutes; results go to OUT, and `python -m benchmarks.report` puts those in
+# benchmarks/results into docs/benchmarks.md. `make gpu-counters` after it: ncu on the kernels that the bars depend on
 GPU_PYTHON ?= python3
 OUT ?= benchmarks/results/gpu
 
-.PHONY: setup build demo test lint bench experiments fuzz kills sanitize checked simd wheels cross gpu clean
+.PHONY: setup build demo test lint bench experiments fuzz kills sanitize checked simd wheels cross gpu gpu-counters clean
 
 setup: $(VENV)/.ready
 
@@ -60,6 +61,9 @@ experiments: $(VENV)/.bench
 
 gpu:
 	$(GPU_PYTHON) -m benchmarks.gpu.campaign $(OUT)
+
+gpu-counters:
+	$(GPU_PYTHON) -m benchmarks.gpu.counters $(OUT)
 
 # anything goes in: FUZZ examples of each test, other ones every time (1500 take about half an hour on two cores);
 # FUZZ_OPTIONS=--hypothesis-seed=7 draws the same again

@@ -13,6 +13,9 @@ from typing import Any
 from benchmarks.gpu.floors import CASES, LAUNCHES, Case, Rates, distance_floor, matching_floor
 
 FILE = Path(__file__).with_name("predictions.json")
+TILES = {"tf32x3": 64, "bf16": 128}  # rows and columns, as in `acs_fast.ops.triton.distances.tile_size`
+ROUNDS = 32  # of a graph of matching, as in `acs_fast.ops.triton.gradient_matching`
+SLICE, SLICE_KERNELS = 2048, 8  # samples, and kernels for each, of a sum of gradients in float64
 LOADS = 8  # distances that a thread has in flight, as in greedy_gains.cuh
 SMALL_ROWS, REPLICATED_ROWS = 2048, 16384  # as in greedy.h
 
@@ -32,40 +35,18 @@ class Latencies:
     launch: float = 2.5e-6  # of a kernel of a graph, after the one before it
     rounds: float = 1.05  # of matching, per pick: some atoms leave, and some return
     efficiency: float = 0.45  # of products in a tile, of the measured rate of plain ones
+    l2: float = 5.5e12  # bytes per second
+    eager: float = 30e-6  # of the host, to launch a Triton kernel outside a graph, or to record it into one
+    instantiation: float = 2e-6  # of a kernel of a graph
+    torch_kernel: float = 6e-6  # of the host, to launch one
 
 
 # Touched rows of a pick, in shares of all picks: the rows of the 10 deciles' middles, from a run on a CPU
-# (softmax residuals and correlated features as in `benchmarks.gpu.measure`; `histogram` below made it).
+# (softmax residuals and correlated features as in `benchmarks.gpu.work`, greedy in float32 on one group).
 TOUCHED = {
     "craig-cifar10": [1, 1, 1, 1, 1, 1, 1, 3, 11, 46],
     "craig-imagenet": [1, 1, 1, 1, 1, 3, 5, 9, 15, 43],
 }  # fmt: skip
-
-
-def histogram(size: int, picks: int, classes: int, width: int, seed: int = 0) -> list[int]:
-    """Touched rows of a pick at 5 %, 15 %, ..., 95 % of the picks of one group, in ascending order."""
-    import torch
-
-    torch.manual_seed(seed)
-    y = torch.zeros(size, dtype=torch.int64)  # one class
-    r = (2.0 * torch.randn(size, classes)).softmax(1) - torch.nn.functional.one_hot(y, classes)
-    h = (torch.randn(size, 16) @ torch.randn(16, width) + torch.randn(size, width)).relu()
-    gram = (r @ r.T) * (h @ h.T + 1.0)
-    norms = gram.diagonal()
-    d = (norms[:, None] + norms[None, :] - 2.0 * gram).clamp_min(0.0).sqrt().fill_diagonal_(0.0)
-    level = torch.full((size,), float(d.max()))
-    gain = (level[:, None] - d).sum(0)
-    touched = []
-    for _ in range(picks):
-        pick = int(gain.argmax())
-        rows = (d[:, pick] < level).nonzero().flatten()
-        touched.append(len(rows))
-        own = d[rows]
-        gain += (d[rows, pick][:, None] - own).clamp_min(0).sum(0) - (level[rows][:, None] - own).clamp_min(0).sum(0)
-        level[rows] = d[rows, pick]
-        gain[pick] = -1.0
-    touched.sort()
-    return [touched[int((decile + 0.5) / 10 * picks)] for decile in range(10)]
 
 
 def greedy_seconds(case: Case, by: Latencies) -> float:
@@ -91,26 +72,61 @@ def greedy_seconds(case: Case, by: Latencies) -> float:
     return rounds * (first + case.picks * pick)
 
 
+def traffic_seconds(case: Case, rates: Rates, by: Latencies) -> tuple[float, float]:
+    """Of the distances: both factors of every tile through L2, and the passes over all factors before them.
+
+    Those are a read and a write to gather, and a read for the norms; float32 is read once more, for the means.
+    """
+    half = case.precision == "bf16"
+    tile, row = TILES[case.precision], (2 if half else 4) * (case.classes + case.width)
+    across = -(-case.size // tile)
+    tiles = case.groups * across * (across + 1) // 2
+    return tiles * 2 * tile * row / by.l2, (3 if half else 4) * case.samples * row / rates.copy
+
+
+def distances_seconds(case: Case, rates: Rates, by: Latencies) -> float:
+    """The largest of products, L2 and what is written, after the passes over the factors."""
+    parts = distance_floor(case, rates)
+    through_l2, passes = traffic_seconds(case, rates, by)
+    return passes + max(parts["operations"] / by.efficiency, parts["bytes"], through_l2)
+
+
 def matching_seconds(case: Case, rates: Rates, by: Latencies) -> float:
-    """Launches one after the other, their dependent reads, and the larger of bytes and products.
+    """Launches one after the other, their dependent reads, and the larger of bytes and products; the graph before.
 
     A program of `matching_products` has one turn of reads for 32 features, for 64 atoms and for 64 rows of T; one of
-    `matching_steps` about five.
+    `matching_steps` about five. The first rounds are launched one by one, and then recorded, before a graph is there.
     """
     over_features, over_atoms = -(-case.width // 32), -(-case.picks // 2 // 64)
     turns = 2 * over_features + 3 * over_atoms + 2 * 5 + 2
     floor = matching_floor(case, rates)
     work = max(floor["bytes"], floor["operations"] / by.efficiency)
-    return by.rounds * (case.picks * (LAUNCHES * by.launch + turns * by.read) + work)
+    before = ROUNDS * LAUNCHES * (2 * by.eager + by.instantiation)
+    return before + by.rounds * (case.picks * (LAUNCHES * by.launch + turns * by.read) + work)
+
+
+def surroundings_seconds(case: Case, rates: Rates, by: Latencies) -> float:
+    """What the public call adds: two passes that check the factors, and sums of all gradients and of those selected.
+
+    Sums are in float64: the factors are read, written eight bytes wide and read again. Matching needs the sums of its
+    groups too, before it begins.
+    """
+    size = 2 if case.precision == "bf16" else 4
+    numbers = case.samples * (case.classes + case.width)
+    summed = (2.0 if case.algorithm == "gradmatch" else 1.0) + case.share
+    sums = summed * case.samples * 2.0 * case.classes * case.width / rates.rate("float64")
+    launches = summed * case.samples / SLICE * SLICE_KERNELS * by.torch_kernel
+    return 2.0 * numbers * size / rates.copy + max(sums + summed * numbers * (size + 16) / rates.copy, launches)
 
 
 def stages(case: Case, rates: Rates, by: Latencies) -> dict[str, float]:
+    around = surroundings_seconds(case, rates, by)
     if case.algorithm == "gradmatch":
-        return {"all": matching_seconds(case, rates, by)}
-    parts = distance_floor(case, rates)
-    distances = max(parts["operations"] / by.efficiency, parts["bytes"])
-    greedy = greedy_seconds(case, by)
-    return {"distances": distances, "greedy": greedy, "all": distances + greedy}
+        operator = matching_seconds(case, rates, by)
+        return {"operator": operator, "public call": operator + around}
+    distances, greedy = distances_seconds(case, rates, by), greedy_seconds(case, by)
+    operator = distances + greedy
+    return {"distances": distances, "greedy": greedy, "operator": operator, "public call": operator + around}
 
 
 def predictions() -> dict[str, Any]:

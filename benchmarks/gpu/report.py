@@ -1,4 +1,4 @@
-"""The GPU's results as a table: `python -m benchmarks.gpu.report [FOLDER]` prints it.
+"""The GPU's results, a verdict for every bar and all times: `python -m benchmarks.gpu.report [FOLDER]` prints them.
 
 FOLDER is where `make gpu` has written.
 """
@@ -11,58 +11,58 @@ from pathlib import Path
 from typing import Any
 
 from acs_fast.benchmark import Row, Run, read
-from benchmarks import markdown
+from benchmarks import bars, markdown
 from benchmarks.gpu import campaign, predictions
+from benchmarks.gpu.bars import verdicts
+from benchmarks.gpu.work import OPERATOR, PICKS, PUBLIC
 
-HEADER = "| case | stage | floor, ms | predicted, ms | median, ms | p20 to p80, ms | times the floor | bar, ms | met |"
-PLAIN = "plain products"
-SHARE_OF_PLAIN = 0.6
+HEADER = "| case | stage | floor, ms | predicted, ms | median, ms | p20 to p80, ms | times the floor | bar, ms |"
+REHEARSED = "A rehearsal on small shapes: its times mean nothing, and neither do the verdicts."
 
 
 def table(run: Run, only: str | None = None) -> str:
     """Floors, predictions and times of every case side by side."""
     cases = [case for case in run.cases if only in (None, case["name"])]
-    lines = [_line(case, row, run.of_case(case["name"])) for case in cases for row in run.of_case(case["name"])]
-    return "\n".join([HEADER, "|" + "---|" * 9, *lines])
+    lines = [_line(case, row) for case in cases for row in run.of_case(case["name"]) if row.opponent != PICKS]
+    return "\n".join([HEADER, "|" + "---|" * 8, *lines])
 
 
-def _line(case: dict[str, Any], row: Row, rows: list[Row]) -> str:
+def _line(case: dict[str, Any], row: Row) -> str:
+    stage = row.title
     if not row.ok:
-        return f"| {case['name']} | {row.status}: {row.reason} | | | | | | | |"
-    stage, median = row.opponent, row.median
-    low = {**case["floor_s"], "all": sum(case["floor_s"].values())}.get(stage)
+        return f"| {case['name']} | {stage}: {row.status}: {row.reason} | | | | | | |"
+    whole = sum(case["floor_s"].values())
+    low = {**case["floor_s"], OPERATOR: whole, PUBLIC: whole}.get(stage)
     guess = predictions.load().get(case["name"], {}).get(stage)
-    bar, met = "", ""
-    if stage == "all":
-        bar, met = f"{1e3 * case['bar_seconds']:.0f}", "yes" if median <= case["bar_seconds"] else "**no**"
-    plain = next((other for other in rows if other.opponent == PLAIN and other.ok), None)
-    if stage == "distances" and plain is not None:  # the rate: what a plain product takes over what they take
-        share = plain.median / median
-        bar, met = f"{SHARE_OF_PLAIN:.0%} of plain", f"{'yes' if share >= SHARE_OF_PLAIN else '**no**'}, {share:.0%}"
     cells = [
         case["name"], stage, "" if low is None else f"{1e3 * low:.2f}", "" if guess is None else f"{1e3 * guess:.2f}",
-        f"{1e3 * median:.2f}", f"{1e3 * row.percentile(20):.2f} to {1e3 * row.percentile(80):.2f}",
-        "" if low is None else f"{median / low:.1f}", bar, met,
+        f"{1e3 * row.median:.2f}", f"{1e3 * row.percentile(20):.2f} to {1e3 * row.percentile(80):.2f}",
+        "" if low is None else f"{row.median / low:.1f}", f"{1e3 * case['bar_seconds']:.0f}" if stage == case["judged"]
+        else "",
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
 
 def section(folder: Path) -> str:
-    """Table and origin; "" without results."""
+    """Verdicts, table and origin; "" without results."""
     path, steps = folder / "gpu.json", folder / "gpu-steps.json"
     if not path.exists():
         return ""
     run = read(path)
     ended = json.loads(steps.read_text()) if steps.exists() else []
-    state = ", ".join(f"{step['name']} {step['status']}" for step in ended if step["name"] != "measure")
-    peaks = ", ".join(f"{row.case} {row.peak_bytes / 2**30:.1f}" for row in run.rows if row.peak_bytes is not None)
+    state = ", ".join(f"{step['name']} {step['status']}" for step in ended)
+    peaks = ", ".join(
+        f"{row.case} {row.peak_bytes / 2**30:.1f} ({row.title})" for row in run.rows if row.peak_bytes is not None
+    )
     versions = ", ".join(f"{name} {run.versions[name]}" for name in ("torch", "triton", "cuda") if name in run.versions)
     footer = (
         f"{markdown.origin(run.machine, run.commit, run.date)}, with {versions}: {run.machine['kernels']}. Floors from "
-        f"rates measured in the same run. Peak memory in GiB: {peaks or 'not measured'}. The other steps of "
+        f"rates measured in the same run. Peak memory in GiB, inputs included: {peaks or 'not measured'}. The steps of "
         f"`make gpu`: {state or 'not run'}."
     )
-    return f"## The GPU's bars\n\n{table(run)}\n\n{footer}"
+    judged = bars.table(verdicts(run, ended))
+    parts = ["## The GPU's bars", *([REHEARSED] if run.quick else []), judged, table(run), footer]
+    return "\n\n".join(parts)
 
 
 def main() -> int:
