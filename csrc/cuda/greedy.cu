@@ -123,11 +123,16 @@ Kernel<T> kernel_for(int threads) {
                                     : Kernel<T>(greedy_kernel<T, kThreadsOfLarge, 1>);
 }
 
+// As much as the device has, whatever this plan needs: the attribute is the kernel's, and another thread between its own
+// call and its launch must not find it lowered.
 template <typename T>
 cudaError_t allow_shared_memory(const GreedyPlan& plan, size_t* bytes) {
   *bytes = greedy_fixed_bytes(plan.threads, sizeof(T)) + plan.region_bytes;
-  return cudaFuncSetAttribute(kernel_for<T>(plan.threads), cudaFuncAttributeMaxDynamicSharedMemorySize,
-                              static_cast<int>(*bytes));
+  int device = 0, most = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  if (error != cudaSuccess) return error;
+  return cudaFuncSetAttribute(kernel_for<T>(plan.threads), cudaFuncAttributeMaxDynamicSharedMemorySize, most);
 }
 
 }  // namespace

@@ -146,6 +146,15 @@ def test_scale_and_rounding_are_the_reference_s(library):
         assert library.quantise(ctypes.c_double(half), ctypes.c_double(1.0)) == round(half)
 
 
+@pytest.mark.parametrize("sizes", [[20] * 3, [150]], ids=["a queue", "a team"])
+def test_a_launch_leaves_every_other_one_its_shared_memory(library, sizes):
+    """The limit is the kernel's, and another thread may be about to launch the same kernel with more."""
+    library.shared_allowed.restype = ctypes.c_int64
+    flat, layout, largest = matrices(sizes, np.float32, False, True)
+    emulate(library, flat, layout, largest, [2] * len(sizes))
+    assert library.shared_allowed() == BLOCK["shared_bytes"]
+
+
 @pytest.mark.parametrize("limit", [65536, 101376, 166912, 232448], ids=["sm_75", "sm_86", "sm_80", "sm_90"])
 @pytest.mark.parametrize("element", [4, 8])
 def test_no_block_asks_for_more_shared_memory_than_there_is(library, element, limit):

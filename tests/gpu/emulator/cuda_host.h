@@ -28,6 +28,7 @@ struct dim3 {
 using cudaStream_t = void*;
 enum cudaError_t { cudaSuccess = 0, cudaErrorInvalidValue = 1 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerBlockOptin };
 
 namespace emulator {
 
@@ -53,6 +54,10 @@ inline size_t& shared_limit() {
   static size_t bytes = 0;
   return bytes;
 }
+inline size_t& shared_allowed() {
+  static size_t bytes = 48 << 10;
+  return bytes;
+}
 
 }  // namespace emulator
 
@@ -74,9 +79,18 @@ T __ldcg(const T* address) {
 
 inline int min(int a, int b) { return a < b ? a : b; }
 
+inline cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
+  *value = static_cast<int>(emulator::shared_limit());
+  return cudaSuccess;
+}
 template <typename P>
 cudaError_t cudaFuncSetAttribute(void (*)(P), cudaFuncAttribute, int bytes) {
-  return static_cast<size_t>(bytes) <= emulator::shared_limit() ? cudaSuccess : cudaErrorInvalidValue;
+  emulator::shared_allowed() = static_cast<size_t>(bytes);
+  return emulator::shared_allowed() <= emulator::shared_limit() ? cudaSuccess : cudaErrorInvalidValue;
 }
 template <typename P>
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void (*)(P), int, size_t) {
@@ -86,6 +100,7 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void (*)(
 template <typename P>
 cudaError_t cudaLaunchCooperativeKernel(void (*kernel)(P), dim3 grid, dim3 block, void** parameters, size_t shared,
                                         cudaStream_t) {
+  if (shared > emulator::shared_allowed()) return cudaErrorInvalidValue;
   auto* argument = static_cast<std::remove_const_t<P>*>(parameters[0]);
   emulator::run(grid.x, block.x, shared, [=] { kernel(*argument); });
   return cudaSuccess;

@@ -60,6 +60,7 @@ int emulate_greedy_double(const double* d, const double* m, const int64_t* t, in
                           int64_t seed, int64_t* p, double* ga, float* w, int64_t* as, double* o) {
   return emulate<double>(d, m, t, g, s, mp, r, sh, seed, p, ga, w, as, o);
 }
+int64_t shared_allowed() { return static_cast<int64_t>(emulator::shared_allowed()); }
 int scale_exponent(double d_max, long long n) { return acs_fast::cuda::scale_exponent(d_max, n); }
 long long quantise(double distance, double scale) { return acs_fast::cuda::quantise(distance, scale); }
 // Shared memory that a block asks for, of what the device has.
