@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from acs_fast.benchmark.opponents import OPPONENTS
 from acs_fast.benchmark.problems import OpCase
+from acs_fast.ops import cpu
+from acs_fast.ops.backends import ON_GPU
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 BACKENDS = ("ours-reference", "ours-cpu", "ours-triton", "ours-cuda")
@@ -13,12 +15,16 @@ WORK = 3e11  # N^2 C D of a case, which the reference path does in some seconds:
 MOST_CLASSES = 10  # selections so many classes stand for all, since each is a problem of its own
 MATCHED, PICKED_BY_MATCHING, PICK_PAIRS = 2_000, 300, 3e5  # gradient matching: samples, picks, and sum of picks^2
 NO_KERNEL = "it has no kernels of its own for this operator"
-NO_KERNELS = {
-    "cross_entropy": ("ours-cpu", "ours-cuda"),
-    "trades": ("ours-cpu", "ours-cuda"),
-    "distances": ("ours-cuda",),
-    "matching": ("ours-triton",),
+OPERATORS = {
+    "cross_entropy": "cross_entropy_residuals",
+    "trades": "trades_residuals",
+    "distances": "pairwise_distances",
+    "greedy": "greedy",
+    "craig": "facility_location",
+    "matching": "gradient_matching",
 }
+KERNELS = {"ours-cpu": (*cpu.IMPLEMENTATIONS,), **{f"ours-{backend}": ops for backend, ops in ON_GPU.items()}}
+NO_KERNELS = {task: tuple(b for b, ops in KERNELS.items() if op not in ops) for task, op in OPERATORS.items()}
 PEERS = {
     "distances": ("cdist", "blas"),
     "greedy": ("submodlib", "apricot"),
@@ -72,7 +78,7 @@ def cases(shape: Shape, device: str, peers: bool = True) -> tuple[OpCase, ...]:
     matched = min(per_class, max(1, int(PICK_PAIRS / matching_picks**2)))
 
     def case(name: str, title: str, task: str, n: int, budget: int, groups: int = 1) -> OpCase:
-        lacking = NO_KERNELS.get(task, ())
+        lacking = NO_KERNELS[task]
         rivals = PEERS.get(task, ()) if peers and shape.dtype in DTYPES[:2] else ()
         return OpCase(
             name, title, task, n, shape.classes, shape.dim, budget, groups, shape.dtype,

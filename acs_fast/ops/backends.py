@@ -15,13 +15,17 @@ from acs_fast.ops import compiled, cpu, device
 from acs_fast.ops.checks import checked
 from acs_fast.ops.report import Report, taking_notes
 from acs_fast.ops.schemas import LIBRARY, REFERENCE
+from acs_fast.ops.toolchain import why_no_triton
 
 LOGGER = logging.getLogger("acs_fast")
 BACKENDS = ("auto", "reference", "cpu", "triton", "cuda")
 ON_GPU = {  # what each GPU backend has its own kernels for
-    "triton": ("pairwise_distances", "greedy", "facility_location", "gradient_matching"),
+    "triton": (
+        "pairwise_distances", "greedy", "facility_location", "gradient_matching", "cross_entropy_residuals",
+        "trades_residuals",
+    ),
     "cuda": ("greedy", "facility_location"),
-}
+}  # fmt: skip
 
 
 def why_missing(backend: str) -> str | None:
@@ -58,14 +62,15 @@ def chosen(op: str, backend: str, where: torch.device) -> str:
         raise ValueError(f"backend {backend!r} needs tensors on a GPU; got {where}")
     if op not in ON_GPU.get(backend, (op,)):
         raise RuntimeError(f"backend {backend!r} is not available: {op} has no {backend} kernels")
+    if backend == "triton" and (reason := why_no_triton(op, where)) is not None:
+        raise RuntimeError(f"backend {backend!r} is not available: {reason}")
     return backend
 
 
 def _automatic(op: str, where: torch.device) -> str:
     if where.type == "cuda":
-        if "cuda" in device.automatic(op):
-            return "cuda"
-        return "triton" if "triton" in device.automatic(op) else "reference"
+        found = device.automatic(op, where)
+        return "cuda" if "cuda" in found else "triton" if "triton" in found else "reference"
     if where.type == "cpu" and op in cpu.IMPLEMENTATIONS:
         if compiled.MODULE is not None:
             return "cpu"
@@ -80,8 +85,11 @@ def _warn_of_reference() -> None:
 
 def explain(op: str, name: str, where: torch.device, dtype: torch.dtype = torch.float32) -> str:
     """One line on what `name`, as `chosen` has returned it, runs for `op`, and what is missing for more."""
-    if where.type != "cuda" or name == "reference":
+    if where.type != "cuda":
         return name
+    if name == "reference":
+        too_old = why_no_triton(op, where) if device.has_triton() else None
+        return name if too_old is None else f"{name}; triton: {too_old}"
     if op == "gradient_matching":
         return "matching by triton, all groups together"
     if op not in ("greedy", "facility_location"):

@@ -19,15 +19,17 @@ from acs_fast._util.dtypes import accumulable_dtype
 from acs_fast.ops import compiled
 from acs_fast.ops.checks import checked
 from acs_fast.ops.cuda import packed_greedy as cuda
+from acs_fast.ops.picking import Picking, Result
 from acs_fast.ops.problems import Problems
 from acs_fast.ops.reference import facility_location as reference
+from acs_fast.ops.reference import gradient_matching as reference_matching
 from acs_fast.ops.reference import pairwise_distances as distances
 from acs_fast.ops.reference import residuals
 from acs_fast.ops.reference.packed_greedy import packed_greedy, packed_layout
 from acs_fast.ops.report import note_path, stage
+from acs_fast.ops.toolchain import why_no_triton
 
 LOGGER = logging.getLogger("acs_fast")
-Result = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,10 @@ def kernels(dtype: torch.dtype, backend: str = "auto") -> Kernels:
     return Kernels("triton" if triton and dtype != torch.float64 else "torch", by)
 
 
-def automatic(op: str) -> tuple[str, ...]:
-    """The GPU backends of `auto` for an operator here, of those with kernels of their own."""
-    found = ("triton",) if has_triton() and op != "packed_greedy" else ()
+def automatic(op: str, where: torch.device) -> tuple[str, ...]:
+    """The GPU backends of `auto` for an operator on the GPU `where`, of those with kernels of their own."""
+    there = has_triton() and op != "packed_greedy" and why_no_triton(op, where) is None
+    found = ("triton",) if there else ()
     greedy_too = op in ("greedy", "facility_location", "packed_greedy") and has_cuda_greedy()
     return (*found, "cuda") if greedy_too else found
 
@@ -79,6 +82,9 @@ def pairwise_distances(residuals: Tensor, features: Tensor, bias: bool, squared:
 def greedy_on_matrix(matrix: Tensor, budget: int, backend: str = "auto") -> tuple[Tensor, Tensor, Tensor]:
     """As the reference, the host not waiting between picks."""
     n = len(matrix)
+    if not budget:
+        nothing = torch.zeros(0, dtype=torch.int64, device=matrix.device)
+        return nothing, nothing.double(), nothing.new_zeros(n)
     layout, budgets = torch.tensor([[0, n, 0, n]]), torch.tensor([budget])
     flat = matrix.contiguous().view(-1)
     by = kernels(matrix.dtype, backend).greedy
@@ -97,15 +103,15 @@ def facility_location(
     backend: str = "auto",
 ) -> Result:
     """As the reference: groups in waves, as many matrices as fit in `workspace_bytes`; larger ones without a matrix."""
-    members, offsets, budgets, _ = problems
+    picking = Picking.of(problems)
+    members, offsets, budgets, _ = picking.problems
     problem = _Problem(
-        residuals.contiguous(), features.contiguous(), bias, squared, members.to(residuals.device), offsets.cpu(),
-        budgets.cpu(), kernels(residuals.dtype, backend),
+        residuals.contiguous(), features.contiguous(), bias, squared, members.to(residuals.device), offsets, budgets,
+        kernels(residuals.dtype, backend),
     )  # fmt: skip
     with torch.cuda.device_of(residuals):  # Triton launches on the current device
         parts = [problem.solve(a, b, dense) for a, b, dense in problem.waves(workspace_bytes)]
-    indices, weights, gains, objectives = (torch.cat(x) for x in zip(*parts, strict=True))
-    return indices, weights, gains, objectives
+    return picking.answer(parts, residuals.device)
 
 
 @dataclass(frozen=True)
@@ -239,7 +245,9 @@ def _members_of(picks: Tensor, members: Tensor, offsets: Tensor, budgets: Tensor
 def gradient_matching(
     residuals: Tensor, features: Tensor, bias: bool, problems: Problems, targets: Tensor, ridge: float
 ) -> Result:
-    """As the reference, all groups together."""
+    """As the reference, all groups together; by the reference where Triton is too old for the GPU."""
+    if residuals.device.type == "cuda" and why_no_triton("gradient_matching", residuals.device) is not None:
+        return reference_matching.gradient_matching(residuals, features, bias, problems, targets, ridge)
     from acs_fast.ops.triton import gradient_matching as triton_matching
 
     with torch.cuda.device_of(residuals):  # Triton launches on the current device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from acs_fast.benchmark.problems import OpCase
+from acs_fast.benchmark.suite import NO_KERNELS
 from benchmarks.ops.pixels import PixelCase
 
 GIB = 2**30
@@ -10,7 +11,7 @@ LIMITS = {
     f"ours-cpu-{gib:g}-gib": int(gib * GIB) for gib in (0.5, 1.0, 2.0, 4.0, 8.0)
 }  # memory= of the matrix-free path
 OURS = ("ours-cpu", "ours-triton", "ours-cuda", "ours-reference")
-MATCHING = ("ours-cpu", "ours-cuda", "ours-reference", "spams", "batched-omp", "sklearn-omp")
+MATCHING = (*(b for b in OURS if b not in NO_KERNELS["matching"]), "spams", "batched-omp", "sklearn-omp")
 ASSEMBLED = ("cdist-submodlib", "blas-submodlib", "blas-apricot")
 PUBLISHED_DISTANCES = {"published": "N x M x P expansion, measured in craig-1k"}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from acs_fast.benchmark import read
+from acs_fast.benchmark.suite import NO_KERNELS
 from acs_fast.ops import backends
 from benchmarks import __main__ as command
 from benchmarks import bars, ops, peers, report
@@ -74,6 +75,11 @@ def test_every_opponent_has_a_function_for_its_tasks():
             opponent = peers.OPPONENTS[name]
             if opponent.missing() is None:
                 assert callable(opponent.solver(case.task)), (name, case.task)
+
+
+@pytest.mark.parametrize("case", [*ops.CASES, *ops.QUICK], ids=lambda case: case.name)
+def test_no_backend_is_asked_for_what_it_has_no_kernels_for(case):
+    assert not {*NO_KERNELS[case.task]} & {*case.opponents}
 
 
 def test_selection_of_cases():

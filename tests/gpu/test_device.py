@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from acs_fast.ops import backends
+from acs_fast.ops import backends, checks, toolchain
 from acs_fast.ops import device as ops
 from acs_fast.ops.problems import Problems
+from acs_fast.ops.reference import gradient_matching as reference_matching
 from acs_fast.ops.reference.facility_location import facility_location
 from acs_fast.ops.reference.greedy import greedy
+from acs_fast.ops.reference.packed_greedy import packed_greedy
 from acs_fast.ops.report import taking_notes
 from tests.gpu import cases
 from tests.gpu.requirements import need_triton
@@ -40,6 +44,48 @@ def test_any_workspace_gives_the_same_objective(device, workspace):
     same_objective(ops.facility_location(*problem(device), workspace, backend="triton"), device)
 
 
+@pytest.mark.parametrize("budgets", [[0, 2, 0, 5], [3, 0, 0, 0], [0, 0, 0, 0]])
+@pytest.mark.parametrize("workspace", [1 << 30, 5_000, 0], ids="workspace of {} bytes".format)
+def test_groups_that_pick_nothing(device, workspace, budgets):
+    need_triton()
+    sizes = [12, 7, 0, 33]
+    r, h = cases.factors(sum(sizes), 1, 3, 9)
+    members, offsets = cases.grouping(sizes)
+    rest = (offsets, torch.tensor(budgets), sum(budgets))
+    found = ops.facility_location(
+        r.to(device), h.to(device), True, False, Problems(members.to(device), *rest), workspace, backend="triton"
+    )
+    expected = facility_location(r, h, True, False, Problems(members, *rest), workspace)
+    for part, e in zip(found, expected, strict=True):
+        assert (part.dtype, part.shape) == (e.dtype, e.shape)
+    torch.testing.assert_close(found[3].cpu(), expected[3], rtol=1e-4, atol=0.0)
+    owners = [group for group, k in zip(members.split(sizes), budgets, strict=True) for _ in range(k)]
+    assert all(int(i) in group.tolist() for i, group in zip(found[0], owners, strict=True))
+    assert float(found[1].sum()) == float(expected[1].sum())
+
+
+def test_no_kernel_is_asked_for_nothing(monkeypatch):
+    """The CUDA greedy takes a first pick for granted."""
+    asked = []
+
+    def checked(*arguments):
+        checks.check_packed_greedy(*arguments)
+        asked.append(arguments[2].tolist())
+        return packed_greedy(*arguments)
+
+    monkeypatch.setattr(ops.cuda, "packed_greedy", checked)
+    monkeypatch.setattr(ops, "kernels", lambda dtype, backend: ops.Kernels("torch", "cuda"))
+    r, h, bias, squared, problems = problem(torch.device("cpu"))
+    nothing = problems._replace(budgets=torch.tensor([0, 2, 0]), budget=2)
+    found = ops.facility_location(r, h, bias, squared, nothing, 1 << 30, "cuda")
+    assert asked == [[1, 2, 1]]
+    for part, e in zip(found, facility_location(r, h, bias, squared, nothing, 1 << 30), strict=True):
+        torch.testing.assert_close(part, e, rtol=1e-6, atol=0.0)
+    picks, gains, assignment = ops.greedy_on_matrix(torch.ones(3, 3), 0, "cuda")
+    assert (len(picks), len(gains), assignment.tolist()) == (0, 0, [0, 0, 0])
+    assert len(asked) == 1
+
+
 def test_without_triton_torch_measures(monkeypatch, device):
     monkeypatch.setattr(ops, "has_triton", lambda: False)
     monkeypatch.setattr(ops, "has_cuda_greedy", lambda: False)
@@ -68,7 +114,7 @@ def test_what_is_there_decides(monkeypatch):
             assert ops.kernels(torch.float64).distances == "torch"
             assert ops.kernels(torch.float32, "triton").greedy == found.distances
             expected = tuple(name for name, there in (("triton", triton), ("cuda", cuda)) if there)
-            assert ops.automatic("facility_location") == expected
+            assert ops.automatic("facility_location", torch.device("cuda")) == expected
 
 
 def test_out_of_memory_takes_less_at_a_time(monkeypatch, device):
@@ -152,6 +198,38 @@ def test_amd_gets_triton_and_the_reference(monkeypatch):
         assert backends.chosen(op, "auto", gpu) == expected
     explained = backends.explain("facility_location", "triton", gpu)
     assert explained.startswith("distances by triton, greedy by triton; cuda: torch")
+
+
+@pytest.mark.parametrize(
+    ("capability", "version", "there"),
+    [((9, 0), "3.6.0", True), ((10, 0), "3.7.1", False), ((12, 0), "3.6.0+git1", False), ((10, 0), "3.8.0", True),
+     ((10, 3), "3.10.0", True)],
+)  # fmt: skip
+def test_matching_goes_by_torch_where_triton_is_too_old_for_the_gpu(monkeypatch, capability, version, there):
+    monkeypatch.setattr(toolchain, "triton_version", lambda: version)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda where: capability)
+    monkeypatch.setattr(ops, "has_triton", lambda: True)
+    monkeypatch.setattr(backends, "why_missing", lambda name: None)
+    gpu = torch.device("cuda")
+    name = backends.chosen("gradient_matching", "auto", gpu)
+    explained = backends.explain("gradient_matching", name, gpu)
+    assert backends.chosen("facility_location", "triton", gpu) == "triton"
+    if there:
+        assert name == backends.chosen("gradient_matching", "triton", gpu) == "triton"
+        assert explained == "matching by triton, all groups together"
+        return
+    assert name == "reference"
+    assert explained.startswith("reference; triton: gradient_matching needs triton >= 3.8 on this GPU")
+    assert version in explained
+    with pytest.raises(RuntimeError, match="gradient_matching needs triton >= 3"):
+        backends.chosen("gradient_matching", "triton", gpu)
+
+
+def test_the_dispatcher_too_leaves_matching_to_torch(monkeypatch):
+    monkeypatch.setattr(ops, "why_no_triton", lambda op, where: "too old")
+    monkeypatch.setattr(reference_matching, "gradient_matching", lambda *arguments: arguments)
+    like = SimpleNamespace(device=torch.device("cuda"))
+    assert ops.gradient_matching(like, like, True, None, like, 0.0) == (like, like, True, None, like, 0.0)
 
 
 def test_an_explicit_backend_without_the_operator_raises(monkeypatch):

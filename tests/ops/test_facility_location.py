@@ -65,13 +65,37 @@ def test_matrix_free_is_the_same_to_the_last_bit(backend, case):
     assert equal(whole(backend, f, k, workspace=0), whole(backend, f, k))
 
 
+@pytest.mark.parametrize("budgets", [[0, 3, 0, 0, 2, 0], [0, 0, 0, 0, 0, 0]])
+@pytest.mark.parametrize("workspace", [0, AMPLE])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_groups_that_pick_nothing(backend, workspace, budgets):
+    sizes = [7, 20, 0, 5, 9, 1]
+    f, shares = random(sum(sizes), 5, 19), torch.tensor(budgets)
+    members, offsets = problems(sizes)
+    indices, weights, gains, objectives = run(backend, f, False, members, offsets, shares, workspace)
+    assert indices.dtype == torch.int64
+    assert len(indices) == len(weights) == len(gains) == sum(budgets)
+    start = 0
+    for group, k, objective in zip(members.split(sizes), budgets, objectives, strict=True):
+        own = type(f)(f.residuals[group], f.features[group], f.bias)
+        if k:
+            alone = whole(backend, own, k, workspace=workspace)
+            assert torch.equal(group[alone[0]], indices[start : start + k])
+            assert torch.equal(alone[1], weights[start : start + k])
+            assert torch.equal(alone[3], objective[None])
+        elif len(group):
+            largest = backends.run("pairwise_distances", "reference", *own, False)[0].max()
+            assert float(objective) == pytest.approx(len(group) * float(largest), rel=1e-5)
+        else:
+            assert float(objective) == 0.0
+        start += k
+
+
 @pytest.mark.parametrize("sizes", [[40], [1, 1, 1], [63, 1, 5, 2], [30] * 12, [300, 20, 20], [1, 0, 6]])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_groups_are_independent(backend, sizes):
     f = random(sum(sizes), 5, 19)
     members, offsets = problems(sizes)
-    if backend == "reference" and 0 in sizes:
-        pytest.skip("the reference leaves empty groups to its caller, who makes none")
     shares = torch.tensor([(s + 1) // 2 for s in sizes])
     indices, weights, gains, objectives = run(backend, f, False, members, offsets, shares)
     start = 0

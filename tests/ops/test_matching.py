@@ -133,6 +133,18 @@ def test_groups_are_independent(backend, sizes):
         start += k
 
 
+@pytest.mark.parametrize("budgets", [[0, 4, 0, 2], [0, 0, 0, 0]])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_groups_that_pick_nothing(backend, budgets):
+    sizes = [7, 20, 0, 9]
+    f = random(sum(sizes), 5, 19)
+    members, offsets = problems(sizes)
+    indices, _, _, counts = run(backend, f, members, offsets, torch.tensor(budgets))
+    assert counts.tolist() == budgets
+    owners = [group for group, k in zip(members.split(sizes), budgets, strict=True) for _ in range(k)]
+    assert all(int(i) in group.tolist() for i, group in zip(indices, owners, strict=True))
+
+
 @pytest.mark.parametrize("sizes", [[600], [300, 250, 100], [40] * 15])
 @pytest.mark.parametrize("threads", [1, 2, 3, 5])
 def test_same_bits_for_every_number_of_threads(threads, sizes, restore_threads):

@@ -24,7 +24,8 @@ def facility_location(
 
     Returns:
         indices [k] into the N samples, weights [k] float32, gains [k] float64, all by group in pick order; and the
-        objective of each group, [G] float64: the sum of the distances to the nearest pick.
+        objective of each group, [G] float64: the sum of the distances to the nearest pick; without picks, the largest
+        distance in the group times its size.
     """
     parts = []
     members, offsets, budgets, _ = problems
@@ -40,7 +41,7 @@ def facility_location(
             source = Distances.of_gradients(r, h, bias, squared)
         with stage("greedy"):
             picks, gains, assignment, objective = greedy_on(source, k)
-        weights = torch.bincount(assignment, minlength=k).to(torch.float32)
+        weights = torch.bincount(assignment, minlength=k)[:k].to(torch.float32)
         parts.append((group[picks], weights, gains, objective[None]))
     indices, weights, gains, objectives = (torch.cat(x) for x in zip(*parts, strict=True))
     return indices, weights, gains, objectives

@@ -44,6 +44,8 @@ def gradient_matching(
     counts = torch.zeros_like(budgets)
     bounds, start = offsets.tolist(), 0
     for i, k in enumerate(budgets.tolist()):
+        if not k:
+            continue
         group = members[bounds[i] : bounds[i + 1]]
         r, h = residuals[group].to(torch.float64), features[group].to(torch.float64)
         picks, w, fell = _match(r, h, bias, targets[i].to(torch.float64), k, ridge)

@@ -77,7 +77,7 @@ def greedy(distances: Tensor, budget: int) -> tuple[Tensor, Tensor, Tensor]:
 def greedy_on(distances: Distances, budget: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     n, device = distances.n, distances.device
     everyone = torch.arange(n, device=device)
-    d_max = max(float(distances.rows(i).max()) for i in distances.chunks(everyone))
+    d_max = max((float(distances.rows(i).max()) for i in distances.chunks(everyone) if len(i)), default=0.0)
     exponent = scale_exponent(d_max, n)
     scale = 2.0**exponent
 
@@ -108,7 +108,7 @@ def greedy_on(distances: Distances, budget: int) -> tuple[Tensor, Tensor, Tensor
         gain[pick] = -1  # and it only falls from there
     unit = 2.0**-exponent
     return (
-        torch.tensor(picks, device=device),
+        torch.tensor(picks, dtype=torch.int64, device=device),
         torch.tensor(gains, dtype=torch.float64, device=device) * unit,
         assignment,
         current.sum().to(torch.float64) * unit,
