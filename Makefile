@@ -40,10 +40,19 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# GPU machines often have an older Triton than the newest: what must compile there is compiled with it as well. Platforms
+# whose torch comes without Triton go without
+OLD_TRITON = 3.6.0
+$(VENV)/triton-$(OLD_TRITON)/.ready: $(VENV)/.ready
+	@rm -rf $(@D) && mkdir -p $(@D)
+	if $(BIN)/python -c 'import triton'; then \
+	  $(BIN)/pip install --quiet --no-deps --target $(@D) triton==$(OLD_TRITON); fi
+	@touch $@
+
 # everything at one thread, in two processes side by side; then what computes with threads once more, at two
 THREADED = tests/ops tests/selection tests/gradients tests/training
-test: lint
-	ACS_FAST_TEST_THREADS=1 $(BIN)/pytest -n 2
+test: lint $(VENV)/triton-$(OLD_TRITON)/.ready
+	ACS_FAST_TRITONS=$(abspath $(VENV)/triton-$(OLD_TRITON)) ACS_FAST_TEST_THREADS=1 $(BIN)/pytest -n 2
 	ACS_FAST_TEST_THREADS=2 $(BIN)/pytest $(THREADED)
 
 # the peers come with the first run; BENCH="--case craig-5k" measures less

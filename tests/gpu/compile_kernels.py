@@ -96,11 +96,13 @@ MATCHING = [
     ("decisions", steps.decide_kernel, {"BN": MEMBERS, "BLOCK": SCAN}, 4),
 ]
 KERNELS += [(f"matching, {name}", kernel, "fp32", constants, warps) for name, kernel, constants, warps in MATCHING]
-KERNELS += [
-    (f"matching, {name}, R = 2, {element}", kernel, element, {**constants, "R": 2}, warps)
-    for element in ("fp32", "bf16", "fp64")
-    for name, kernel, constants, warps in MATCHING
-    if "R" in constants
+KERNELS += [  # none of half-precision factors, which are widened
+    (f"matching, {name}, R = {passes}, {element}, {block} classes", kernel, element, constants, warps)
+    for passes, element, block in ((2, "fp32", 16), (1, "fp32", 32), (2, "fp32", 32), (2, "fp64", 32))
+    for name, kernel, blocks, warps in MATCHING
+    if "R" in blocks
+    for widest in [gradient_matching.DIRECTION_CLASSES if name == "directions" else block]
+    for constants in [{**blocks, "R": passes, "BC": min(block, widest)}]
 ]
 ON_HOPPER = [
     (f"distances, bfloat16, {classes}", distances.distances_kernel, "bf16", {**PAIRS, **HALF, "B": 128, "BC": block}, 8)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from contextlib import contextmanager
 
 import pytest
@@ -17,6 +19,7 @@ CASES = {
     "one sample": ([1], [1], {}),
     "three groups": ([40, 7, 90], [10, 3, 20], {}),
     "an empty group, and nothing to pick": ([9, 20, 0], [0, 5, 0], {}),
+    "nothing to pick in any group": ([9, 4], [0, 0], {}),
     "budgets above the rank": ([60, 30], [50, 28], {}),
     "ridge": ([30, 20], [22, 15], {"ridge": 0.3}),
     "softmax residuals": ([90, 70], [30, 20], {"classes": 10, "width": 16, "kind": "softmax"}),
@@ -67,7 +70,7 @@ def test_atoms_that_leave_and_return(batched, monkeypatch, device, width, ridge)
         seen.update(self.groups.state.tolist())
 
     monkeypatch.setattr(batched.Search, "round", watched)
-    monkeypatch.setattr(batched, "Replayed", lambda work, device: work)
+    monkeypatch.setattr(batched, "Replayed", lambda device: lambda work: work())
     expected = matching.gradient_matching(*arguments(sizes, budgets, **options))
     same(batched.gradient_matching(*arguments(sizes, budgets, device, **options)), expected)
     assert seen >= {state.LEAVE.value, state.RETURN.value}
@@ -121,21 +124,52 @@ def test_a_round_is_launches_alone(batched, monkeypatch, device):
 
 
 def test_launches_are_compiled_then_captured_then_replayed(batched, monkeypatch):
-    log = []
+    """On the device of the tensors, whichever is the current one."""
+    log, where = [], torch.device("cuda", 1)
 
     class Graph:
+        def capture_begin(self, *, capture_error_mode):
+            log.append(f"capture, {capture_error_mode}")
+
+        def capture_end(self):
+            log.append("captured")
+
         def replay(self):
             log.append("replay")
 
-    @contextmanager
-    def capture(graph, **_):
-        log.append("capture")
-        yield
-        log.append("captured")
+    class Stream:
+        def __init__(self, device):
+            self.device = device
 
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "graph", capture)
-    work = batched.Replayed(lambda: log.append("launch"), torch.device("cuda"))
+        def wait_stream(self, other):
+            log.append(f"{self.device} waits for {other}")
+
+    @contextmanager
+    def entered(what):
+        log.append(f"on {getattr(what, 'device', what)}")
+        yield
+        log.append("left")
+
+    for name, fake in (
+        ("CUDAGraph", Graph), ("Stream", Stream), ("stream", entered), ("device", entered),
+        ("current_stream", lambda device: f"the stream of {device}"),
+    ):  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, fake)
+    replayed = batched.Replayed(where)
     for _ in range(3):
-        work()
-    assert log == ["launch", "capture", "launch", "captured", "replay", "replay"]
+        replayed(lambda: log.append("launch"))
+    assert log == [
+        "launch", "on cuda:1", "cuda:1 waits for the stream of cuda:1", "on cuda:1", "capture, thread_local", "launch",
+        "captured", "left", "left", "replay", "replay",
+    ]  # fmt: skip
+
+
+def test_a_search_does_not_outlive_its_call(batched, monkeypatch, device):
+    searches, run = [], batched.Search.run
+    monkeypatch.setattr(batched.Search, "run", lambda self: (searches.append(weakref.ref(self)), run(self)))
+    gc.disable()
+    try:
+        batched.gradient_matching(*arguments([9], [3], device))
+        assert [search() for search in searches] == [None]
+    finally:
+        gc.enable()

@@ -14,7 +14,7 @@ import pytest
 
 from tests.gpu.requirements import ROOT, need_tool, need_triton
 
-TOOLCHAINS = ["", *filter(None, os.environ.get("ACS_FAST_TRITONS", "").split(os.pathsep))]  # folders of other Tritons
+OTHER_TRITONS = [*filter(None, os.environ.get("ACS_FAST_TRITONS", "").split(os.pathsep))]  # folders
 SOURCES = sorted((ROOT / "csrc/cuda").glob("*.cu"))
 
 
@@ -30,6 +30,7 @@ def test_cuda_without_spills(tmp_path, source, arch):
     spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report)
     assert spills
     assert all(set(kernel) == {"0"} for kernel in spills), report
+    assert " smem" not in report, "shared memory beside that of the launch, which may be all there is"
 
 
 def test_native_sources_include_no_torch_and_no_blas():
@@ -60,8 +61,11 @@ def cubins(arch: int, toolchain: str) -> dict[str, dict[str, int]]:
     return usage
 
 
-@pytest.mark.parametrize("toolchain", TOOLCHAINS, ids=lambda path: path or "the installed Triton")
-@pytest.mark.parametrize("arch", [80, 90, 100])
+@pytest.mark.parametrize(
+    ("arch", "toolchain"),
+    [*((arch, "") for arch in (80, 90, 100)), *((90, path) for path in OTHER_TRITONS)],
+    ids=lambda x: (Path(x).name or "installed") if isinstance(x, str) else f"sm_{x}",
+)
 def test_triton_to_cubins(arch, toolchain):
     need_triton()
     usage = cubins(arch, toolchain)
@@ -70,7 +74,7 @@ def test_triton_to_cubins(arch, toolchain):
     assert not {name: u for name, u in products.items() if u["LDG.E.U16"]}, "loads of two bytes in a loop of products"
     assert not {name: u for name, u in products.items() if not u["LDGSTS.E"]}, "loads that do not run ahead"
     matching = {name: u for name, u in usage.items() if name.startswith("matching")}
-    assert not {name: u for name, u in matching.items() if u["stack_bytes"] or resident_blocks(u) < 2}
+    assert not {name: u for name, u in matching.items() if resident_blocks(u) < 2}
     sums = {name: u for name, u in matching.items() if "scores" in name or "directions" in name}
     assert all(u["DMMA"] and u["LDGSTS.E"] for u in sums.values()), "products of float64 outside tensor cores"
     if arch == 90:

@@ -26,6 +26,7 @@ GROW_BY = 256  # atoms
 ALIGNMENT = 16  # elements; of rows of matrices
 HOST_BYTES = 4 << 30  # that a wave may take where there is no GPU to ask
 MEMBERS, ATOMS, SCAN = 64, 32, 1024  # sizes of blocks
+DIRECTION_CLASSES = 16  # of a tile of directions: two sums of 32 classes are more than the registers hold
 
 
 def gradient_matching(
@@ -51,7 +52,7 @@ def gradient_matching(
         place = (shares.cumsum(0) - shares + first)[:, None] + used.cumsum(1) - 1
         place = torch.where(used, place, budget).flatten()  # the rest goes to one place past the end
         for out, values in ((indices, own[number]), (weights, found), (gains, gained)):
-            out.copy_(torch.cat([out, out[:1]]).scatter(0, place, values.flatten())[:-1])
+            out.copy_(torch.cat([out, out.new_zeros(1)]).scatter(0, place, values.flatten())[:-1])
         counts[a:b] = used.sum(1)
         first += int(budgets[a:b].sum())
     return indices, weights, gains, counts
@@ -85,22 +86,34 @@ def first_room(size: int, budget: int) -> int:
 class Replayed:
     """Launches that are the same every time: one by one at first, which compiles them, then on a GPU as one graph."""
 
-    def __init__(self, work: Callable[[], None], device: torch.device) -> None:
-        self._work, self._device = work, device
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._ready = False
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self) -> None:
+    def __call__(self, work: Callable[[], None]) -> None:
+        """Do `work`, the same as in the first call; kept here, it would keep its owner alive in a cycle."""
+        if self._graph is None and self._ready and self._device.type == "cuda":
+            self._graph = captured(work, self._device)
         if self._graph is not None:
             return self._graph.replay()
-        if not (self._ready and self._device.type == "cuda"):
-            self._ready = True
-            return self._work()
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._work()
-        self._graph = graph
-        return graph.replay()
+        self._ready = True
+        return work()
+
+
+def captured(work: Callable[[], None], device: torch.device) -> torch.cuda.CUDAGraph:
+    """Launches as a graph. The capture has a stream of its own, and does not stop other threads."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.device(device):
+        stream = torch.cuda.Stream(device)
+        stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(stream):
+            graph.capture_begin(capture_error_mode="thread_local")
+            try:
+                work()
+            finally:
+                graph.capture_end()
+    return graph
 
 
 class Search:
@@ -113,6 +126,7 @@ class Search:
         (_, passes, c), d = given.r.shape, given.h.shape[2]
         blocks = block_sizes(given.r, given.h)
         self.blocks = {"R": passes, "BC": blocks[0], "BD": blocks[1]}
+        self.direction_blocks = {**self.blocks, "BC": DIRECTION_CLASSES}
 
         def numbers(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
             return torch.zeros(*shape, dtype=dtype, device=device)
@@ -123,7 +137,7 @@ class Search:
         n, tiles = len(given.members), triton.cdiv(self.longest, MEMBERS)
         self.samples = Samples(numbers(n), numbers(n), torch.ones(n, dtype=torch.int32, device=device))
         self.leaders = Leaders(numbers(count, tiles), numbers(count, tiles, dtype=torch.int32), tiles)
-        across = triton.cdiv(d + 1, blocks[1]) * triton.cdiv(c, blocks[0])
+        across = triton.cdiv(d + 1, blocks[1]) * triton.cdiv(c, DIRECTION_CLASSES)
         shape = (count, c, _aligned(d + 1))
         self.totals = Totals(
             numbers(*shape), numbers(*shape), numbers(*shape), numbers(count, across), shape[2], across
@@ -148,7 +162,7 @@ class Search:
         while running:
             if self.room < min(size + ROUNDS + 1, self.longest):
                 self.grow(_aligned(min(self.longest, size + ROUNDS + 1 + GROW_BY)))
-            self.rounds()
+            self.rounds(self._rounds)
             left = (self.groups.state != DONE.value).sum()
             running, size = torch.stack([left, self.groups.size.max().long()]).tolist()
 
@@ -161,7 +175,7 @@ class Search:
         products.forward_kernel[(count, few)](groups, atoms, self.inverse, BM=ATOMS, BN=MEMBERS)
         products.backward_kernel[(count, few)](groups, atoms, self.inverse, BM=MEMBERS, BN=ATOMS)
         products.direction_kernel[(count, self.totals.tiles)](
-            self.given, groups, atoms, self.totals, **blocks, BN=MEMBERS
+            self.given, groups, atoms, self.totals, **self.direction_blocks, BN=MEMBERS
         )
         steps.settle_kernel[(count,)](groups, self.samples, atoms, self.totals, BLOCK=SCAN)
         products.update_kernel[(count, few)](
@@ -198,7 +212,7 @@ class Search:
         self.room = room
         self.atoms = Atoms._make([*(torch.zeros(count, room, dtype=dtype, device=device) for dtype in types), room])
         self.inverse = torch.zeros(count, room, room, dtype=torch.float64, device=device)
-        self.rounds = Replayed(self._rounds, device)
+        self.rounds = Replayed(device)
 
     def _rounds(self) -> None:
         for _ in range(ROUNDS):
