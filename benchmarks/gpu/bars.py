@@ -22,12 +22,14 @@ TITLES = {
 
 def verdicts(run: Run, steps: list[dict[str, Any]]) -> list[Verdict]:
     """One for each bar, also for those that nothing was measured for; `steps` are the outcomes of the campaign."""
-    cases = {case["name"]: case for case in run.cases}
     judged = [_time(run, case) for case in run.cases]
     judged += [_memory(run, name, most) for name, most in MOST_GIB.items()]
     judged += [_of_plain(run, name, least) for name, least in SHARE_OF_PLAIN.items()]
-    judged += [_over_torch(run, case) for case in cases.values() if case["algorithm"] == "craig"]
-    return [*judged, *_picks(run), _sanitized(steps)]
+    judged += [_over_torch(run, case) for case in run.cases if case["algorithm"] == "craig"]
+    status = {step["name"]: step["status"] for step in steps}
+    tested = _step("greedy and matching, small cases", "pass their tests on the GPU", status, ("tests",))
+    clean = _step("every kernel", "clean under compute-sanitizer", status, SANITIZERS)
+    return [*judged, *_picks(run), tested, clean]
 
 
 def _row(run: Run, case: str, stage: str) -> Row | str:
@@ -89,10 +91,10 @@ def _picks(run: Run) -> list[Verdict]:
     return [Verdict(title, words, f"{others:.0f} others", others == 0.0) for words, others in found]
 
 
-def _sanitized(steps: list[dict[str, Any]]) -> Verdict:
-    status = {name: next((s["status"] for s in steps if s["name"] == name), "not run") for name in SANITIZERS}
-    ended = set(status.values()) <= {"ok", "failed"}
-    found = ", ".join(f"{name} {how}" for name, how in status.items())
-    return Verdict(
-        "every kernel", "clean under compute-sanitizer", found, set(status.values()) == {"ok"} if ended else None
-    )
+def _step(title: str, wanted: str, status: dict[str, str], names: tuple[str, ...]) -> Verdict:
+    """Whether the steps of these names ended well; open where one did not come to its end."""
+    ended = {name: status.get(name, "not run") for name in names}
+    found = ", ".join(f"{name} {how}" for name, how in ended.items())
+    if not set(ended.values()) <= {"ok", "failed"}:
+        return Verdict(title, wanted, found, None)
+    return Verdict(title, wanted, found, set(ended.values()) == {"ok"})
