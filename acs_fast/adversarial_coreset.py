@@ -202,7 +202,7 @@ class AdversarialCoreset:
 
     def _shared_facts(self) -> dict[str, Any]:
         """What every process must have alike."""
-        return {**self._config(), "data": distributed.fingerprint(self.dataset.dataset)}
+        return self._config() | distributed.fingerprints(self.dataset.dataset, self.model, self._selecting.labels.known)
 
 
 def _schedule(given: Schedule | None, epochs: int | None, fraction: float, period: int, warm_start: float) -> Schedule:

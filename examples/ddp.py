@@ -3,6 +3,8 @@
 The coreset asks torch.distributed for the number of processes; each sees its share of the samples.
 """
 
+import os
+
 import torch
 import torch.distributed as dist
 from sklearn.datasets import load_digits
@@ -14,8 +16,11 @@ import acs_fast as acs
 
 
 def main() -> None:
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    device = torch.device("cuda", dist.get_rank()) if torch.cuda.is_available() else torch.device("cpu")
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     torch.manual_seed(0)
     digits = load_digits()
     data = TensorDataset(torch.tensor(digits.images[:600, None] / 16.0).float(), torch.tensor(digits.target[:600]))

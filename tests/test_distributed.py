@@ -8,7 +8,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, TensorDataset
 
 import acs_fast as acs
-from acs_fast._util.processes import of_first_rank
 from tests.helpers import ConvNet, images
 
 N, RANKS, EPOCHS = 60, 2, 8
@@ -67,9 +66,3 @@ def test_ranks_train_on_shares_of_one_coreset(tmp_path):
             assert sorted(one["seen"] + two["seen"]) == sorted(one["chosen"][0].tolist())
             coresets += 1
         assert coresets == 4
-
-
-def test_without_a_process_group_a_value_stays_what_it_is():
-    value = object()
-    assert of_first_rank(value, 1) is value
-    assert of_first_rank(value, 2) is value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -15,6 +15,8 @@ from acs_fast._util.processes import is_distributed
 
 _ALL_GATHER = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor  # its name before torch 2.13
 
+T = TypeVar("T")
+
 
 class Exchange:
     """The collective operations of a selection, on a process group or on this process alone.
@@ -24,6 +26,7 @@ class Exchange:
     Args:
         group: a `torch.distributed` group, by default the whole world; without an initialised process group this
             process alone, and every meeting is its own answer.
+        alone: this process alone, whatever group there is.
 
     Attributes:
         rank, size: of this process in the group, and W.
@@ -32,8 +35,8 @@ class Exchange:
             bytes a rank, 2 (W - 1) / W s for an all-reduce of s bytes, and what goes to others in an all-to-all.
     """
 
-    def __init__(self, group: Any = None) -> None:
-        self._there = is_distributed()
+    def __init__(self, group: Any = None, alone: bool = False) -> None:
+        self._there = is_distributed() and not alone
         self.group = group
         self.rank = dist.get_rank(group) if self._there else 0
         self.size = dist.get_world_size(group) if self._there else 1
@@ -170,7 +173,7 @@ class Exchange:
         except Exception as error:
             failed = error
         if self.size > 1 and int(self.maximum(torch.tensor(int(failed is not None)))):
-            reasons = self._objects(None if failed is None else f"{type(failed).__name__}: {failed}")
+            reasons = self.objects(None if failed is None else f"{type(failed).__name__}: {failed}")
             if failed is None:
                 rank, reason = next((r, reason) for r, reason in enumerate(reasons) if reason is not None)
                 raise RuntimeError(f"{what} failed on rank {rank}: {reason}")
@@ -187,7 +190,7 @@ class Exchange:
             ValueError: names every fact that differs, with the first ranks that differ in it.
         """
         own = {name: repr(value) for name, value in facts.items()}
-        every = self._objects(own)
+        every = self.objects(own)
         problems = []
         for name in sorted(set().union(*every)):
             values = [facts_.get(name, "nothing") for facts_ in every]
@@ -197,12 +200,20 @@ class Exchange:
         if problems:
             raise ValueError(f"ranks must agree, since they select together; they differ in {'; '.join(problems)}")
 
-    def of_first(self, value: Any) -> Any:
-        """Rank 0's value, which must be picklable with its tensors on the CPU; for results, never while selecting."""
-        return self._objects(value if self.rank == 0 else None)[0]
+    def from_first(self, what: str, work: Callable[[], T]) -> T:
+        """What rank 0 makes, on every rank; where it raises, all raise as in `together`.
 
-    def _objects(self, value: Any) -> list[Any]:
-        """Any picklable value of every rank; for refusals, never while selecting."""
+        The result must be picklable, with its tensors on the CPU; for results, never while selecting.
+        """
+        with self.together(what):
+            made: list[Any] = [work() if self.rank == 0 else None]
+        if self.size > 1:
+            with self._meeting(0):
+                dist.broadcast_object_list(made, group=self.group, group_src=0)
+        return made[0]  # type: ignore[no-any-return]
+
+    def objects(self, value: T) -> list[T]:
+        """Any picklable value of every rank, by rank; for results and refusals, never while selecting."""
         if self.size == 1:
             return [value]
         found: list[Any] = [None] * self.size

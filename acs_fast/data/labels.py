@@ -23,6 +23,9 @@ class Labels:
         dataset: of N samples.
         given: [N] integers, where the data set has none to read without decoding every image.
 
+    Attributes:
+        known: [N], or None as long as they would have to be read.
+
     Raises:
         ValueError: labels of another number or kind.
     """
@@ -32,13 +35,13 @@ class Labels:
         known = stored_labels(dataset) if given is None else as_numbers("labels", given)
         if known is not None and (known.shape != (len(dataset),) or known.dtype.is_floating_point):
             raise ValueError(f"labels must be {len(dataset)} integers; got {known.dtype} of shape {list(known.shape)}")
-        self._known = None if known is None else known.cpu()
+        self.known = None if known is None else known.cpu()
 
     def __call__(self) -> Tensor:
         """The labels."""
-        if self._known is None:
-            self._known = labels_of(self._dataset).cpu()
-        return self._known
+        if self.known is None:
+            self.known = labels_of(self._dataset).cpu()
+        return self.known
 
 
 def stored_labels(dataset: Any, adapt: BatchAdapter = unpack) -> Tensor | None:

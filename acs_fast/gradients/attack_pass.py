@@ -14,6 +14,7 @@ from acs_fast._util.exchange import Exchange
 from acs_fast.data import BatchAdapter, is_random, unpack
 from acs_fast.gradients.extract import Extraction, FeaturesFn, extract
 from acs_fast.objectives import as_objective
+from acs_fast.objectives.model_state import buffers_of_first
 
 logger = logging.getLogger("acs_fast")
 
@@ -79,11 +80,13 @@ class AttackPass:
     def shard(self, seed: int, exchange: Exchange) -> tuple[Extraction, Tensor]:
         """This process's part of the pass: batch b is attacked by rank b mod W, and comes out as it does on any other.
 
+        All of them attack the first one's model: parameters are the same, buffers may differ and are its own.
+
         Returns:
             what came of its batches, and the numbers [n_r] of their samples.
         """
         own = list(range(exchange.rank, self._batches, exchange.size))
-        with exchange.together("the attack pass"):
+        with buffers_of_first(self.model, exchange), exchange.together("the attack pass"):
             taken = self._attacked(seed, own or [0])
         if not own:  # the widths of the factors are those of any batch
             return Extraction(taken.gradients[:0], taken.labels[:0], taken.seconds), torch.arange(0)

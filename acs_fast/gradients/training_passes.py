@@ -119,7 +119,9 @@ class TrainingPasses:
         self._checked(latest != NEVER)
         holder = exchange.maximum(torch.where(last == latest, exchange.rank, NEVER))
         own = (holder == exchange.rank).nonzero().flatten()
-        return self._taken(own), own
+        with exchange.together("reading the training passes"):
+            taken = self._taken(own)
+        return taken, own
 
     def _taken(self, own: Tensor) -> Extraction:
         logits, features, labels = (self._rows(name, own) for name in PARTS)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from acs_fast._util.exchange import Exchange
 from acs_fast._util.randomness import preserved_random_state
 
 
@@ -37,9 +38,25 @@ def untouched(model: nn.Module, train: bool = False, keep_buffers: bool = False)
             module.training = training
         for p, required in wanted:
             p.requires_grad_(required)
-        with torch.no_grad():
-            for buffer, value in buffers:
-                buffer.copy_(value)
+        _set(buffers)
+
+
+@contextmanager
+def buffers_of_first(model: nn.Module, exchange: Exchange) -> Iterator[None]:
+    """Inside, every process has the first one's buffers, such as batch-norm statistics; afterwards its own again."""
+    own = [(b, b.clone()) for b in model.buffers()] if exchange.size > 1 else []
+    first = exchange.from_first("reading the buffers", lambda: [value.cpu() for _, value in own])
+    try:
+        _set((buffer, value) for (buffer, _), value in zip(own, first, strict=True))
+        yield
+    finally:
+        _set(own)
+
+
+@torch.no_grad()
+def _set(values: Iterable[tuple[Tensor, Tensor]]) -> None:
+    for buffer, value in values:
+        buffer.copy_(value)
 
 
 def without_ddp(model: nn.Module) -> nn.Module:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
 from acs_fast._util.exchange import Exchange
-from acs_fast._util.processes import of_first_rank
 from acs_fast._util.randomness import derived_seed
 from acs_fast._util.settings import load_state, state_of
 from acs_fast.coreset import Coreset
+from acs_fast.data import Labels
 from acs_fast.gradients.extract import Extraction
 from acs_fast.schedule import Schedule
 from acs_fast.selection import distributed
@@ -31,7 +28,7 @@ class Selecting:
         schedule: when a selection is due.
         n: N.
         budget: k.
-        labels: called for [N] labels where no gradients bring them.
+        labels: of the N samples, read where no gradients bring them.
         seed: of everything random in the selections.
         together: the processes that select together.
     """
@@ -43,12 +40,12 @@ class Selecting:
         schedule: Schedule,
         n: int,
         budget: int,
-        labels: Callable[[], Tensor],
+        labels: Labels,
         seed: int,
         together: distributed.Together,
     ) -> None:
         self.selector, self.source, self.schedule, self.n, self.budget = selector, source, schedule, n, budget
-        self._labels, self._seed, self._together = labels, seed, together
+        self.labels, self._seed, self._together = labels, seed, together
         self._epoch = -1  # of the latest selection
         self._taken: Extraction | None = None
 
@@ -63,9 +60,9 @@ class Selecting:
     def __call__(self, epoch: int) -> Coreset:
         """The coreset of an epoch."""
         start, seed = time.perf_counter(), derived_seed("selection", self._seed, epoch)
-        exchange = self._together.exchange(self.source)
+        exchange = self._together.exchange()
         lasts, needs_gradients = self.selector.lasts, self.selector.needs_gradients
-        if needs_gradients and lasts != "epoch" and exchange is not None:
+        if needs_gradients and lasts != "epoch" and self._in_shares(exchange):
             chosen, seconds = distributed.select(self.selector, self.source, self.n, self.budget, seed, exchange)
             coreset = completed(chosen.to("cpu").check(self.n), None)
         else:
@@ -73,7 +70,7 @@ class Selecting:
             if needs_gradients and (taken is None or self._is_outdated(epoch)):
                 taken = self._take(seed, exchange)
                 seconds = taken.seconds
-            coreset = self._chosen(taken, seed)
+            coreset = self._chosen(taken, seed, exchange)
             self._taken = taken if lasts == "epoch" else None
         self._epoch = epoch
         total = time.perf_counter() - start
@@ -98,15 +95,25 @@ class Selecting:
         """Whether the latest selection is of an earlier period."""
         return self._epoch < self.schedule.last_due(epoch)
 
-    def _take(self, seed: int, exchange: Exchange | None) -> Extraction:
-        if exchange is not None:
+    def _in_shares(self, exchange: Exchange) -> bool:
+        """Whether each process takes a part of the gradients."""
+        return exchange.size > 1 and hasattr(self.source, "shard")
+
+    def _take(self, seed: int, exchange: Exchange) -> Extraction:
+        if self._in_shares(exchange):
             return distributed.gather(self.source, self.n, seed, exchange)
-        taken: Extraction = self.source(seed)
-        if len(taken.gradients) != self.n:
-            raise ValueError(f"gradients must be those of all {self.n} samples; got {len(taken.gradients)}")
+        with exchange.together("taking the gradients"):
+            taken: Extraction = self.source(seed)
+            if len(taken.gradients) != self.n:
+                raise ValueError(f"gradients must be those of all {self.n} samples; got {len(taken.gradients)}")
         return taken
 
-    def _chosen(self, taken: Extraction | None, seed: int) -> Coreset:
-        factors, labels = (None, self._labels()) if taken is None else (taken.gradients, taken.labels.cpu())
-        chosen = self.selector.select(self.n, self.budget, factors, labels, seed).to("cpu").check(self.n)
-        return completed(of_first_rank(chosen, self._together.processes), factors)
+    def _chosen(self, taken: Extraction | None, seed: int, exchange: Exchange) -> Coreset:
+        """The choice of the first rank."""
+
+        def choose() -> Coreset:
+            factors, labels = (None, self.labels()) if taken is None else (taken.gradients, taken.labels.cpu())
+            chosen = self.selector.select(self.n, self.budget, factors, labels, seed)
+            return completed(chosen.to("cpu").check(self.n), factors)
+
+        return exchange.from_first("the selection", choose)

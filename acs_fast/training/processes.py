@@ -8,12 +8,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from acs_fast._util.exchange import Exchange
 from acs_fast._util.processes import is_distributed as is_distributed
 from acs_fast._util.processes import rank as rank
 from acs_fast._util.processes import world_size as world_size
@@ -27,6 +28,11 @@ def started_by_torchrun() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
 
 
+def local_rank() -> int:
+    """This process's number on its machine, by torchrun; 0 without one."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if started_by_torchrun() else 0
+
+
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
     """The process group of a torchrun: NCCL on GPUs, else gloo. Without a torchrun, or inside a group, nothing."""
@@ -34,6 +40,8 @@ def process_group(device: torch.device) -> Iterator[None]:
         yield
         return
     importlib.import_module("torch.distributed.nn")  # its functions' defaults keep a group that is there before it
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # NCCL and what travels over it take the current one
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield
@@ -46,33 +54,27 @@ def on_first(work: Callable[[], T]) -> T:
     """Do something on rank 0 alone; all processes get what it returned, or raise what it raised."""
     if not is_distributed():
         return work()
-    box: list[Any] = [None, None]
-    if rank() == 0:
-        try:
-            box[0] = work()
-        except Exception as error:  # the others would wait forever
-            box[1] = error
-    dist.broadcast_object_list(box, src=0)
-    if box[1] is not None:
-        raise box[1]
-    return box[0]  # type: ignore[no-any-return]
+    made, error = Exchange().from_first("the first process", lambda: _outcome(work))
+    if error is not None:
+        raise error
+    return made  # type: ignore[return-value]
+
+
+def _outcome(work: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    try:
+        return work(), None
+    except Exception as error:
+        return None, error
 
 
 def summed(values: Tensor) -> Tensor:
     """The sum over all processes."""
-    if is_distributed():
-        values = values.clone()
-        dist.all_reduce(values)
-    return values
+    return Exchange().sum(values)
 
 
 def gathered(value: T) -> list[T]:
     """Values of all processes, by rank."""
-    if not is_distributed():
-        return [value]
-    box: list[Any] = [None] * world_size()
-    dist.all_gather_object(box, value)
-    return box
+    return Exchange().objects(value)
 
 
 def sum_gradients(model: torch.nn.Module) -> None:

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 import struct
-from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
+from torch import Tensor
 
 from acs_fast._util.exchange import Exchange
-from acs_fast.selection.distributed import Shard, facility_location
-from benchmarks.distributed_model import PICKS_A_ROUND, Machine, Problem, per_class, table, together
+from acs_fast.selection.distributed import Shard, covering, facility_location
+from acs_fast.selection.distributed.columns import ComputedColumns
+from benchmarks.distributed_model import PAGE, PICKS_A_ROUND, Machine, Problem, per_class, table, together
 from tests.helpers import make_gradients
 from tests.selection.distributed.ranks import on_ranks
 
 N, CLASSES, WIDTH = 4000, 10, 200
+WAYS: dict[str, dict[str, Any]] = {
+    "per class": {},
+    "together": {"per_class": False},
+    "matrix-free": {"per_class": False, "memory": 1},
+}
+RANKS = (2, 3, 4)
 BYTES_SENT_AT = 120  # tcpi_bytes_acked in Linux's tcp_info
 
 
@@ -38,45 +47,70 @@ def socket_bytes() -> int:
     return total
 
 
+class Watched(ComputedColumns):
+    """Columns that count the samples which pay less, over a selection."""
+
+    asked = 0
+
+    def gain_changes(self, samples: Tensor, *others: Any) -> Tensor:
+        Watched.asked += len(samples)
+        return super().gain_changes(samples, *others)
+
+
 def measure(rank: int, ranks: int) -> dict[str, dict[str, Any]]:
     g = make_gradients(N, CLASSES, WIDTH)
     own = torch.arange(rank, N, ranks)
     labels = torch.randint(CLASSES, (N,), generator=torch.Generator().manual_seed(0))
     shard = Shard(g[own], own, labels[own])
     found = {}
-    for name, options in {"per class": {}, "together": {"per_class": False}}.items():
+    for name, options in WAYS.items():
         exchange, before = Exchange(), socket_bytes()
-        coreset = facility_location(shard, 0.1, exchange=exchange, **options)
+        with mock.patch.object(covering, "ComputedColumns", Watched):
+            coreset = facility_location(shard, 0.1, exchange=exchange, **options)
         exchange.maximum(torch.tensor(0))  # what was sent has arrived by now
-        found[name] = {**coreset.stats["exchange"], "sockets": socket_bytes() - before, **coreset.stats}
+        counts = {"sockets": socket_bytes() - before, "touched": Watched.asked / N - 1}  # all are asked once before
+        found[name] = {**coreset.stats["exchange"], **counts, **coreset.stats}
     return found
 
 
 @pytest.fixture(scope="module")
 def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[dict[str, dict[str, Any]]]]:
-    return {ranks: on_ranks(ranks, tmp_path_factory.mktemp("ranks"), measure) for ranks in (2, 3)}
+    return {ranks: on_ranks(ranks, tmp_path_factory.mktemp("ranks"), measure) for ranks in RANKS}
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
-@pytest.mark.parametrize("name", ["per class", "together"])
+@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("name", WAYS)
 def test_counted_bytes_are_those_at_the_sockets(name: str, ranks: int, counted: Any) -> None:
     counts = [found[name] for found in counted[ranks]]
     assert sum(c["bytes_sent"] for c in counts) == pytest.approx(sum(c["sockets"] for c in counts), rel=0.1)
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("ranks", RANKS)
 def test_the_model_tells_bytes_and_meetings(ranks: int, counted: Any) -> None:
     problem = Problem(N, CLASSES, WIDTH, N // 10)
-    by_class, by_all = (counted[ranks][0][name] for name in ("per class", "together"))
+    by_class = counted[ranks][0]["per class"]
     cost = per_class(problem, ranks)
     assert by_class["meetings"] == cost.meetings
     assert by_class["bytes_sent"] == pytest.approx(cost.sent_bytes, rel=0.1)
-    cost = together(problem, ranks, problem.budget / by_all["rounds"])
-    assert by_all["meetings"] == pytest.approx(cost.meetings, rel=0.2)
-    assert by_all["bytes_sent"] == pytest.approx(cost.sent_bytes, rel=0.2)
-    assert by_all["meetings_saved"] > 2 * (problem.budget - by_all["rounds"]) > 0
+    for name, dense in (("together", True), ("matrix-free", False)):
+        by_all = counted[ranks][0][name]
+        assert by_all["path"] == ("dense" if dense else "matrix-free")
+        touched = {} if dense else {"touched": by_all["touched"]}
+        cost = together(problem, ranks, problem.budget / by_all["rounds"], dense=dense, **touched)
+        assert by_all["meetings"] == pytest.approx(cost.meetings, rel=0.2)
+        assert by_all["bytes_sent"] == pytest.approx(cost.sent_bytes, rel=0.1)
+        assert by_all["meetings_saved"] > 2 * (problem.budget - by_all["rounds"]) > 0
 
 
 def test_the_page_holds_the_table_of_the_model() -> None:
-    page = Path(__file__).parents[2] / "docs" / "distributed.md"
-    assert table(Machine(), PICKS_A_ROUND) in page.read_text()
+    assert table(Machine(), PICKS_A_ROUND) in PAGE.read_text()
+
+
+def test_the_page_says_how_many_meetings_are_saved(counted: Any) -> None:
+    said = re.search(r"([\d,]+) picks took two processes ([\d,]+) rounds.*?([\d,]+) more", PAGE.read_text(), re.DOTALL)
+    assert said is not None
+    picks, *counts = (int(number.replace(",", "")) for number in said.groups())
+    by_all = counted[2][0]["together"]
+    print(f"{picks} picks in {by_all['rounds']} rounds, {by_all['meetings_saved']} meetings saved")
+    assert picks == N // 10
+    assert counts == pytest.approx([by_all["rounds"], by_all["meetings_saved"]], rel=0.2)

@@ -99,8 +99,13 @@ class ComputedColumns:
         return which, sample, price
 
     def _rows(self, numbers: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Which of the numbers [m], and the distances of these samples to the columns here [m, n]."""
-        for part in torch.arange(len(numbers)).split(ROWS_AT_ONCE):
+        """Which of the numbers [m], and the distances of these samples to the columns here [m, n].
+
+        The parts are strided, so that all ranks own alike many of each: what a rank sends is padded to the most.
+        """
+        parts = max(1, -(-len(numbers) // ROWS_AT_ONCE))
+        for first in range(parts):
+            part = torch.arange(len(numbers))[first::parts]
             yield part, self._block.rows(*self._fetched(numbers[part]), numbers[part])
 
     def _fetched(self, numbers: Tensor) -> tuple[Tensor, Tensor]:

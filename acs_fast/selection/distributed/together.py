@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
+from torch import Tensor, nn
 
 from acs_fast._util.exchange import Exchange
+from acs_fast._util.processes import world_size
 from acs_fast._util.randomness import preserved_random_state
 from acs_fast.coreset import Coreset
 from acs_fast.gradients.extract import Extraction
@@ -32,23 +33,19 @@ class Together:
         self.processes, self._facts = processes, facts
         self._agreed = False
 
-    def exchange(self, source: Any) -> Exchange | None:
-        """For one selection; None where there is nobody to select with, or the source cannot take shares.
-
-        Args:
-            source: a gradient source, which can take shares where it has `shard(seed, exchange)`.
+    def exchange(self) -> Exchange:
+        """For one selection; of this process alone where there is nobody to select with.
 
         Raises:
             ValueError: the processes differ in what must be the same; names it.
         """
-        there = dist.is_available() and dist.is_initialized() and dist.get_world_size() == self.processes
-        if self.processes == 1 or not there:
-            return None
-        exchange = Exchange()
-        if not self._agreed:
-            exchange.check_equal({**versions(), **self._facts()})
+        exchange = Exchange(alone=world_size() != self.processes)
+        if exchange.size > 1 and not self._agreed:
+            with exchange.together("comparing the processes"):
+                facts = {**versions(), **self._facts()}
+            exchange.check_equal(facts)
             self._agreed = True
-        return exchange if hasattr(source, "shard") else None
+        return exchange
 
 
 def select(
@@ -82,6 +79,24 @@ def taken(source: Any, n: int, seed: int, exchange: Exchange) -> tuple[Shard, di
     if total != n:
         raise ValueError(f"gradients must be those of all {n} samples; got {total}")
     return Shard(found.gradients, index, found.labels), found.seconds
+
+
+def fingerprints(dataset: Any, model: nn.Module, labels: Tensor | None) -> dict[str, str]:
+    """By name, what processes that select together must have alike; buffers may differ, as in data-parallel training.
+
+    Args:
+        labels: those known without reading a sample.
+    """
+    known = [] if labels is None else [labels]
+    return {"data": fingerprint(dataset), "model": digest(model.parameters()), "labels": digest(known)}
+
+
+def digest(values: Iterable[Tensor]) -> str:
+    """Of every bit of the values."""
+    found = hashlib.sha256()
+    for value in values:
+        found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()[:16]
 
 
 def fingerprint(dataset: Any, samples: int = 8) -> str:

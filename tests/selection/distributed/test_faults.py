@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ import acs_fast as acs
 from acs_fast import _version
 from acs_fast._util.exchange import Exchange
 from acs_fast.selection.distributed import Shard, facility_location, gradient_matching
+from acs_fast.training import processes
 from tests.helpers import ConvNet, images, make_gradients
 from tests.selection.distributed.ranks import on_ranks
 
@@ -28,9 +30,11 @@ TIMEOUT_S = 5
 
 def differ(rank: int, ranks: int) -> str:
     x, y = images(N, seed=rank)
+    torch.manual_seed(rank)
     coreset = acs.AdversarialCoreset(
-        ConvNet(), TensorDataset(x, y), acs.PGD(0.1, 0.05, 2), fraction=0.3, epochs=4, warm_start=0.0, seed=rank
-    )
+        ConvNet(), TensorDataset(x, y), acs.PGD(0.1, 0.05, 2), fraction=0.3, epochs=4, warm_start=0.0, seed=rank,
+        labels=y + rank,
+    )  # fmt: skip
     with pytest.raises(ValueError, match="ranks must agree") as refused:
         coreset.step(0)
     return str(refused.value)
@@ -39,7 +43,8 @@ def differ(rank: int, ranks: int) -> str:
 def test_ranks_that_differ_are_refused_by_name(tmp_path: Path) -> None:
     for message in on_ranks(2, tmp_path, differ):
         assert "seed (rank 0: 0, rank 1: 1)" in message
-        assert "data (rank 0: " in message
+        for name in ("data", "model", "labels"):
+            assert f"{name} (rank 0: " in message
 
 
 def fail_on_one(rank: int, ranks: int) -> str:
@@ -56,6 +61,84 @@ def test_an_error_on_one_rank_is_raised_on_all(tmp_path: Path) -> None:
     assert first.startswith("gradients")
     assert "failed on rank 0" in second
     assert first in second
+
+
+class Failing:
+    """A selector, a gradient source, a target and a data set that fail on one rank."""
+
+    needs_gradients, lasts = False, "epoch"
+
+    def __init__(self, failing: bool) -> None:
+        self.failing = failing
+
+    def __repr__(self) -> str:
+        return "Failing()"
+
+    def select(self, *_: Any) -> acs.Coreset:
+        return self(0)
+
+    def __call__(self, seed: int) -> Any:
+        raise ValueError("out of luck") if self.failing else RuntimeError("nobody else was to be asked")
+
+    def __len__(self) -> int:
+        return N
+
+    def __getitem__(self, i: int) -> Any:
+        return images(N)[0][i], self(0) if self.failing else images(N)[1][i]
+
+
+class Redrawn(acs.Craig):
+    lasts = "epoch"
+
+
+def loops(rank: int) -> dict[str, tuple[int, Callable[[], acs.AdversarialCoreset]]]:
+    """Which rank fails, and what fails at the first selection."""
+    torch.manual_seed(0)
+    model, data, objective, y = ConvNet(), TensorDataset(*images(N)), acs.Vanilla(), images(N)[1]
+    first, last = Failing(rank == 0), Failing(rank == 1)
+
+    def loop(selector: Any, data: Any = data, **options: Any) -> acs.AdversarialCoreset:
+        options = {"fraction": 0.3, "epochs": 4, "warm_start": 0.0, **options}
+        return acs.AdversarialCoreset(model, data, objective, selector, **options)
+
+    class Here:
+        def __call__(self, seed: int) -> Any:
+            return last(seed) if rank == 1 else acs.AttackPass(model, data, objective, show_progress=False)(seed)
+
+    return {
+        "the selection": (0, lambda: loop(first)),
+        "the target pass": (0, lambda: loop(acs.GradMatch(target=first))),
+        "taking the gradients": (1, lambda: loop(Redrawn(), gradients=Here())),
+        "comparing the processes": (1, lambda: loop(acs.Random(), last, labels=y)),
+    }
+
+
+def fail_in_a_loop(rank: int, ranks: int) -> dict[str, str]:
+    found = {}
+    for name, (_, loop) in loops(rank).items():
+        with pytest.raises((ValueError, RuntimeError)) as failed:
+            loop().step(0)
+        found[name] = str(failed.value)
+    return found
+
+
+def test_an_error_of_a_loop_is_raised_on_all_at_once(tmp_path: Path) -> None:
+    every = on_ranks(2, tmp_path, fail_in_a_loop)
+    for name, (failing, _) in loops(0).items():
+        assert every[failing][name] == "out of luck", name
+        assert every[1 - failing][name] == f"{name} failed on rank {failing}: ValueError: out of luck"
+
+
+def wait_for_one_that_left(rank: int, ranks: int) -> str:
+    if rank == 1:
+        return ""
+    with pytest.raises(RuntimeError) as failed:
+        processes.summed(torch.ones(1))
+    return str(failed.value)
+
+
+def test_training_says_that_a_process_has_left(tmp_path: Path) -> None:
+    assert "waited in vain at meeting 1" in on_ranks(2, tmp_path, wait_for_one_that_left)[0]
 
 
 def have_another_version(rank: int, ranks: int) -> str:

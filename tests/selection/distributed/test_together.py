@@ -28,27 +28,45 @@ SELECTORS = {
 }
 
 
-def select_by_loop(rank: int, ranks: int) -> dict[str, Any]:
-    """Two selections of every selector, as `AdversarialCoreset` makes them."""
+def fresh(name: str, rank: int) -> acs.AdversarialCoreset:
+    torch.manual_seed(7)
+    model, data = ConvNet(), TensorDataset(*images(N))
+    for buffer in model.buffers():
+        buffer += rank  # as DistributedDataParallel leaves the statistics
+    objective = acs.PGD(0.1, 0.05, 2, seed=rank)  # the attacks of training draw other numbers on every rank
+    source = acs.AttackPass(model, data, objective, batch_size=32, show_progress=False)
+    return acs.AdversarialCoreset(
+        model, data, objective, SELECTORS[name], 0.3, epochs=6, period=2, warm_start=0.0, gradients=source
+    )
+
+
+def select_by_loop(rank: int, ranks: int, checkpoint: Path) -> dict[str, Any]:
+    """Two selections of every selector, as `AdversarialCoreset` makes them, and two more after a checkpoint."""
     found: dict[str, Any] = {}
-    for name, selector in SELECTORS.items():
-        torch.manual_seed(7)
-        model, data = ConvNet(), TensorDataset(*images(N))
-        objective = acs.PGD(0.1, 0.05, 2, seed=rank)  # the attacks of training draw other numbers on every rank
-        source = acs.AttackPass(model, data, objective, batch_size=32, show_progress=False)
-        coreset = acs.AdversarialCoreset(
-            model, data, objective, selector, 0.3, epochs=4, period=2, warm_start=0.0, gradients=source
-        )
+    states = torch.load(checkpoint, weights_only=True) if checkpoint.exists() else {}
+    for name in SELECTORS:
+        coreset = fresh(name, rank)
+        before = [b.clone() for b in coreset.model.buffers()]
         found[name] = [coreset.step(epoch) for epoch in (0, 2)]
+        assert all(map(torch.equal, coreset.model.buffers(), before))
+        resumed = fresh(name, rank)
+        resumed.load_state_dict(states.setdefault(name, coreset.state_dict()))
+        found[name] += [resumed.step(epoch) for epoch in (3, 4)]
+    if not checkpoint.exists():
+        torch.save(states, checkpoint)
     return found
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_a_loop_selects_the_same_on_any_number_of_processes(ranks: int, tmp_path: Path) -> None:
-    wanted = select_by_loop(0, 1)
-    for found in on_ranks(ranks, tmp_path, select_by_loop):
+    """From the start, and from one checkpoint, which one process has written."""
+    wanted = select_by_loop(0, 1, tmp_path / "checkpoint.pt")
+    for found in on_ranks(ranks, tmp_path, select_by_loop, tmp_path / "checkpoint.pt"):
         for name, coresets in wanted.items():
+            assert [c is None for c in coresets] == [c is None for c in found[name]]
             for one, two in zip(coresets, found[name], strict=True):
+                if one is None:
+                    continue
                 assert torch.equal(one.indices, two.indices), name
                 assert torch.equal(one.weights, two.weights), name
                 assert torch.equal(one.gains, two.gains), name
