@@ -88,7 +88,7 @@ class AdversarialCoreset:
         if gradients is None and self.selector.needs_gradients:
             gradients = AttackPass(model, dataset, self.objective)
         self.gradients: Any = gradients
-        self._plan = Plan(len(dataset), seed, *replicas(num_replicas, rank))
+        self._plan = Plan(len(dataset), seed, *replicas(num_replicas, rank), self.objective.remembers)
         together = distributed.Together(self._plan.num_replicas, self._shared_facts)
         self._selecting = Selecting(
             self.selector, gradients, self.schedule, len(dataset), self.budget, Labels(dataset, labels), seed, together

@@ -24,6 +24,8 @@ class Plan:
         n: N, the size of the data set.
         seed: of the order.
         num_replicas, rank: the processes that share an epoch, and this one.
+        settled: give a process the same samples in every epoch, as far as shares of one size allow; for what each
+            process remembers of its samples. Else samples are dealt out anew.
 
     Attributes:
         epoch: the current epoch number; -1 before the first.
@@ -34,8 +36,10 @@ class Plan:
         grouped: whether mini-batches should hold members only or none.
     """
 
-    def __init__(self, n: int, seed: int, num_replicas: int, rank: int) -> None:
+    def __init__(self, n: int, seed: int, num_replicas: int, rank: int, settled: bool = False) -> None:
         self.n, self.seed, self.num_replicas, self.rank = n, seed, num_replicas, rank
+        homes = torch.randperm(n, generator=derived_generator("homes", seed)) % num_replicas
+        self._homes = homes if settled and num_replicas > 1 else None
         self.epoch = -1
         self._on_device: dict[tuple[str, torch.device], Tensor] = {}
         self._skips_are_told = rank > 0
@@ -96,11 +100,19 @@ class Plan:
 
     def order(self, n: int) -> Tensor:
         """This process's share of the epoch's order of n things; short shares are padded from the beginning."""
+        return self._padded_order(n)[self.rank :: self.num_replicas]
+
+    def shuffled(self, samples: Tensor) -> Tensor:
+        """This process's share of some samples in the epoch's order."""
+        if self._homes is None:
+            return samples[self.order(len(samples))]
+        samples = samples[self._padded_order(len(samples))]
+        return samples[placed(self._homes[samples], self.num_replicas) == self.rank]
+
+    def _padded_order(self, n: int) -> Tensor:
         order = torch.randperm(n, generator=derived_generator("order", self.seed, self.epoch))
         missing = -n % self.num_replicas
-        if missing:
-            order = torch.cat([order, order.repeat(-(-missing // n))[:missing]]) if n else order
-        return order[self.rank :: self.num_replicas]
+        return torch.cat([order, order.repeat(-(-missing // n))[:missing]]) if missing and n else order
 
     def share(self, n: int) -> int:
         return -(-n // self.num_replicas)
@@ -109,7 +121,7 @@ class Plan:
         """This process's samples in the epoch's order."""
         if self.batches is not None:
             return torch.cat(self.fixed_batches())
-        return self.indices[self.order(len(self.indices))]
+        return self.shuffled(self.indices)
 
     def fixed_batches(self) -> list[Tensor]:
         """This process's share of the fixed mini-batches, in the epoch's order."""
@@ -124,7 +136,7 @@ class Plan:
         if not self.grouped:
             return self.samples()
         mask = self.members[self.indices]
-        parts = [part[self.order(len(part))] for part in (self.indices[mask], self.indices[~mask])]
+        parts = [self.shuffled(part) for part in (self.indices[mask], self.indices[~mask])]
         whole = torch.cat([part[: len(part) // batch_size * batch_size] for part in parts])
         left = torch.cat([part[len(part) // batch_size * batch_size :] for part in parts])
         batches = whole.view(-1, batch_size)
@@ -147,3 +159,22 @@ class Plan:
         self.members = torch.zeros(self.n, dtype=torch.bool)
         self.members[indices if members is None else members] = True
         self._on_device.clear()
+
+
+def placed(homes: Tensor, ranks: int) -> Tensor:
+    """[n] a rank for each of n things, all ranks having as many: its home, while there is room.
+
+    Args:
+        homes: [n], n a multiple of the ranks.
+
+    Example:
+        >>> placed(torch.tensor([1, 0, 1, 1]), 2).tolist()
+        [1, 0, 1, 0]
+    """
+    room, sizes = len(homes) // ranks, torch.bincount(homes, minlength=ranks)
+    by_home = torch.argsort(homes, stable=True)
+    nth = torch.empty_like(homes)
+    nth[by_home] = torch.arange(len(homes)) - (sizes.cumsum(0) - sizes)[homes[by_home]]
+    found = homes.clone()
+    found[nth >= room] = torch.repeat_interleave(torch.arange(ranks), (room - sizes).clamp_min(0))
+    return found

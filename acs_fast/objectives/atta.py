@@ -20,6 +20,8 @@ from acs_fast.objectives.memory_bank import MemoryBank, checked_index
 class TransferredAttack(PGDAttack):
     """PGD from each sample's previous adversarial example; arguments as in `PGDAttack`."""
 
+    remembers = True
+
     def __init__(self, eps: float, alpha: float, steps: int, norm: str = "linf", **options: Any) -> None:
         super().__init__(eps, alpha, steps, norm, **options)
         self._memory = MemoryBank()
@@ -57,6 +59,8 @@ class RestingAttack(Attack):
     Args:
         attack: gives its perturbations; all state is its own.
     """
+
+    remembers = True
 
     def __init__(self, attack: TransferredAttack) -> None:
         super().__init__()

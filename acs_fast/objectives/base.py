@@ -35,9 +35,11 @@ class Attack:
 
     Attributes:
         lengths: names of the attributes that `scaled` multiplies, such as the radius and the step size.
+        remembers: whether it keeps something of each sample from one visit to the next.
     """
 
     lengths: ClassVar[tuple[str, ...]] = ()
+    remembers: ClassVar[bool] = False
 
     def __init__(self, seed: int | None = None) -> None:
         self._seed = seed
@@ -168,6 +170,11 @@ class Objective:
         """Whether `loss` alone tells a sample's cost; an overridden `per_sample_loss` must be run to know."""
         return type(self).per_sample_loss is Objective.per_sample_loss
 
+    @property
+    def remembers(self) -> bool:
+        """Whether the attack keeps something of each sample from one visit to the next."""
+        return self.attack.remembers
+
     def perturb(
         self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
     ) -> Tensor:
@@ -247,6 +254,11 @@ class ObjectiveWrapper(Objective):
     def closed_form(self) -> bool:
         """As the objective says."""
         return self._objective.closed_form
+
+    @property
+    def remembers(self) -> bool:
+        """Whether one of both attacks does."""
+        return self.attack.remembers or self._objective.remembers
 
     def per_sample_loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
         """[B] losses of the objective."""

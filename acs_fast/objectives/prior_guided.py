@@ -28,6 +28,7 @@ class PriorGuidedAttack(Attack):
     """
 
     lengths = ("eps", "alpha")
+    remembers = True
 
     def __init__(
         self,
