@@ -120,8 +120,9 @@ def test_what_a_process_remembers_of_settled_samples_is_as_fresh_as_with_one_pro
 def test_samples_are_settled_where_the_objective_remembers_them():
     data = TensorDataset(torch.rand(40, 1, 2, 2), torch.arange(40) % 2)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
-    for objective, stay in ((acs.ATTA(0.1), True), (acs.EpsWarmup(acs.ATTA(0.1), 9), True), (acs.PGD(0.1, 0.1, 1), False)):
-        coreset = acs.AdversarialCoreset(model, data, objective, "random", epochs=4, num_replicas=2, rank=1)
+    remembers = {acs.ATTA(0.1): True, acs.EpsWarmup(acs.ATTA(0.1), 9): True, acs.PGD(0.1, 0.1, 1): False}
+    for objective, stay in remembers.items():
+        coreset = acs.AdversarialCoreset(model, data, objective, "random", 1.0, epochs=4, num_replicas=2, rank=1)
         epochs = []
         for epoch in (0, 1):
             coreset.sampler.set_epoch(epoch)
