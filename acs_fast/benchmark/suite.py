@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from acs_fast._util.options import option
 from acs_fast.benchmark.opponents import OPPONENTS
 from acs_fast.benchmark.problems import OpCase
 from acs_fast.ops import cpu
@@ -35,19 +36,13 @@ PEERS = {
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a data set and of a classifier's last layer.
+    """Sizes of a data set and of a classifier's last layer."""
 
-    Attributes:
-        n, classes, dim: N samples in C classes, D inputs of the last layer.
-        fraction: part of the samples that is selected.
-        dtype: of gradients and logits.
-    """
-
-    n: int = 10_000
-    classes: int = 10
-    dim: int = 256
-    fraction: float = 0.3
-    dtype: str = "float32"
+    n: int = option(10_000, "samples in all", group="sizes")
+    classes: int = option(10, "classes", group="sizes")
+    dim: int = option(256, "inputs of the last layer", group="sizes")
+    fraction: float = option(0.3, "part of the samples to select", group="sizes")
+    dtype: str = option("float32", "of gradients and logits", group="sizes", choices=DTYPES)
 
     def __post_init__(self) -> None:
         for name, low in (("n", 2), ("classes", 2), ("dim", 1)):

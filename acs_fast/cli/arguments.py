@@ -6,9 +6,18 @@ import argparse
 import json
 import types
 from collections.abc import Collection
-from dataclasses import Field, fields
+from dataclasses import Field, dataclass, fields
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from acs_fast._util.options import option
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Where a command computes."""
+
+    device: str | None = option(None, "cpu, cuda, cuda:1 ...", group="device", shown="cuda where there is one")
 
 
 def add_options(parser: argparse.ArgumentParser, kind: type, only: Collection[str] | None = None) -> None:

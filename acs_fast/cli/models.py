@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from acs_fast._util.options import option
+from acs_fast.cli.arguments import DeviceOptions
 from acs_fast.training import SPECS, ImageSet, Restored, build, restore
 
 
 @dataclass(frozen=True)
-class ModelOptions:
+class ModelOptions(DeviceOptions):
     """A trained run, or a model and its weights."""
 
     model: str | None = option(
@@ -26,7 +27,6 @@ class ModelOptions:
     )  # fmt: skip
     width: int | None = option(None, "channels of the first layer of small and resnet18", group="model", metavar="N",
                                shown="as in acs-fast train")  # fmt: skip
-    device: str | None = option(None, "cpu, cuda, cuda:1 ...", group="model", shown="cuda where there is one")
 
     def restored(self, path: Path | None, device: torch.device) -> Restored | None:
         """The run at a path; None where --model and --weights stand for themselves.

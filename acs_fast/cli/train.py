@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from acs_fast._util.options import option
-from acs_fast.cli.arguments import add_options, flag, given, read_settings
+from acs_fast.cli.arguments import DeviceOptions, add_options, flag, given, read_settings
 from acs_fast.cli.devices import device_of
 from acs_fast.training import (
     METHODS,
@@ -39,7 +39,7 @@ CODE = ("model", "data")  # settings that may name code of the user's own
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(DeviceOptions):
     """What is done with the settings of a run."""
 
     seeds: int = option(1, "number of seeds", group="job")
@@ -56,7 +56,6 @@ class Job:
     resume: Path | None = option(
         None, "continue what was interrupted, with its own settings", group="job", metavar="FOLDER"
     )
-    device: str | None = option(None, "cpu, cuda, cuda:1 ...", group="job", shown="cuda where there is one")
     quiet: bool = option(False, "no progress bars and no line for each epoch", group="job")
 
 
