@@ -1,4 +1,4 @@
-"""Groups that pick nothing, kept from the kernels of a GPU, which take a first pick for granted."""
+"""Groups without picks, kept from the kernels of a GPU: those take a first pick for granted."""
 
 from __future__ import annotations
 

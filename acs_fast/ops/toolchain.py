@@ -1,4 +1,4 @@
-"""What the installed Triton can compile for a GPU."""
+"""The abilities of the installed Triton on a GPU."""
 
 from __future__ import annotations
 
