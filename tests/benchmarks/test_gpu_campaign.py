@@ -198,3 +198,8 @@ def test_predicted_matching_knows_of_the_rounds_before_the_graph():
     more = predictions.matching_seconds(case, floors.Rates(), predictions.Latencies())
     before = more - predictions.matching_seconds(case, floors.Rates(), none)
     assert before == pytest.approx(32 * 8 * 62e-6)
+
+
+def test_the_model_s_rounds_are_those_of_the_graph():
+    source = (ROOT / "acs_fast/ops/triton/gradient_matching.py").read_text()
+    assert f"\nROUNDS = {predictions.ROUNDS} " in source
