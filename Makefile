@@ -45,7 +45,7 @@ lint: setup
 OLD_TRITON = 3.6.0
 $(VENV)/triton-$(OLD_TRITON)/.ready: $(VENV)/.ready
 	@rm -rf $(@D) && mkdir -p $(@D)
-	if $(BIN)/python -c 'import triton'; then \
+	if $(BIN)/pip show --quiet triton; then \
 	  $(BIN)/pip install --quiet --no-deps --target $(@D) triton==$(OLD_TRITON); fi
 	@touch $@
 

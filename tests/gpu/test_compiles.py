@@ -68,6 +68,7 @@ def cubins(arch: int, toolchain: str) -> dict[str, dict[str, int]]:
 )
 def test_triton_to_cubins(arch, toolchain):
     need_triton()
+    assert not toolchain or (Path(toolchain) / "triton").is_dir(), f"no Triton in {toolchain}"
     usage = cubins(arch, toolchain)
     assert not {name: u for name, u in usage.items() if u["stack_bytes"] > 16}, "spilled registers"
     products = {name: u for name, u in usage.items() if name.startswith("distances")}
