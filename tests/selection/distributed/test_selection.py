@@ -92,7 +92,8 @@ def select_all(rank: int, ranks: int) -> dict[str, acs.Coreset]:
         shard = Shard(g[own], own, y[own])
         for case, _, select in cases():
             found[f"{name}: {case}"] = select(shard)
-        with mock.patch.object(covering, "own_workspace_bytes", return_value=0):
+        little = mock.patch.object(covering, "own_workspace_bytes", return_value=0)
+        with little, mock.patch.object(columns, "ROWS_AT_ONCE", 48):
             found[f"{name}: matrix-free"] = facility_location(shard, 0.7, per_class=False)
         with mock.patch.object(columns, "LEAST_BLOCKS", 0):
             found[f"{name}: whole tiles"] = facility_location(shard, 0.7, per_class=False)
