@@ -164,6 +164,10 @@ def check_cross_entropy_residuals(logits: Tensor, labels: Tensor) -> None:
     _check_dtype("labels", labels, (torch.int64,), "dtype int64")
     if logits.dim() != 2 or list(labels.shape) != [len(logits)]:
         raise ValueError(f"logits must be [B, C] and labels [B]; got {list(logits.shape)} and {list(labels.shape)}")
+    if len(labels) and labels.device.type == "cpu":  # on a GPU nobody waits for this
+        low, high = torch.stack(torch.aminmax(labels)).tolist()
+        if low < 0 or high >= logits.shape[1]:
+            raise ValueError(f"labels must lie in [0, {logits.shape[1]}); got {low if low < 0 else high}")
 
 
 def check_trades_residuals(clean: Tensor, adversarial: Tensor, labels: Tensor, beta: float) -> None:

@@ -187,6 +187,8 @@ BAD = [
     ("gradient_matching", (R, H, True, *GROUPS, torch.ones(2, 4, 10), -1.0), ValueError, "ridge"),
     ("packed_greedy", (torch.ones(9), torch.tensor([[0, 3, 1, 3]]), torch.tensor([2]), 2, torch.ones(1), True),
      ValueError, "within 9"),
+    ("cross_entropy_residuals", (torch.zeros(2, 3), torch.tensor([-(2**63), 1])), ValueError, r"labels must .*3\)"),
+    ("trades_residuals", (torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([0, 3]), 1.0), ValueError, "got 3"),
 ]  # fmt: skip
 
 
