@@ -38,8 +38,9 @@ class Plan:
 
     def __init__(self, n: int, seed: int, num_replicas: int, rank: int, settled: bool = False) -> None:
         self.n, self.seed, self.num_replicas, self.rank = n, seed, num_replicas, rank
-        homes = torch.randperm(n, generator=derived_generator("homes", seed)) % num_replicas
-        self._homes = homes if settled and num_replicas > 1 else None
+        self._homes: Tensor | None = None
+        if settled and num_replicas > 1:
+            self._homes = torch.randperm(n, generator=derived_generator("homes", seed)) % num_replicas
         self.epoch = -1
         self._on_device: dict[tuple[str, torch.device], Tensor] = {}
         self._skips_are_told = rank > 0

@@ -75,6 +75,7 @@ def test_triton_to_cubins(arch, toolchain):
     assert not {name: u for name, u in products.items() if u["LDG.E.U16"]}, "loads of two bytes in a loop of products"
     assert not {name: u for name, u in products.items() if not u["LDGSTS.E"]}, "loads that do not run ahead"
     matching = {name: u for name, u in usage.items() if name.startswith("matching")}
+    assert toolchain or not {name: u for name, u in matching.items() if u["stack_bytes"]}  # older ones spill 8 bytes
     assert not {name: u for name, u in matching.items() if resident_blocks(u) < 2}
     sums = {name: u for name, u in matching.items() if "scores" in name or "directions" in name}
     assert all(u["DMMA"] and u["LDGSTS.E"] for u in sums.values()), "products of float64 outside tensor cores"
