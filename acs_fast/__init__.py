@@ -6,7 +6,15 @@ from acs_fast._version import __version__ as __version__
 from acs_fast.adversarial_coreset import AdversarialCoreset
 from acs_fast.coreset import Coreset
 from acs_fast.evaluation import evaluate
-from acs_fast.gradients import AttackPass, LastLayerGradients, TrainingPasses, Vectors, last_layer_gradients
+from acs_fast.gradients import (
+    AttackPass,
+    Extraction,
+    GradientSource,
+    LastLayerGradients,
+    TrainingPasses,
+    Vectors,
+    last_layer_gradients,
+)
 from acs_fast.objectives import (
     ATTA,
     FGSM,
@@ -60,8 +68,10 @@ __all__ = [
     "Craig",
     "CrossEntropy",
     "EpsWarmup",
+    "Extraction",
     "GradAlignFGSM",
     "GradMatch",
+    "GradientSource",
     "LastLayerGradients",
     "Loss",
     "Objective",

@@ -13,7 +13,7 @@ from acs_fast._util.checks import check_count, check_number
 from acs_fast._util.settings import check_complete, check_same_settings, described, load_state, reading_state, state_of
 from acs_fast.coreset import Coreset
 from acs_fast.data import CoresetBatchSampler, CoresetSampler, IndexedDataset, Labels, Plan, replicas
-from acs_fast.gradients import AttackPass, Extraction
+from acs_fast.gradients import AttackPass, Extraction, GradientSource, as_source
 from acs_fast.objectives import as_objective
 from acs_fast.schedule import Schedule
 from acs_fast.selection import Selecting, Selector, build_selector, distributed
@@ -36,7 +36,7 @@ class AdversarialCoreset:
         epochs, period, warm_start: see `Schedule.published`.
         seed: of the order of samples and of everything random in the selection.
         schedule: when, and on what an epoch trains, in place of `epochs`, `period` and `warm_start`.
-        gradients: a gradient source, called as source(seed) -> `Extraction` of all N samples; by default
+        gradients: a `GradientSource`, or any callable seed -> `Extraction` of all N samples; by default
             `AttackPass(model, dataset, objective)`. See also `TrainingPasses` and `Vectors`.
         labels: [N] integers, where the dataset has none to read without decoding every image.
         num_replicas, rank: the processes that share the samples of an epoch, and this one; by default what
@@ -74,7 +74,7 @@ class AdversarialCoreset:
         warm_start: float = 0.5,
         seed: int = 0,
         schedule: Schedule | None = None,
-        gradients: Callable[[int], Extraction] | None = None,
+        gradients: GradientSource | Callable[[int], Extraction] | None = None,
         labels: Any = None,
         num_replicas: int | None = None,
         rank: int | None = None,
@@ -87,11 +87,11 @@ class AdversarialCoreset:
         self.seed = check_count("seed", seed)
         if gradients is None and self.selector.needs_gradients:
             gradients = AttackPass(model, dataset, self.objective)
-        self.gradients: Any = gradients
+        self.gradients = source = None if gradients is None else as_source(gradients)
         self._plan = Plan(len(dataset), seed, *replicas(num_replicas, rank), self.objective.remembers)
         together = distributed.Together(self._plan.num_replicas, self._shared_facts)
         self._selecting = Selecting(
-            self.selector, gradients, self.schedule, len(dataset), self.budget, Labels(dataset, labels), seed, together
+            self.selector, source, self.schedule, len(dataset), self.budget, Labels(dataset, labels), seed, together
         )
         self.sampler = CoresetSampler(self.dataset, self._plan, self._advance)
         self.current: Coreset | None = None

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any
 
 
 def described(part: Any) -> str:
     """A description of a part, the same in every process."""
+    if isinstance(part, FunctionType):  # whose own has an address in it
+        return f"{part.__module__}.{part.__qualname__}"
     own = dataclasses.is_dataclass(part) or "__repr__" in {
         name for kind in type(part).__mro__[:-1] for name in vars(kind)
     }

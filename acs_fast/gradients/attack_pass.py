@@ -12,14 +12,15 @@ from torch.utils.data import DataLoader
 from acs_fast._util.checks import check_count
 from acs_fast._util.exchange import Exchange
 from acs_fast.data import BatchAdapter, is_random, unpack
-from acs_fast.gradients.extract import Extraction, FeaturesFn, extract
+from acs_fast.gradients.extract import FeaturesFn, extract
+from acs_fast.gradients.source import Extraction, GradientSource
 from acs_fast.objectives import as_objective
 from acs_fast.objectives.model_state import buffers_of_first
 
 logger = logging.getLogger("acs_fast")
 
 
-class AttackPass:
+class AttackPass(GradientSource):
     """Gradient source: attack every sample and take its last-layer gradient.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -19,6 +18,7 @@ from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.data.batches import BatchAdapter, images_and_labels, unpack
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.gradients.head import find_head, is_output, recorded
+from acs_fast.gradients.source import Extraction
 from acs_fast.objectives import Objective, as_objective
 from acs_fast.objectives.model_state import untouched, unwrapped
 
@@ -72,31 +72,6 @@ def last_layer_gradients(
         model, batches, objective, head, features_fn=features_fn, batch_adapter=batch_adapter,
         show_progress=show_progress,
     ).gradients  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """Gradients, what came with them, and the seconds of each stage.
-
-    Attributes:
-        labels: [N].
-        constant: whether the source gives the same whenever it is asked, so that states leave it out.
-    """
-
-    gradients: LastLayerGradients
-    labels: Tensor
-    seconds: dict[str, float] = field(default_factory=dict)
-    constant: bool = False
-
-    def state_dict(self) -> dict[str, Any]:
-        """Gradients and labels, in a form for loading with weights_only=True."""
-        g = self.gradients
-        return {"residuals": g.residuals, "features": g.features, "bias": g.bias, "labels": self.labels}
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Extraction:
-        """Gradients and labels from their `state_dict`, without seconds."""
-        return cls(LastLayerGradients(state["residuals"], state["features"], state["bias"]), state["labels"])
 
 
 def extract(

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from acs_fast._util.checks import as_integers
 from acs_fast._util.exchange import Exchange
 from acs_fast._util.randomness import preserved_random_state
-from acs_fast.gradients.extract import Extraction, HeadReader
+from acs_fast.gradients.extract import HeadReader
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.gradients.head import HeadPasses, recorded
+from acs_fast.gradients.source import Extraction, GradientSource
 from acs_fast.objectives import as_objective
 from acs_fast.objectives.memory_bank import MemoryBank
 from acs_fast.objectives.model_state import untouched, unwrapped
@@ -23,7 +24,7 @@ PARTS = ("logits", "features", "labels")
 NEVER = -1  # when a sample was last observed, before it was
 
 
-class TrainingPasses:
+class TrainingPasses(GradientSource):
     """Gradient source: what the head saw of each sample in its latest training pass.
 
     Put `observe` around the forward pass of the training loss, in every epoch from the first::

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from acs_fast._util.checks import check_finite, check_floating, check_integers
-from acs_fast.gradients.extract import Extraction
 from acs_fast.gradients.factored import LastLayerGradients
+from acs_fast.gradients.source import Extraction, GradientSource
 
 
-class Vectors:
+class Vectors(GradientSource):
     """Gradient source: given vectors, such as pixels or the embeddings of a pretrained network.
 
     They need no attack and no pass of the model, and stay as they are for the whole training. The gradient error in a

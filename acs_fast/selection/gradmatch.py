@@ -13,8 +13,8 @@ from acs_fast._util.checks import check_choice, check_finite, check_floating, ch
 from acs_fast._util.randomness import derived_generator
 from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.coreset import Coreset
-from acs_fast.gradients.extract import Extraction
 from acs_fast.gradients.factored import LastLayerGradients
+from acs_fast.gradients.source import Extraction
 from acs_fast.ops import backends
 from acs_fast.ops.reference.gradient_matching import correlations
 from acs_fast.ops.reference.nnls import NonNegativeLeastSquares

@@ -11,7 +11,7 @@ from acs_fast._util.randomness import derived_seed
 from acs_fast._util.settings import load_state, state_of
 from acs_fast.coreset import Coreset
 from acs_fast.data import Labels
-from acs_fast.gradients.extract import Extraction
+from acs_fast.gradients.source import Extraction, GradientSource
 from acs_fast.schedule import Schedule
 from acs_fast.selection import distributed
 from acs_fast.selection.selector import Selector, completed
@@ -24,7 +24,7 @@ class Selecting:
 
     Args:
         selector: who chooses.
-        source: called as source(seed) -> `Extraction` of all n samples; None where the selector needs no gradients.
+        source: of the gradients of all n samples; None where the selector needs none.
         schedule: when a selection is due.
         n: N.
         budget: k.
@@ -36,7 +36,7 @@ class Selecting:
     def __init__(
         self,
         selector: Selector,
-        source: Any,
+        source: GradientSource | None,
         schedule: Schedule,
         n: int,
         budget: int,
@@ -61,14 +61,15 @@ class Selecting:
         """The coreset of an epoch."""
         start, seed = time.perf_counter(), derived_seed("selection", self._seed, epoch)
         exchange = self._together.exchange()
-        lasts, needs_gradients = self.selector.lasts, self.selector.needs_gradients
-        if needs_gradients and lasts != "epoch" and self._in_shares(exchange):
-            chosen, seconds = distributed.select(self.selector, self.source, self.n, self.budget, seed, exchange)
+        lasts = self.selector.lasts
+        source = self.source if self.selector.needs_gradients else None
+        if source is not None and lasts != "epoch" and exchange.size > 1:
+            chosen, seconds = distributed.select(self.selector, source, self.n, self.budget, seed, exchange)
             coreset = completed(chosen.to("cpu").check(self.n), None)
         else:
             taken, seconds = self._taken, dict[str, float]()
-            if needs_gradients and (taken is None or self._is_outdated(epoch)):
-                taken = self._take(seed, exchange)
+            if source is not None and (taken is None or self._is_outdated(epoch)):
+                taken = distributed.gather(source, self.n, seed, exchange)
                 seconds = taken.seconds
             coreset = self._chosen(taken, seed, exchange)
             self._taken = taken if lasts == "epoch" else None
@@ -81,32 +82,20 @@ class Selecting:
     def state_dict(self) -> dict[str, Any]:
         """The epoch of the latest selection, what selector and source remember, and gradients kept for redrawing."""
         taken = None if self._taken is None or self._taken.constant else self._taken.state_dict()
-        parts = {"selector": state_of(self.selector), "source": state_of(self.source)}
-        return {"epoch": self._epoch, **parts, "taken": taken}
+        source = {} if self.source is None else self.source.state_dict()
+        return {"epoch": self._epoch, "selector": state_of(self.selector), "source": source, "taken": taken}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with what `state_dict` returned."""
         self._epoch = state["epoch"]
         load_state(self.selector, state["selector"])
-        load_state(self.source, state["source"])
+        if self.source is not None:
+            self.source.load_state_dict(state["source"])
         self._taken = None if state["taken"] is None else Extraction.from_state(state["taken"])
 
     def _is_outdated(self, epoch: int) -> bool:
         """Whether the latest selection is of an earlier period."""
         return self._epoch < self.schedule.last_due(epoch)
-
-    def _in_shares(self, exchange: Exchange) -> bool:
-        """Whether each process takes a part of the gradients."""
-        return exchange.size > 1 and hasattr(self.source, "shard")
-
-    def _take(self, seed: int, exchange: Exchange) -> Extraction:
-        if self._in_shares(exchange):
-            return distributed.gather(self.source, self.n, seed, exchange)
-        with exchange.together("taking the gradients"):
-            taken: Extraction = self.source(seed)
-            if len(taken.gradients) != self.n:
-                raise ValueError(f"gradients must be those of all {self.n} samples; got {len(taken.gradients)}")
-        return taken
 
     def _chosen(self, taken: Extraction | None, seed: int, exchange: Exchange) -> Coreset:
         """The choice of the first rank."""

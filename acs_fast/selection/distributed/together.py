@@ -14,7 +14,7 @@ from acs_fast._util.exchange import Exchange
 from acs_fast._util.processes import world_size
 from acs_fast._util.randomness import preserved_random_state
 from acs_fast.coreset import Coreset
-from acs_fast.gradients.extract import Extraction
+from acs_fast.gradients.source import Extraction, GradientSource
 from acs_fast.selection.distributed.selectors import select_across
 from acs_fast.selection.distributed.shard import Shard, versions
 from acs_fast.selection.selector import Selector
@@ -49,36 +49,37 @@ class Together:
 
 
 def select(
-    selector: Selector, source: Any, n: int, budget: int, seed: int, exchange: Exchange
+    selector: Selector, source: GradientSource, n: int, budget: int, seed: int, exchange: Exchange
 ) -> tuple[Coreset, dict[str, float]]:
-    """A coreset of gradients that the processes take in shares, and the seconds that these took.
-
-    Args:
-        source: a gradient source with `shard(seed, exchange)`.
-    """
-    shard, seconds = taken(source, n, seed, exchange)
-    return select_across(selector, shard, n, budget, seed, exchange), seconds
+    """A coreset of gradients that lie on all processes, and the seconds that taking them took."""
+    found, index, whole = _taken(source, n, seed, exchange)
+    own = slice(exchange.rank, None, exchange.size) if whole else slice(None)
+    shard = Shard(found.gradients[own], index[own], found.labels[own])
+    return select_across(selector, shard, n, budget, seed, exchange), found.seconds
 
 
-def gather(source: Any, n: int, seed: int, exchange: Exchange) -> Extraction:
-    """All gradients on every rank, taken in shares."""
-    shard, seconds = taken(source, n, seed, exchange)
-    labels = shard.whole_labels(exchange)
-    whole = shard.whole(exchange).gradients
-    return Extraction(whole, torch.empty(0) if labels is None else labels.to(whole.device), seconds)
+def gather(source: GradientSource, n: int, seed: int, exchange: Exchange) -> Extraction:
+    """All gradients, in the order of the samples, on every rank."""
+    found, index, whole = _taken(source, n, seed, exchange)
+    if whole:
+        return found
+    numbers, labels = exchange.gather_rows(index.cpu(), found.labels.cpu())
+    gradients = Shard(found.gradients, index).whole(exchange).gradients
+    return Extraction(gradients, labels[torch.argsort(numbers)].to(gradients.device), found.seconds)
 
 
-def taken(source: Any, n: int, seed: int, exchange: Exchange) -> tuple[Shard, dict[str, float]]:
-    """This process's share of the gradients.
+def _taken(source: GradientSource, n: int, seed: int, exchange: Exchange) -> tuple[Extraction, Tensor, bool]:
+    """The gradients on this process, the numbers of their samples, and whether every process has all of them.
 
     Raises:
-        ValueError: they are not those of n samples.
+        ValueError: together they are not those of n samples, once or on every process.
     """
     found, index = source.shard(seed, exchange)
-    total = int(exchange.sum(torch.tensor(len(index))))
-    if total != n:
-        raise ValueError(f"gradients must be those of all {n} samples; got {total}")
-    return Shard(found.gradients, index, found.labels), found.seconds
+    counts = exchange.gather(torch.tensor(len(index))).tolist()
+    whole = min(counts) == n
+    if not whole and sum(counts) != n:
+        raise ValueError(f"gradients must be those of all {n} samples; got {', '.join(map(str, counts))}")
+    return found, index, whole
 
 
 def fingerprints(dataset: Any, model: nn.Module, labels: Tensor | None) -> dict[str, str]:

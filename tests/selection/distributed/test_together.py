@@ -25,6 +25,10 @@ SELECTORS = {
     "gradmatch, batches": PerBatch(acs.GradMatch(), 16),
     "clusters, redrawn": acs.Clusters(),
     "random": acs.Random(),
+    "craig, a source of one's own": acs.Craig(),
+    "clusters, a source of one's own": acs.Clusters(count=20),
+    "craig, vectors": acs.Craig(per_class=False),
+    "clusters, vectors": acs.Clusters(count=20),
 }
 
 
@@ -34,10 +38,20 @@ def fresh(name: str, rank: int) -> acs.AdversarialCoreset:
     for buffer in model.buffers():
         buffer += rank  # as DistributedDataParallel leaves the statistics
     objective = acs.PGD(0.1, 0.05, 2, seed=rank)  # the attacks of training draw other numbers on every rank
-    source = acs.AttackPass(model, data, objective, batch_size=32, show_progress=False)
+    source: Any = acs.AttackPass(model, data, objective, batch_size=32, show_progress=False)
+    if name.endswith("own"):
+        source = of_images
+    elif name.endswith("vectors"):
+        source = acs.Vectors(*data.tensors)
     return acs.AdversarialCoreset(
         model, data, objective, SELECTORS[name], 0.3, epochs=6, period=2, warm_start=0.0, gradients=source
     )
+
+
+def of_images(seed: int) -> acs.Extraction:
+    x, y = images(N)
+    weights = torch.rand(x[0].numel(), 6, generator=torch.Generator().manual_seed(seed))
+    return acs.Extraction(acs.LastLayerGradients.from_vectors(x.flatten(1) @ weights), y)
 
 
 def select_by_loop(rank: int, ranks: int, checkpoint: Path) -> dict[str, Any]:
