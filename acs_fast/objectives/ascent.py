@@ -24,9 +24,9 @@ def ascend(loss: Callable[[Tensor], Tensor], x: Tensor, start: Tensor, ball: Bal
     return moved.detach()
 
 
-def input_gradient(loss: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def input_gradient(loss: Callable[[Tensor], Tensor], x: Tensor, differentiable: bool = False) -> Tensor:
     """The gradient of `loss` with respect to images [B, ...], and nothing else: no gradient of a weight is computed."""
     with torch.inference_mode(False), torch.enable_grad():
         leaf = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
-        (gradient,) = torch.autograd.grad(loss(leaf), leaf)
+        (gradient,) = torch.autograd.grad(loss(leaf), leaf, create_graph=differentiable)
     return gradient

@@ -10,29 +10,30 @@ import torch
 from torch import Tensor, nn
 
 from acs_fast._util.checks import check_count
-from acs_fast.objectives.attacks import PGDAttack
+from acs_fast.objectives.attacks import ProjectedAttack, climb_cross_entropy
 from acs_fast.objectives.balls import ball
 from acs_fast.objectives.base import Attack, Objective, given
 from acs_fast.objectives.cross_entropy import CrossEntropy
 from acs_fast.objectives.memory_bank import MemoryBank, checked_index
 
 
-class TransferredAttack(PGDAttack):
-    """PGD from each sample's previous adversarial example; arguments as in `PGDAttack`."""
+class TransferredAttack(ProjectedAttack):
+    """PGD from each sample's previous adversarial example; arguments as in `PGD`."""
 
     remembers = True
 
-    def __init__(self, eps: float, alpha: float, steps: int, norm: str = "linf", **options: Any) -> None:
-        super().__init__(eps, alpha, steps, norm, **options)
+    def __init__(self, *settings: Any, **options: Any) -> None:
+        super().__init__(*settings, **options)
         self._memory = MemoryBank()
 
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
     ) -> Tensor:
+        begin = self.ball.random(x, self.generator(x.device))
         if index is None:
-            return super().__call__(model, x, y, start=start)
+            return climb_cross_entropy(self, model, x, y, begin, start)
         index = checked_index(index, len(x))
-        x_adv = super().__call__(model, x, y, start=given(start, self._moved(x, index)))
+        x_adv = climb_cross_entropy(self, model, x, y, begin, given(start, self._moved(x, index)))
         self._memory.write(index, (x_adv - x).detach())
         return x_adv
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -31,16 +33,7 @@ class ProjectedAttack(Attack):
 
     lengths = ("eps", "alpha")
 
-    def __init__(
-        self,
-        eps: float,
-        alpha: float,
-        steps: int,
-        norm: str = "linf",
-        *,
-        train_mode: bool = False,
-        seed: int | None = None,
-    ) -> None:
+    def __init__(self, eps: float, alpha: float, steps: int, norm: str, *, train_mode: bool, seed: int | None) -> None:
         super().__init__(seed)
         self.eps, self.norm = ball(norm, eps).eps, norm
         self.alpha = check_number("alpha", alpha, low=0.0)
@@ -56,31 +49,28 @@ class ProjectedAttack(Attack):
 class PGDAttack(ProjectedAttack):
     """Projected gradient ascent on the cross-entropy; arguments as in `PGD`."""
 
-    def __init__(
-        self,
-        eps: float,
-        alpha: float,
-        steps: int,
-        norm: str = "linf",
-        *,
-        random_start: bool = True,
-        train_mode: bool = False,
-        seed: int | None = None,
-    ) -> None:
-        super().__init__(eps, alpha, steps, norm, train_mode=train_mode, seed=seed)
+    def __init__(self, *settings: Any, random_start: bool, **options: Any) -> None:
+        super().__init__(*settings, **options)
         self.random_start = random_start
 
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, start: Tensor | None = None, index: Tensor | None = None
     ) -> Tensor:
         begin = self.ball.random(x, self.generator(x.device)) if self.random_start else x
-        if start is not None:
-            begin = self.ball.project(given(start, begin), x)
-        with untouched(model, self.train_mode):
-            return ascend(
-                lambda v: summed_cross_entropy(logits_of(model, v), y),
-                x, begin, self.ball, self.alpha, self.steps,
-            )  # fmt: skip
+        return climb_cross_entropy(self, model, x, y, begin, start)
+
+
+def climb_cross_entropy(
+    attack: ProjectedAttack, model: nn.Module, x: Tensor, y: Tensor, begin: Tensor, start: Tensor | None
+) -> Tensor:
+    """The steps of an attack, from `begin` or from what the caller gives in its place."""
+    if start is not None:
+        begin = attack.ball.project(given(start, begin), x)
+    with untouched(model, attack.train_mode):
+        return ascend(
+            lambda v: summed_cross_entropy(logits_of(model, v), y),
+            x, begin, attack.ball, attack.alpha, attack.steps,
+        )  # fmt: skip
 
 
 def summed_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:

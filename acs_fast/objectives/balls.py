@@ -3,29 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from acs_fast._util.checks import check_choice, check_number
-
-
-class Ball(Protocol):
-    """The set of perturbations of size at most eps."""
-
-    @property
-    def eps(self) -> float:
-        """Radius in pixels of [0, 1]."""
-
-    def random(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """A point drawn uniformly from the ball around each x, cut to [0, 1]."""
-
-    def step(self, x: Tensor, gradient: Tensor, alpha: float) -> Tensor:
-        """x moved by a step of size alpha in the direction of steepest ascent."""
-
-    def project(self, moved: Tensor, x: Tensor) -> Tensor:
-        """`moved` brought back to the ball around x and cut to [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -35,19 +17,22 @@ class LinfBall:
     eps: float
 
     def random(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """A point drawn uniformly from the ball around each x, cut to [0, 1]."""
         noise = unfilled(x).uniform_(-self.eps, self.eps, generator=generator)
         return (x + noise).clamp_(0.0, 1.0)
 
     def step(self, x: Tensor, gradient: Tensor, alpha: float) -> Tensor:
+        """x moved by a step of size alpha in the direction of steepest ascent."""
         return torch.add(x, gradient.sign(), alpha=alpha)
 
     def project(self, moved: Tensor, x: Tensor) -> Tensor:
+        """`moved` brought back to the ball around x and cut to [0, 1]."""
         return torch.clamp(moved, x - self.eps, x + self.eps).clamp_(0.0, 1.0)
 
 
 @dataclass(frozen=True)
 class L2Ball:
-    """The whole image moves by at most eps in Euclidean norm."""
+    """The whole image moves by at most eps in Euclidean norm; methods as those of `LinfBall`."""
 
     eps: float
 
@@ -64,6 +49,9 @@ class L2Ball:
         delta = moved - x
         shrink = (self.eps / _norms(delta)).clamp(max=1.0)
         return (x + delta * per_image(shrink, x)).clamp_(0.0, 1.0)
+
+
+Ball = LinfBall | L2Ball
 
 
 def unfilled(x: Tensor) -> Tensor:

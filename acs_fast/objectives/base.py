@@ -101,16 +101,13 @@ class Loss:
     """Base of losses: a subclass defines `value`, and `views` if it looks at more than the adversarial example.
 
     `residuals` is autograd at the logits, or a closed form where a subclass writes one. A closed form holds for the
-    value and the views that it was written for: a subclass of its class that changes one of these without it goes back
-    to autograd.
+    value and the views that it was written with or after: a class whose value or views are newer goes back to autograd.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        parts = ("value", "views", "residuals")
-        parents = [base for base in cls.__bases__ if issubclass(base, Loss)]
-        changed = {name for name in parts for base in parents if getattr(cls, name) is not getattr(base, name)}
-        if changed and "residuals" not in changed:
+        nearest = {name: at for at, kind in reversed([*enumerate(cls.__mro__)]) for name in vars(kind)}
+        if nearest["residuals"] > min(nearest["value"], nearest["views"]):
             cls.residuals = Loss.residuals  # type: ignore[method-assign]
 
     def views(self, x: Tensor, x_adv: Tensor) -> tuple[Tensor, ...]:

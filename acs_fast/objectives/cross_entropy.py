@@ -147,5 +147,5 @@ class FGSM(Objective):
     ) -> None:
         eps = check_number("eps", eps, low=0.0)
         step = 1.25 * ball("linf", eps).eps if alpha is None else alpha
-        attack = PGDAttack(eps, step, 1, train_mode=train_mode, seed=seed)
+        attack = PGDAttack(eps, step, 1, "linf", random_start=True, train_mode=train_mode, seed=seed)
         super().__init__(attack, CrossEntropy(label_smoothing))

@@ -19,15 +19,7 @@ class NoisyStep(Attack):
 
     lengths = ("eps", "alpha")
 
-    def __init__(
-        self,
-        eps: float,
-        alpha: float | None = None,
-        k: float = 2.0,
-        *,
-        train_mode: bool = False,
-        seed: int | None = None,
-    ) -> None:
+    def __init__(self, eps: float, alpha: float | None, k: float, *, train_mode: bool, seed: int | None) -> None:
         super().__init__(seed)
         self.eps = ball("linf", eps).eps
         self.alpha = self.eps if alpha is None else check_number("alpha", alpha, low=0.0)
@@ -120,7 +112,7 @@ class GradAlignFGSM(Objective):
     ) -> None:
         eps = check_number("eps", eps, low=0.0)
         step = eps if alpha is None else alpha
-        attack = PGDAttack(eps, step, 1, random_start=False, train_mode=train_mode, seed=seed)
+        attack = PGDAttack(eps, step, 1, "linf", random_start=False, train_mode=train_mode, seed=seed)
         super().__init__(attack, CrossEntropy(label_smoothing))
         self.lam = check_number("lam", lam, low=0.0)
 
@@ -132,7 +124,11 @@ class GradAlignFGSM(Objective):
             return losses
         noisy = self.attack.ball.random(x, self.attack.generator(x.device))
         inner = unwrapped(model)  # compiled code can be differentiated only once
-        slopes = (_slope(inner, v, y.long()) for v in (x, noisy))
+
+        def loss(v: Tensor) -> Tensor:
+            return summed_cross_entropy(logits_of(inner, v), y.long())
+
+        slopes = (input_gradient(loss, v, differentiable=torch.is_grad_enabled()) for v in (x, noisy))
         return losses + self.lam * misalignment(*slopes)
 
 
@@ -150,13 +146,3 @@ def _unit(rows: Tensor, zero: Tensor) -> Tensor:
     rows = rows / rows.detach().abs().amax(1, keepdim=True)  # so that no square underflows
     norms: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     return rows / norms
-
-
-def _slope(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """[B, ...] gradients of the cross-entropy at each image, differentiable where gradients are being recorded."""
-    differentiable = torch.is_grad_enabled()
-    with torch.inference_mode(False), torch.enable_grad():
-        leaf = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
-        loss = summed_cross_entropy(logits_of(model, leaf), y)
-        (gradient,) = torch.autograd.grad(loss, leaf, create_graph=differentiable)
-    return gradient

@@ -89,9 +89,7 @@ class PerceptualAttack(Attack):
 
     lengths = ("bound",)
 
-    def __init__(
-        self, bound: float = 0.5, steps: int = 10, distance: Distance | None = None, *, seed: int | None = None
-    ) -> None:
+    def __init__(self, bound: float, steps: int, distance: Distance | None, *, seed: int | None) -> None:
         super().__init__(seed)
         self.bound = check_number("bound", bound, low=0.0)
         self.steps = check_count("steps", steps, low=1)
@@ -114,7 +112,7 @@ class PerceptualAttack(Attack):
                 moved = (moved + per_image(_far(length, speed, x.dtype), x) * direction).clamp_(0.0, 1.0)
         return moved
 
-    def _climbed(self, space: _Space, y: Tensor, weight: float, moved: Tensor) -> Tensor:
+    def _climbed(self, space: _OwnActivations | _Given, y: Tensor, weight: float, moved: Tensor) -> Tensor:
         logits, distance = space.evaluate(moved)
         best, right = (logits.gather(1, k[:, None])[:, 0] for k in (_runner_up(logits, y), y))
         return (best - right - weight * (distance - self.bound).clamp_min(0.0)).sum()
@@ -158,19 +156,7 @@ class PerceptualAT(Objective):
         super().__init__(PerceptualAttack(bound, steps, distance, seed=seed), CrossEntropy(label_smoothing))
 
 
-class _Space:
-    """Logits and distances around a batch x."""
-
-    def evaluate(self, moved: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [B, C] of `moved`, and its distances [B] from x."""
-        raise NotImplementedError
-
-    def between(self, a: Tensor, b: Tensor) -> Tensor:
-        """[B] distances."""
-        raise NotImplementedError
-
-
-class _OwnActivations(_Space):
+class _OwnActivations:
     """The attacked model's own distance: one pass gives logits and activations."""
 
     def __init__(self, model: nn.Module, x: Tensor) -> None:
@@ -179,6 +165,7 @@ class _OwnActivations(_Space):
         self._last: Tensor = self._origin
 
     def evaluate(self, moved: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [B, C] of `moved`, and its distances [B] from x."""
         phi: list[Tensor] = []
 
         def network(images: Tensor) -> Any:
@@ -195,8 +182,8 @@ class _OwnActivations(_Space):
         return _between(self._last, self._measure.outputs(b)[1])
 
 
-class _Given(_Space):
-    """A distance of the user's."""
+class _Given:
+    """A distance of the user's, called as `_OwnActivations`."""
 
     def __init__(self, model: nn.Module, x: Tensor, distance: Distance) -> None:
         self._model, self._x, self._distance = model, x, distance

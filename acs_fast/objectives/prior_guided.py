@@ -37,8 +37,8 @@ class PriorGuidedAttack(Attack):
         momentum: float,
         starts: Starts,
         *,
-        train_mode: bool = False,
-        seed: int | None = None,
+        train_mode: bool,
+        seed: int | None,
     ) -> None:
         super().__init__(seed)
         self.eps = ball("linf", eps).eps
@@ -93,7 +93,7 @@ class PriorGuidedLoss(Loss):
         starts: tells where each attack began.
     """
 
-    def __init__(self, lam: float, starts: Starts, label_smoothing: float = 0.0) -> None:
+    def __init__(self, lam: float, starts: Starts, label_smoothing: float) -> None:
         self.lam = check_number("lam", lam, low=0.0)
         self.label_smoothing = check_number("label_smoothing", label_smoothing, low=0.0, high=1.0)
         self._starts = starts
