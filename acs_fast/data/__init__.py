@@ -1,11 +1,10 @@
 """Data sets of numbered samples, and the coreset's samplers."""
 
-from acs_fast.data.batches import BatchAdapter, images_and_labels, unpack
+from acs_fast.data.batches import BatchAdapter, images_and_labels, is_random, unpack
 from acs_fast.data.indexed import IndexedDataset
 from acs_fast.data.labels import Labels, class_names_of, labels_of, stored_labels
 from acs_fast.data.plan import Plan
 from acs_fast.data.samplers import CoresetBatchSampler, CoresetSampler, replicas
-from acs_fast.data.views import is_random
 
 __all__ = [
     "BatchAdapter",

@@ -1,14 +1,16 @@
-"""Batches of any form as images and labels."""
+"""Batches and samples of any form as images and labels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from acs_fast._util.checks import as_numbers, check_images, check_label_shape, placed
+from acs_fast._util.randomness import preserved_random_state
 
 BatchAdapter = Callable[[Any], tuple[Tensor, Tensor]]
 
@@ -47,3 +49,13 @@ def images_and_labels(batch: Any, like: Tensor, adapt: BatchAdapter = unpack) ->
     if x.dtype == torch.uint8:
         raise TypeError("x must be floating, pixels in [0, 1]; got torch.uint8: divide bytes by 255")
     return placed(x, like), check_label_shape(as_numbers("y", y), len(x))
+
+
+def is_random(dataset: Any, adapt: BatchAdapter = unpack, samples: int = 4, readings: int = 3) -> bool:
+    """Whether one of the first images changes from one reading to the next, as under random augmentation."""
+    with preserved_random_state():
+        for i in range(min(samples, len(dataset))):
+            first, *others = (np.asarray(adapt(dataset[i])[0]) for _ in range(readings))
+            if any(not np.array_equal(first, other, equal_nan=first.dtype.kind == "f") for other in others):
+                return True
+    return False

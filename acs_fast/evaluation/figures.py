@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 NEAR_ZERO = 0.05
@@ -17,14 +16,9 @@ def share(mask: Tensor) -> float:
     return float(mask.sum()) / len(mask)
 
 
-def by_part(mask: Tensor, part: Tensor) -> dict[int, float]:
-    """The share of True within each part (class or group), by its number; parts without images are left out."""
-    return {int(p): share(mask[part == p]) for p in part.unique()}
-
-
 def of_parts(mask: Tensor, part: Tensor) -> dict[str, Any]:
-    """Accuracy by part, in the worst one, and on average over parts, each counting the same."""
-    each = by_part(mask, part)
+    """The share of True in each part (class or group) with images, in the worst one, and on average over parts."""
+    each = {int(p): share(mask[part == p]) for p in part.unique()}
     return {"each": each, "worst": min(each.values()), "balanced": sum(each.values()) / len(each)}
 
 
@@ -47,21 +41,3 @@ def masking(pgd: float, fgsm: float, large_eps: float, at_large_eps: float, afte
     if drop > SQUARE_MARGIN:
         signs.append(f"Square, which uses no gradients, breaks {100 * drop:.1f} % that gradient attacks did not")
     return {"suspected": bool(signs), "signs": signs, "large_eps": large_eps, "robust_at_large_eps": at_large_eps}
-
-
-class Masks:
-    """Masks by name, batch after batch."""
-
-    def __init__(self) -> None:
-        self._parts: dict[str, list[Tensor]] = {}
-
-    def add(self, name: str, mask: Tensor) -> None:
-        """Append the mask [B] of a batch."""
-        self._parts.setdefault(name, []).append(mask.cpu())
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._parts
-
-    def __getitem__(self, name: str) -> Tensor:
-        """[N] of all batches so far."""
-        return torch.cat(self._parts[name])

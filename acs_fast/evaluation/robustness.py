@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ from acs_fast._util.stopwatch import Stopwatch
 from acs_fast.data import images_and_labels
 from acs_fast.evaluation import autoattack
 from acs_fast.evaluation.accuracy import correct, example_of, standing
-from acs_fast.evaluation.figures import Masks, masking, of_parts, share
+from acs_fast.evaluation.figures import masking, of_parts, share
 from acs_fast.objectives import PGD, logits_of, untouched
 
 STEPS, RESTARTS = 50, 10
@@ -122,7 +123,7 @@ class Measurement:
     model: nn.Module
     plan: Plan
     device: torch.device
-    masks: Masks = field(default_factory=Masks)
+    masks: dict[str, list[Tensor]] = field(default_factory=lambda: defaultdict(list))
     labels: list[Tensor] = field(default_factory=list)
     attacked: int = 0
     large_eps: float = 0.0
@@ -137,7 +138,7 @@ class Measurement:
         y = y.to(self.device)
         self.labels.append(y.cpu())
         with self.watch("clean"):
-            self.masks.add("clean", correct(self.model, x, y))
+            self.masks["clean"].append(correct(self.model, x, y).cpu())
         left = len(y) if self.plan.limit is None else min(len(y), self.plan.limit - self.attacked)
         if left > 0:
             self.attacked += left
@@ -146,16 +147,16 @@ class Measurement:
     def result(self, groups: Tensor | None) -> dict[str, Any]:
         """All figures."""
         plan, y, n = self.plan, torch.cat(self.labels), self.attacked
-        masks = {name: self.masks[name] for name in ("clean", "fgsm", "pgd", "robust", "large")}
+        masks = {name: torch.cat(parts) for name, parts in self.masks.items()}
         figures = {name: share(mask) for name, mask in masks.items()}
-        after = {} if self.ensemble is None else {name: share(self.masks[name]) for name in self.ensemble.names}
+        after = {} if self.ensemble is None else {name: figures[name] for name in self.ensemble.names}
         parts = {"classes": y} | ({} if groups is None else {"groups": _checked(groups, len(y))})
         return {
             "images": {"test": len(y), "attacked": n}, "norm": plan.norm, "eps": plan.eps, "steps": plan.steps,
             "restarts": plan.restarts, "clean": figures["clean"], "clean_attacked": share(masks["clean"][:n]),
             "fgsm": figures["fgsm"], "pgd": figures["pgd"], "robust": figures["robust"],
             "autoattack": self._ensemble_result(after),
-            "curve": [{"eps": e, "robust": share(self.masks[f"eps {e}"])} for e in plan.curve],
+            "curve": [{"eps": e, "robust": figures[f"eps {e}"]} for e in plan.curve],
             **{name: {"clean": of_parts(masks["clean"], part), "robust": of_parts(masks["robust"], part[:n])}
                for name, part in parts.items()},
             "masking": masking(figures["pgd"], figures["fgsm"], self.large_eps, figures["large"], after),
@@ -166,19 +167,19 @@ class Measurement:
         plan, seed = self.plan, derived_seed("batch", self.plan.seed, number)
         with self.watch("fgsm"):
             one_step = PGD(plan.eps, plan.eps, 1, plan.norm, random_start=False)
-            self.masks.add("fgsm", standing(self.model, x, y, one_step))
+            self.masks["fgsm"].append(standing(self.model, x, y, one_step).cpu())
         with self.watch("pgd"):
             alive = self._standing(x, y, plan.attack(plan.eps), seed, plan.restarts)
-            self.masks.add("pgd", alive)
+            self.masks["pgd"].append(alive.cpu())
         with self.watch("curve"):
             self._curve(x, y, alive, seed)
         with self.watch("masking"):
             scale = 1.0 if plan.norm == "linf" else x[0].numel() ** 0.5
             self.large_eps = max(plan.eps, LARGE_EPS * scale)
             attack = PGD(self.large_eps, 2.5 * self.large_eps / LARGE_STEPS, LARGE_STEPS, plan.norm)
-            self.masks.add("large", self._standing(x, y, attack, seed))
+            self.masks["large"].append(self._standing(x, y, attack, seed).cpu())
         with self.watch("autoattack"):
-            self.masks.add("robust", alive & self._autoattack(x, y))
+            self.masks["robust"].append((alive & self._autoattack(x, y)).cpu())
 
     def _standing(
         self, x: Tensor, y: Tensor, attack: PGD, seed: int, restarts: int = 1, among: Tensor | None = None
@@ -198,7 +199,7 @@ class Measurement:
                 alive = alive & at_eps
             if eps != self.plan.eps:
                 alive = self._standing(x, y, self.plan.attack(eps), seed, among=alive)
-            self.masks.add(f"eps {eps}", alive)
+            self.masks[f"eps {eps}"].append(alive.cpu())
 
     def _autoattack(self, x: Tensor, y: Tensor) -> Tensor:
         """[B] bool: who stands all of AutoAttack; all, where it is left out."""
@@ -215,7 +216,7 @@ class Measurement:
             return torch.ones_like(y, dtype=torch.bool)
         after = self.ensemble(x, y)
         for name, mask in after.items():
-            self.masks.add(name, mask)
+            self.masks[name].append(mask.cpu())
         return after[self.ensemble.names[-1]]
 
     def _ensemble_result(self, after: dict[str, float]) -> dict[str, Any]:

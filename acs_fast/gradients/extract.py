@@ -97,7 +97,9 @@ def extract(
     adapt = batch_adapter or unpack
     example = next(model.parameters(), torch.empty(0))
     inner = unwrapped(model)
-    reader = _reader(inner, objective, head, features_fn)
+    reader = (
+        HeadReader(inner, objective, head) if features_fn is None else _FunctionReader(inner, objective, features_fn)
+    )
     parts: list[tuple[Tensor, Tensor]] = []
     labels: list[Tensor] = []
     watch = Stopwatch(example.device)
@@ -145,15 +147,14 @@ class HeadReader:
 
     def prepare(self, x: Tensor, y: Tensor) -> None:
         """Before the attack: find the head on the first batch, and check the labels as they came."""
-        self.find(x)
-        if y.device.type == "cpu" and self.head is not None:  # elsewhere it would wait; all are checked at the end
-            check_labels(y, self.head.out_features, len(x))
+        head = self.find(x)
+        if y.device.type == "cpu":  # elsewhere the check would wait for the device; all are checked at the end
+            check_labels(y, head.out_features, len(x))
 
     def __call__(self, x: Tensor, x_adv: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Residuals and features."""
-        if self.head is None:
-            raise RuntimeError("prepare must be called first")
-        with recorded(self.head, leaves=not self.closed_form) as passes:
+        head = self.find(x)
+        with recorded(head, leaves=not self.closed_form) as passes:
             if self.closed_form:
                 with torch.no_grad():
                     for view in self.objective.loss.views(x, x_adv):
@@ -166,10 +167,10 @@ class HeadReader:
         """The same from the logits and features of earlier passes, in closed form."""
         return _stacked(self.objective.loss.residuals(logits, y), features)
 
-    def find(self, x: Tensor) -> None:
+    def find(self, x: Tensor) -> nn.Linear:
         """Find the head, once; a closed form holds only where its output is what the model returns, once a pass."""
         if self.head is not None:
-            return
+            return self.head
         head = find_head(self.model, x, self.wanted)
         with recorded(head) as passes, torch.no_grad():
             out = self.model(x)
@@ -178,6 +179,7 @@ class HeadReader:
         unchanged = len(passes.logits) == 1 and is_output(passes.logits[0], out)
         self.closed_form = unchanged and self.objective.closed_form
         self.head = head
+        return head
 
 
 class _FunctionReader:
@@ -203,14 +205,6 @@ class _FunctionReader:
         with torch.no_grad():
             outputs = [self.features_fn(self.model, view) for view in self.objective.loss.views(x, x_adv)]
         return _stacked(self.objective.loss.residuals(tuple(z for _, z in outputs), y), [h for h, _ in outputs])
-
-
-def _reader(
-    model: nn.Module, objective: Objective, head: nn.Module | str | None, features_fn: FeaturesFn | None
-) -> HeadReader | _FunctionReader:
-    if features_fn is None:
-        return HeadReader(model, objective, head)
-    return _FunctionReader(model, objective, features_fn)
 
 
 def _stacked(residuals: Tensor, features: list[Tensor]) -> tuple[Tensor, Tensor]:

@@ -141,37 +141,6 @@ def find_head(model: nn.Module, x: Tensor, head: nn.Module | str | None = None) 
     """
     if head is not None:
         return _given(model, head)
-    return _probed(model, x)
-
-
-def is_output(head_output: Tensor, model_output: Any) -> bool:
-    """Whether the model's output is the head's output, unchanged."""
-    return _same(logits_in(model_output), head_output)
-
-
-def _same(a: Any, b: Tensor) -> bool:
-    """Equal, NaN being equal to NaN: what is wrong with the values is said where samples can be named."""
-    if not isinstance(a, Tensor) or a.shape != b.shape:
-        return False
-    return torch.equal(a, b) or bool(((a == b) | (a.isnan() & b.isnan())).all())
-
-
-def _given(model: nn.Module, head: nn.Module | str) -> nn.Linear:
-    if isinstance(head, str):
-        try:
-            found = model.get_submodule(head.removeprefix("module.").removeprefix("_orig_mod."))
-        except AttributeError:
-            raise ValueError(f"head must name a module of the model; got {head!r}. {_candidates(model)}") from None
-    else:
-        found = head
-        if not any(module is head for module in model.modules()):
-            raise ValueError(f"head must be a module of the model; this {type(head).__name__} is not part of it")
-    if not isinstance(found, nn.Linear):
-        raise TypeError(f"head must be an nn.Linear; got {type(found).__name__}. {_candidates(model)}")
-    return found
-
-
-def _probed(model: nn.Module, x: Tensor) -> nn.Linear:
     calls: list[tuple[nn.Linear, Tensor]] = []
     linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
     handles = [m.register_forward_hook(lambda module, _, out: calls.append((module, out.clone()))) for m in linears]
@@ -190,6 +159,32 @@ def _probed(model: nn.Module, x: Tensor) -> nn.Linear:
         "head was not found: no nn.Linear of the model has the model's output as its output. "
         f"{_candidates(model)} Pass head=, or features_fn= for a model whose logits come from something else"
     )
+
+
+def is_output(b: Tensor, model_output: Any) -> bool:
+    """Whether the model's output is the head's output, unchanged.
+
+    NaN equals NaN: what is wrong with the values is said where samples can be named.
+    """
+    a = logits_in(model_output)
+    if not isinstance(a, Tensor) or a.shape != b.shape:
+        return False
+    return torch.equal(a, b) or bool(((a == b) | (a.isnan() & b.isnan())).all())
+
+
+def _given(model: nn.Module, head: nn.Module | str) -> nn.Linear:
+    if isinstance(head, str):
+        try:
+            found = model.get_submodule(head.removeprefix("module.").removeprefix("_orig_mod."))
+        except AttributeError:
+            raise ValueError(f"head must name a module of the model; got {head!r}. {_candidates(model)}") from None
+    else:
+        found = head
+        if not any(module is head for module in model.modules()):
+            raise ValueError(f"head must be a module of the model; this {type(head).__name__} is not part of it")
+    if not isinstance(found, nn.Linear):
+        raise TypeError(f"head must be an nn.Linear; got {type(found).__name__}. {_candidates(model)}")
+    return found
 
 
 def _candidates(model: nn.Module) -> str:

@@ -151,24 +151,18 @@ class TrainingPasses(GradientSource):
 
         def find(module: nn.Module, args: tuple[Any, ...]) -> None:
             handle.remove()
-            if self._reader.head is None:
-                self._find_head(args[0])
-            found.append(stack.enter_context(recorded(self._checked_head())))
+            found.append(stack.enter_context(recorded(self._head_for(args[0]))))
 
         handle = unwrapped(self.model).register_forward_pre_hook(find)
         stack.callback(handle.remove)
         return found
 
-    def _find_head(self, x: Tensor) -> None:
+    def _head_for(self, x: Tensor) -> nn.Linear:
         with preserved_random_state(), untouched(self.model, keep_buffers=True):
-            self._reader.find(x)
+            head = self._reader.find(x)
         if not self._reader.closed_form:
             raise TypeError("head must be a layer whose output is what the model returns, once a pass; use AttackPass")
-
-    def _checked_head(self) -> nn.Linear:
-        if self._reader.head is None:
-            raise RuntimeError("the head was not found")
-        return self._reader.head
+        return head
 
     def _rows(self, name: str, own: Tensor) -> Tensor:
         rows = self._memories[name].rows

@@ -1,4 +1,4 @@
-"""Images that change between readings."""
+"""Batches and samples of any form: images that change between readings."""
 
 import numpy as np
 import torch
