@@ -46,7 +46,7 @@ def _swapped(exchange: Exchange, parts: Sequence[Tensor], sizes_in: list[int]) -
     others = [part[:0] if r == exchange.rank else part for r, part in enumerate(parts)]
     sizes_in = [0 if r == exchange.rank else size for r, size in enumerate(sizes_in)]
     arrived = parts[0].new_empty(sum(sizes_in))
-    found = exchange.swap(torch.cat(others), [len(part) for part in others], sizes_in, arrived)()
+    found = exchange.swap(torch.cat(others), [len(part) for part in others], sizes_in, arrived)
     return [parts[r] if r == exchange.rank else part for r, part in enumerate(found)]
 
 
@@ -73,7 +73,7 @@ def _send(
         for which, chunk in zip(out, sent.split(sizes_out), strict=True):
             for column, block in zip(columns, blocks(chunk, columns, len(which)), strict=True):
                 put(column, block, which)
-        for which, chunk in zip(into, exchange.swap(sent, sizes_out, sizes_in, coming)(), strict=True):
+        for which, chunk in zip(into, exchange.swap(sent, sizes_out, sizes_in, coming), strict=True):
             for block, result in zip(blocks(chunk, columns, len(which)), outs, strict=True):
                 result[which.to(result.device)] = block.to(result.device)
 

@@ -58,7 +58,13 @@ class Exchange:
 
     def gather(self, value: Tensor) -> Tensor:
         """[W, ...]: the tensors of all ranks, which have one shape."""
-        return self._gathering(value)()
+        if self.size == 1:
+            return value[None]
+        own = value.to(self.device).contiguous()
+        out = own.new_empty(self.size, *own.shape)
+        with self._meeting((self.size - 1) * own.nbytes):
+            _ALL_GATHER(out.view(-1), own.view(-1), group=self.group)
+        return out.to(value.device)
 
     def gather_rows(self, *columns: Tensor, room: int = 0) -> list[Tensor]:
         """The rows [n_r, ...] of all ranks one after the other, for several tensors that have the same n_r.
@@ -76,58 +82,44 @@ class Exchange:
         every = self.gather(head)
         counts = every[:, :8].contiguous().view(torch.int64).flatten().tolist()
         if max(counts) > room:
-            return [torch.cat(x) for x in zip(*self.gather_parts(*columns, counts=counts)(), strict=True)]
+            return [torch.cat(x) for x in zip(*self.gather_parts(*columns, counts=counts), strict=True)]
         parts = [[b[:n] for b in blocks(every[r, 8:], columns, room)] for r, n in enumerate(counts)]
         return [torch.cat(x).to(c.device) for x, c in zip(zip(*parts, strict=True), columns, strict=True)]
 
-    def gather_parts(self, *columns: Tensor, counts: Sequence[int]) -> Callable[[], list[list[Tensor]]]:
-        """Begin to gather the rows [n_r, ...] of every rank, for several tensors that have the same n_r.
+    def gather_parts(self, *columns: Tensor, counts: Sequence[int]) -> list[list[Tensor]]:
+        """The rows [n_r, ...] of every rank by itself, for several tensors that have the same n_r.
 
         Args:
             counts: n_r of every rank.
-
-        Returns:
-            what waits for the end, and returns the rows of every rank by itself.
         """
         if self.size == 1:
-            return lambda: [list(columns)]
+            return [list(columns)]
         most = max(counts)
         packed = torch.empty(block_bytes(columns, most), dtype=torch.uint8, device=self.device)
         for column, block in zip(columns, blocks(packed, columns, most), strict=True):
             put(column, block[: len(column)])
-        gathering = self._gathering(packed)
-        return lambda: [
+        return [
             [b[:n].to(c.device) for b, c in zip(blocks(every, columns, most), columns, strict=True)]
-            for every, n in zip(gathering(), counts, strict=True)
+            for every, n in zip(self.gather(packed), counts, strict=True)
         ]
 
-    def swap(
-        self, sent: Tensor, sizes_out: Sequence[int], sizes_in: Sequence[int], arrived: Tensor
-    ) -> Callable[[], list[Tensor]]:
-        """Begin to send some numbers to every rank, and to take some from each; work goes on meanwhile.
+    def swap(self, sent: Tensor, sizes_out: Sequence[int], sizes_in: Sequence[int], arrived: Tensor) -> list[Tensor]:
+        """Send some numbers to every rank, and take some from each.
 
         Args:
             sent: what goes to the ranks, one after the other, `sizes_out` [W] numbers each, none to this rank itself.
             sizes_in: [W] how many come.
-            arrived: where they go, as many; nobody may touch it or `sent` before the end.
+            arrived: where they go, as many.
 
         Returns:
-            what waits for the end, and returns the numbers of every rank, parts of `arrived`.
+            the numbers of every rank, parts of `arrived`.
         """
         moving, landing = sent.to(self.device), arrived.to(self.device)
         with self._meeting(moving.nbytes):
-            going = dist.all_to_all_single(
-                landing, moving, list(sizes_in), list(sizes_out), group=self.group, async_op=True
-            )
-
-        def wait() -> list[Tensor]:
-            with self._clear_errors():
-                going.wait()
-            if landing is not arrived:
-                arrived.copy_(landing)
-            return list(arrived.split(list(sizes_in)))
-
-        return wait
+            dist.all_to_all_single(landing, moving, list(sizes_in), list(sizes_out), group=self.group)
+        if landing is not arrived:
+            arrived.copy_(landing)
+        return list(arrived.split(list(sizes_in)))
 
     def sum_of_parts(self, value: Tensor, sizes: Sequence[int]) -> Tensor:
         """Sum over the ranks of this rank's part of their tensors; of integers independent of W.
@@ -140,7 +132,7 @@ class Exchange:
         if self.size == 1:
             return own
         coming = [0 if r == self.rank else len(own) for r in range(self.size)]
-        found = self.swap(torch.cat(others), [len(part) for part in others], coming, value.new_empty(sum(coming)))()
+        found = self.swap(torch.cat(others), [len(part) for part in others], coming, value.new_empty(sum(coming)))
         return torch.stack([own, *(part for r, part in enumerate(found) if r != self.rank)]).sum(0)
 
     def passed_along(self, value: Tensor, step: Callable[[Tensor], Tensor]) -> Tensor:
@@ -229,31 +221,10 @@ class Exchange:
             dist.all_reduce(out, dist.ReduceOp.MAX if how == "max" else dist.ReduceOp.SUM, group=self.group)
         return out.to(value.device)
 
-    def _gathering(self, value: Tensor) -> Callable[[], Tensor]:
-        """`gather` begun; returns what waits for its end."""
-        if self.size == 1:
-            return lambda: value[None]
-        own = value.to(self.device).contiguous()
-        out = own.new_empty(self.size, *own.shape)
-        with self._meeting((self.size - 1) * own.nbytes):
-            going = _ALL_GATHER(out.view(-1), own.view(-1), group=self.group, async_op=True)
-
-        def wait() -> Tensor:
-            with self._clear_errors():
-                going.wait()
-            return out.to(value.device)
-
-        return wait
-
     @contextmanager
     def _meeting(self, sent: int) -> Iterator[None]:
         self.meetings += 1
         self.bytes_sent += sent
-        with self._clear_errors():
-            yield
-
-    @contextmanager
-    def _clear_errors(self) -> Iterator[None]:
         try:
             yield
         except RuntimeError as error:

@@ -13,6 +13,7 @@ from acs_fast.benchmark.case import Case
 from acs_fast.benchmark.data import gradients
 from acs_fast.benchmark.opponents import Opponent
 from acs_fast.gradients.factored import LastLayerGradients
+from acs_fast.selection.common import gradient_error
 from acs_fast.selection.groups import Groups, partition
 
 ROWS_AT_ONCE = 512
@@ -144,9 +145,9 @@ def quality(case: OpCase, problem: Problem, answer: Any) -> dict[str, float]:
         assert problem.matrix is not None
         objective = float(problem.matrix[:, picks].amin(1).sum(dtype=torch.float64))
         return found | {"objective": objective, "checksum": float(zlib.crc32(picks.cpu().numpy().tobytes()))}
-    found |= {"gradient_error": _gradient_error(problem.g, picks, weights), "negative": float((weights < 0).sum())}
+    found |= {"gradient_error": gradient_error(problem.g, picks, weights), "negative": float((weights < 0).sum())}
     if found["negative"]:
-        found["gradient_error_without_negative"] = _gradient_error(problem.g, picks, weights.clamp(min=0.0))
+        found["gradient_error_without_negative"] = gradient_error(problem.g, picks, weights.clamp(min=0.0))
     return found if case.task == "matching" else found | {"objective": _objective(problem, picks)}
 
 
@@ -157,17 +158,6 @@ def _objective(problem: Problem, picks: Tensor) -> float:
         own = picks[problem.labels[picks] == problem.labels[members[0]]]
         total += float(exact_distances(problem.g[members], problem.g[own]).amin(1).sum())
     return total
-
-
-def _gradient_error(g: LastLayerGradients, picks: Tensor, weights: Tensor) -> float:
-    """||sum_S w g - sum g|| / ||sum g||."""
-    full = torch.stack([part.to(torch.float64).total() for part in _slices(g)]).sum(0)
-    chosen = g[picks].to(torch.float64).total(weights)
-    return float((chosen - full).norm() / full.norm())
-
-
-def _slices(g: LastLayerGradients) -> list[LastLayerGradients]:
-    return [g[start : start + (1 << 14)] for start in range(0, len(g), 1 << 14)]
 
 
 def _distance_error(problem: Problem, answer: Tensor) -> dict[str, float]:

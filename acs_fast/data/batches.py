@@ -51,11 +51,11 @@ def images_and_labels(batch: Any, like: Tensor, adapt: BatchAdapter = unpack) ->
     return placed(x, like), check_label_shape(as_numbers("y", y), len(x))
 
 
-def is_random(dataset: Any, adapt: BatchAdapter = unpack, samples: int = 4, readings: int = 3) -> bool:
+def is_random(dataset: Any, adapt: BatchAdapter = unpack) -> bool:
     """Whether one of the first images changes from one reading to the next, as under random augmentation."""
     with preserved_random_state():
-        for i in range(min(samples, len(dataset))):
-            first, *others = (np.asarray(adapt(dataset[i])[0]) for _ in range(readings))
+        for i in range(min(4, len(dataset))):
+            first, *others = (np.asarray(adapt(dataset[i])[0]) for _ in range(3))
             if any(not np.array_equal(first, other, equal_nan=first.dtype.kind == "f") for other in others):
                 return True
     return False

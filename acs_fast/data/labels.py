@@ -13,7 +13,7 @@ from torch.utils.data import Subset, TensorDataset
 from acs_fast._util.checks import as_numbers
 from acs_fast._util.progress import progress
 from acs_fast._util.randomness import preserved_random_state
-from acs_fast.data.batches import LABEL_KEYS, BatchAdapter, unpack
+from acs_fast.data.batches import LABEL_KEYS, unpack
 
 
 class Labels:
@@ -44,14 +44,12 @@ class Labels:
         return self.known
 
 
-def stored_labels(dataset: Any, adapt: BatchAdapter = unpack) -> Tensor | None:
+def stored_labels(dataset: Any) -> Tensor | None:
     """[N] labels where the dataset has them apart from its images; None where samples would have to be read.
 
     Looks for `targets` or `labels`, and for a column of a usual name (as Hugging Face datasets have). Also None where a
-    `target_transform` or an adapter of the user's own may change labels on the way.
+    `target_transform` may change labels on the way.
     """
-    if adapt is not unpack:
-        return None
     if isinstance(dataset, Subset):
         every = stored_labels(dataset.dataset)
         return None if every is None else every[torch.as_tensor(dataset.indices)]
@@ -87,11 +85,11 @@ def class_names_of(dataset: Any) -> tuple[str, ...]:
     return tuple(names) if known else ()
 
 
-def labels_of(dataset: Any, adapt: BatchAdapter = unpack) -> Tensor:
+def labels_of(dataset: Any) -> Tensor:
     """[N] labels, stored or by reading every sample."""
-    stored = stored_labels(dataset, adapt)
+    stored = stored_labels(dataset)
     if stored is not None:
         return stored
     with preserved_random_state():
         items = progress(range(len(dataset)), "labels")
-        return torch.tensor([int(adapt(dataset[i])[1]) for i in items])
+        return torch.tensor([int(unpack(dataset[i])[1]) for i in items])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -76,11 +77,8 @@ def count_standing(
         numbered = zip(itertools.count() if numbers is None else numbers, loader, strict=False)
         for number, batch in progress(numbered, label, enabled=show_progress):
             x, y = (t.to(device) for t in images_and_labels(batch, like))
-            if attack is None:
-                alive = correct(model, x, y)
-            else:
-                with attack.seeded(derived_seed("batch", seed, number)):
-                    alive = standing(model, x, y, attack, restarts)
+            with nullcontext() if attack is None else attack.seeded(derived_seed("batch", seed, number)):
+                alive = standing(model, x, y, attack, restarts)
             counts += torch.tensor([float(alive.sum()), len(y)])
     return counts
 

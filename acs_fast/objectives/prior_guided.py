@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 from acs_fast._util.checks import check_number
 from acs_fast._util.dtypes import accumulable
@@ -17,7 +18,37 @@ from acs_fast.objectives.base import Attack, Loss, Objective, given
 from acs_fast.objectives.cross_entropy import cross_entropy_residual
 from acs_fast.objectives.memory_bank import MemoryBank, checked_index
 from acs_fast.objectives.model_state import logits_of, untouched
-from acs_fast.objectives.starts import Starts
+
+
+class Starts:
+    """The start of each attack, found by the attack's result and kept as long.
+
+    A result is known by its storage, so a detached result is known as well; a copy of one is not.
+    """
+
+    def __init__(self) -> None:
+        self._by_result = WeakIdKeyDictionary()
+
+    def note(self, x_adv: Tensor, start: Tensor) -> None:
+        """Keep the start [B, ...] of the attack with result x_adv [B, ...]."""
+        self._by_result[x_adv.untyped_storage()] = start
+
+    def of(self, x_adv: Tensor) -> Tensor:
+        """The start [B, ...] of the attack with result x_adv [B, ...].
+
+        Raises:
+            ValueError: x_adv is no result of an attack that was noted here, or only a part of one.
+        """
+        start = self._by_result.get(x_adv.untyped_storage())
+        if not isinstance(start, Tensor) or start.shape != x_adv.shape:
+            raise ValueError(
+                "x_adv must be what perturb returned, whole and no copy: the loss compares the outputs there with "
+                "those at the start of that attack"
+            )
+        return start
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Starts, ()  # results live in one process; a copy begins empty
 
 
 class PriorGuidedAttack(Attack):

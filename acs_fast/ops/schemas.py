@@ -41,53 +41,41 @@ SCHEMAS = {
 }
 
 
+def _empty(like: Tensor, *wanted: tuple[Any, torch.dtype]) -> tuple[Tensor, ...]:
+    """Tensors of these sizes and dtypes on the device of another one."""
+    return tuple(like.new_empty(size, dtype=dtype) for size, dtype in wanted)
+
+
 def _fake_pairwise_distances(residuals: Tensor, features: Tensor, bias: bool, squared: bool) -> Tensor:
     n = residuals.shape[0]
     return residuals.new_empty(n, n, dtype=accumulable_dtype(residuals.dtype))
 
 
-def _fake_greedy(distances: Tensor, budget: int) -> tuple[Tensor, Tensor, Tensor]:
-    n = distances.shape[0]
-    return (
-        distances.new_empty(budget, dtype=torch.int64),
-        distances.new_empty(budget, dtype=torch.float64),
-        distances.new_empty(n, dtype=torch.int64),
-    )
+def _fake_greedy(distances: Tensor, budget: int) -> tuple[Tensor, ...]:
+    return _empty(distances, (budget, torch.int64), (budget, torch.float64), (distances.shape[0], torch.int64))
 
 
 def _fake_facility_location(
     residuals: Tensor, features: Tensor, bias: bool, squared: bool, problems: Problems, workspace_bytes: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return (
-        residuals.new_empty(problems.budget, dtype=torch.int64),
-        residuals.new_empty(problems.budget, dtype=torch.float32),
-        residuals.new_empty(problems.budget, dtype=torch.float64),
-        residuals.new_empty(problems.budgets.shape[0], dtype=torch.float64),
-    )
+) -> tuple[Tensor, ...]:
+    k, groups = problems.budget, problems.budgets.shape[0]
+    return _empty(residuals, (k, torch.int64), (k, torch.float32), (k, torch.float64), (groups, torch.float64))
 
 
 def _fake_gradient_matching(
     residuals: Tensor, features: Tensor, bias: bool, problems: Problems, targets: Tensor, ridge: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return (
-        residuals.new_empty(problems.budget, dtype=torch.int64),
-        residuals.new_empty(problems.budget, dtype=torch.float64),
-        residuals.new_empty(problems.budget, dtype=torch.float64),
-        torch.empty_like(problems.budgets),
-    )
+) -> tuple[Tensor, ...]:
+    k = problems.budget
+    picked = _empty(residuals, (k, torch.int64), (k, torch.float64), (k, torch.float64))
+    return (*picked, torch.empty_like(problems.budgets))
 
 
 def _fake_packed_greedy(
     distances: Tensor, layout: Tensor, budgets: Tensor, budget: int, largest: Tensor, symmetric: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     members = torch.library.get_ctx().new_dynamic_size()
-    return (
-        distances.new_empty(budget, dtype=torch.int64),
-        distances.new_empty(budget, dtype=torch.float64),
-        distances.new_empty(budget, dtype=torch.float32),
-        distances.new_empty(members, dtype=torch.int64),
-        distances.new_empty(layout.shape[0], dtype=torch.float64),
-    )
+    picked = (budget, torch.int64), (budget, torch.float64), (budget, torch.float32)
+    return _empty(distances, *picked, (members, torch.int64), (layout.shape[0], torch.float64))
 
 
 def _fake_cross_entropy_residuals(logits: Tensor, labels: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -78,18 +78,13 @@ def gradient_matching(
     targets = own_totals(g, problems) if target is None else shaped_targets(g, len(problems), target)
     watch = Stopwatch(g.device)
     with watch("select"):
-        (indices, weights, gains, counts), report = ops.gradient_matching(
+        (*matched, counts), report = ops.gradient_matching(
             g.residuals, g.features, g.bias, problems.of(budgets), targets, ridge, backend=backend
         )
     watch.add(report.seconds)
     with watch("fill"):
-        starts = torch.cat([torch.zeros(1, dtype=torch.int64), budgets.cumsum(0)]).tolist()
-        parts = []
-        for i, members in enumerate(problems):
-            span = slice(starts[i], starts[i] + int(counts[i]))
-            part = (indices[span], weights[span], gains[span])
-            generator = derived_generator("fill", seed, i)
-            parts.append(complete(g, members, part, int(budgets[i]), targets[i], ridge, fill, generator))
+        generators = [derived_generator("fill", seed, i) for i in range(len(problems))]
+        parts, errors = completed(g, problems, matched, counts, budgets, targets, ridge, fill, generators)
         indices, weights, gains = (torch.cat(x) for x in zip(*parts, strict=True))
     largest = int(problems.sizes.max())
     planned = 8 * int(budgets.max()) * (largest + 2 * int(budgets.max()))  # Gram columns, Gram matrix, factor
@@ -98,7 +93,7 @@ def gradient_matching(
         kernels=report.kernels, path=report.path or "dense", peak_bytes=report.peak_bytes or planned,
         filled=len(indices) - int(counts.sum()), stopped=int((counts < budgets.to(counts)).sum()),
     )  # fmt: skip
-    coreset.stats["objective"] = _objective(g, problems, coreset, targets, ridge)
+    coreset.stats["objective"] = sum(errors, ridge * float(coreset.weights.double().square().sum()))
     return coreset.check(len(g), None if fill == "none" else k)
 
 
@@ -196,7 +191,37 @@ def shaped_targets(g: LastLayerGradients, groups: int, target: Tensor) -> Tensor
     return shaped.reshape(groups, *matrix)
 
 
-def complete(
+def completed(
+    g: LastLayerGradients,
+    problems: Groups,
+    matched: Sequence[Tensor],
+    counts: Tensor,
+    budgets: Tensor,
+    targets: Tensor,
+    ridge: float,
+    fill: str,
+    generators: Sequence[torch.Generator],
+) -> tuple[list[tuple[Tensor, Tensor, Tensor]], list[float]]:
+    """What was matched in each group, filled up to its budget.
+
+    Args:
+        matched: indices, weights and gains, the first counts[i] of the places for budgets[i] picks of each group.
+        generators: of fill="random", one for each group.
+
+    Returns:
+        indices, weights and gains of each group, and its squared error.
+    """
+    parts, errors = [], []
+    starts = (budgets.cumsum(0) - budgets).tolist()
+    for i, (members, start) in enumerate(zip(problems, starts, strict=True)):
+        indices, weights, gains = (x[start : start + int(counts[i])] for x in matched)
+        part = _filled(g, members, (indices, weights, gains), int(budgets[i]), targets[i], ridge, fill, generators[i])
+        parts.append(part)
+        errors.append(float((total(g[part[0]], part[1].float()) - targets[i]).square().sum()))
+    return parts, errors
+
+
+def _filled(
     g: LastLayerGradients,
     members: Tensor,
     part: tuple[Tensor, Tensor, Tensor],
@@ -238,20 +263,3 @@ def _refit(matched: LastLayerGradients, target: Tensor, ridge: float) -> Tensor:
     weights = rhs.new_zeros(len(matched))
     weights[kept] = fit.weights
     return weights
-
-
-def squared_error(g: LastLayerGradients, indices: Tensor, weights: Tensor, target: Tensor) -> float:
-    """||sum w g - target||^2 in float64."""
-    return float((total(g[indices], weights) - target).square().sum())
-
-
-def _objective(g: LastLayerGradients, problems: Groups, coreset: Coreset, targets: Tensor, ridge: float) -> float:
-    """The objective from the factors and the weights as returned, summed over the groups."""
-    group_of = torch.empty(len(g), dtype=torch.int64, device=g.device)
-    group_of[problems.members] = torch.repeat_interleave(problems.sizes).to(g.device)
-    chosen = group_of[coreset.indices]
-    value = ridge * float(coreset.weights.double().square().sum())
-    for i, target in enumerate(targets):
-        own = chosen == i
-        value += squared_error(g, coreset.indices[own], coreset.weights[own], target)
-    return value

@@ -84,16 +84,16 @@ class PerBatch:
         return Coreset(indices, weights, gains, chosen.stats, picked)
 
 
-def batch_gradients(g: LastLayerGradients, batches: list[Tensor]) -> LastLayerGradients:
+def batch_gradients(g: LastLayerGradients, batches: list[Tensor], size: int | None = None) -> LastLayerGradients:
     """Mean gradients of mini-batches, R_b^T H_b / B: dense vectors or factors with R B passes, whichever is smaller.
 
-    B is the size of the largest batch, so that the elements of a ragged partition still sum to the full gradient / B.
+    Args:
+        g: of the samples.
+        batches: the numbers of the samples in each.
+        size: B, that of the largest batch, so that the elements of a ragged partition still sum to the full gradient
+            / B; to be given where these are not all batches.
     """
-    return mean_gradients(g, batches, max(len(b) for b in batches))
-
-
-def mean_gradients(g: LastLayerGradients, batches: list[Tensor], size: int) -> LastLayerGradients:
-    """The same for some of the batches; `size` is that of the largest."""
+    size = size or max(len(b) for b in batches)
     c, d = g.residuals.shape[-1], g.features.shape[-1]
     passes = size * g.residuals.shape[1]
     if c * (d + 1) <= passes * (c + d):

@@ -11,7 +11,7 @@ from torch import nn
 
 import acs_fast as acs
 from acs_fast.objectives.balls import ball
-from acs_fast.objectives.starts import Starts
+from acs_fast.objectives.prior_guided import Starts
 from tests.helpers import gradient_signs
 
 CPU = torch.device("cpu")

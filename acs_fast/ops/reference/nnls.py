@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 DEPENDENT = 1e-10  # an atom whose squared pivot is below this part of its squared norm adds no direction
 TOLERANCE = 1e-12  # of the dual, relative to the largest right-hand side
@@ -98,12 +99,6 @@ class NonNegativeLeastSquares:
         self._factor[:m, :m] = torch.linalg.cholesky(system)
 
     def _grow(self) -> None:
-        capacity = 2 * len(self._rhs) + 8
-        for name in ("_gram", "_factor"):
-            old = getattr(self, name)
-            new = old.new_zeros(capacity, capacity)
-            new[: len(old), : len(old)] = old
-            setattr(self, name, new)
-        for name in ("_rhs", "_weights"):
-            old = getattr(self, name)
-            setattr(self, name, torch.cat([old, old.new_zeros(capacity - len(old))]))
+        more = len(self._rhs) + 8
+        self._gram, self._factor = (pad(x, (0, more, 0, more)) for x in (self._gram, self._factor))
+        self._rhs, self._weights = (pad(x, (0, more)) for x in (self._rhs, self._weights))

@@ -114,7 +114,7 @@ class ComputedColumns:
         counts = torch.bincount(owner, minlength=self.exchange.size).tolist()
         g, own = self.held.gradients, numbers[owner == self.exchange.rank] - self._begin
         found = self.exchange.gather_parts(g.residuals[own], g.features[own], counts=counts)
-        residuals, features = (torch.cat(x) for x in zip(*found(), strict=True))
+        residuals, features = (torch.cat(x) for x in zip(*found, strict=True))
         place = torch.argsort(torch.argsort(owner, stable=True))
         return residuals[place], features[place]
 

@@ -57,14 +57,13 @@ def facility_location(
     with watch("select"):
         if per_class:
             own = classes(shard, k, exchange)
-            shard, picks, way = own.shard, solved(own, cover, exchange), cover.way("per class")
+            shard, picks, way = own.shard, solved(own, cover, exchange), dict[str, Any](path="per class")
         elif name == "cpu":
             shard, picks, way = cover.together(shard, n, k, exchange)
         else:
-            picks = solved_by_first(everything(shard, k, exchange), cover, exchange)
-            way = cover.way("on the first rank")
+            picks, way = solved_by_first(everything(shard, k, exchange), cover, exchange), {"path": "on the first rank"}
             shard = shard.sorted()
-    coreset = coreset_of(picks, shard, watch, exchange, budget=k, **way)
+    coreset = coreset_of(picks, shard, watch, exchange, budget=k, backend=name, **way)
     return coreset.check(n, k, weight_sum=n)
 
 
@@ -73,10 +72,6 @@ class _Cover:
 
     def __init__(self, squared: bool, backend: str, workspace_bytes: int, watch: Stopwatch) -> None:
         self.squared, self.backend, self.workspace_bytes, self.watch = squared, backend, workspace_bytes, watch
-
-    def way(self, path: str, **more: Any) -> dict[str, Any]:
-        """How it went, for the stats."""
-        return {"backend": self.backend, "path": path, **more}
 
     def __call__(self, own: OwnProblems) -> Picks:
         g, budgets = own.shard.gradients, own.own_budgets
@@ -98,4 +93,4 @@ class _Cover:
         counts, objective = torch.tensor([budget]), torch.tensor([found.objective], dtype=torch.float64)
         picks = Picks(found.picks, found.sizes.double(), found.gains, counts, objective, torch.zeros_like(counts))
         path = "matrix-free" if too_large else "dense"
-        return columns.held, picks, self.way(path, rounds=found.rounds, meetings_saved=found.meetings_saved)
+        return columns.held, picks, {"path": path, "rounds": found.rounds, "meetings_saved": found.meetings_saved}

@@ -78,14 +78,8 @@ class Greedy:
     meetings_saved: int
 
 
-def global_greedy(
-    columns: Columns, n: int, budget: int, exchange: Exchange, candidates: int = MOST_CANDIDATES
-) -> Greedy:
-    """The picks of `acs_fast.ops.reference.greedy` on the whole matrix of n samples.
-
-    Args:
-        candidates: how many are looked at in a round at most; 1 for one pick a round.
-    """
+def global_greedy(columns: Columns, n: int, budget: int, exchange: Exchange) -> Greedy:
+    """The picks of `acs_fast.ops.reference.greedy` on the whole matrix of n samples."""
     search, met = _Search(columns, n, exchange), exchange.meetings
     width, rounds = 1, 0
     picks: list[int] = []
@@ -96,7 +90,7 @@ def global_greedy(
         search.apply(moves, len(picks))
         picks += moves.picks
         gains += moves.gains
-        width = min(candidates, next_width(seen, len(moves.picks), n))
+        width = min(MOST_CANDIDATES, next_width(seen, len(moves.picks), n))
         rounds += 1
     saved = (exchange.meetings - met) * (budget - rounds) // rounds
     return search.result(picks, gains, rounds, saved)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,7 @@ from acs_fast.selection.distributed.columns import edges_of
 from acs_fast.selection.distributed.per_class import OwnProblems, Picks, classes, everything, solved, solved_by_first
 from acs_fast.selection.distributed.result import coreset_of
 from acs_fast.selection.distributed.shard import Shard
-from acs_fast.selection.gradmatch import FILLS, complete, own_totals, shaped_targets, squared_error
+from acs_fast.selection.gradmatch import FILLS, completed, own_totals, shaped_targets
 
 
 def gradient_matching(
@@ -83,38 +85,39 @@ class _Match:
 
     def __call__(self, own: OwnProblems) -> Picks:
         g, budgets, targets = own.shard.gradients, own.own_budgets, self._targets(own)
-        (indices, weights, gains, counts), report = ops.gradient_matching(
+        (*matched, counts), report = ops.gradient_matching(
             g.residuals, g.features, g.bias, own.groups.of(budgets), targets, self.ridge, backend=self.backend
         )
         self.watch.add(report.seconds)
-        starts = (budgets.cumsum(0) - budgets).tolist()
-        spans = [slice(a, a + count) for a, count in zip(starts, counts.tolist(), strict=True)]
-        return self._completed(own, targets, [(indices[s], weights[s], gains[s]) for s in spans])
+        return self._completed(own, targets, matched, counts)
 
     def together(self, own: OwnProblems, exchange: Exchange) -> Picks:
         """One problem by all ranks, each of which holds it whole."""
         begin, end = edges_of(len(own.shard), exchange.size)[exchange.rank : exchange.rank + 2].tolist()
         g, targets = own.shard.gradients, self._targets(own)
-        found = match_part(
+        matched = match_part(
             g.residuals, g.features, g.bias, slice(begin, end), targets[0], int(own.budgets[0]), self.ridge, exchange
         )
-        return self._completed(own, targets, [found])
+        return self._completed(own, targets, matched, torch.tensor([len(matched[0])]))
 
     def _targets(self, own: OwnProblems) -> Tensor:
         if self.targets is not None:
             return self.targets[own.numbers.to(self.targets.device)]
         return own_totals(own.shard.gradients, own.groups)
 
-    def _completed(self, own: OwnProblems, targets: Tensor, matched: list[tuple[Tensor, Tensor, Tensor]]) -> Picks:
-        """What was matched in each problem, filled up to its budget."""
-        g, parts, errors = own.shard.gradients, [], []
-        for i, (members, part) in enumerate(zip(own.groups, matched, strict=True)):
-            generator = derived_generator("fill", self.seed, int(own.numbers[i]))
-            budget = int(own.own_budgets[i])
-            part = complete(g, members, part, budget, targets[i], self.ridge, self.fill, generator)
-            errors.append(squared_error(g, part[0], part[1].float(), targets[i]))
-            parts.append(part)
-        counts = torch.tensor([len(part[0]) for part in parts])
-        added = counts - torch.tensor([len(part[0]) for part in matched])
+    def _completed(self, own: OwnProblems, targets: Tensor, matched: Sequence[Tensor], counts: Tensor) -> Picks:
+        generators = [derived_generator("fill", self.seed, i) for i in own.numbers.tolist()]
+        parts, errors = completed(
+            own.shard.gradients,
+            own.groups,
+            matched,
+            counts,
+            own.own_budgets,
+            targets,
+            self.ridge,
+            self.fill,
+            generators,
+        )
         indices, weights, gains = (torch.cat(x) for x in zip(*parts, strict=True))
-        return Picks(indices, weights, gains, counts, torch.tensor(errors, dtype=torch.float64), added)
+        filled = torch.tensor([len(part[0]) for part in parts])
+        return Picks(indices, weights, gains, filled, torch.tensor(errors, dtype=torch.float64), filled - counts.cpu())

@@ -6,18 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from acs_fast._util.exchange import Exchange
 from acs_fast.coreset import Coreset
-from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.selection.craig import Craig
 from acs_fast.selection.distributed.covering import facility_location
 from acs_fast.selection.distributed.matching import gradient_matching
 from acs_fast.selection.distributed.result import gradient_error
 from acs_fast.selection.distributed.shard import Shard
 from acs_fast.selection.gradmatch import GradMatch, trusted_target
-from acs_fast.selection.per_batch import PerBatch, mean_gradients
+from acs_fast.selection.per_batch import PerBatch, batch_gradients
 
 Way = Callable[[Any, Shard, int, int, int, Exchange], Coreset]
 
@@ -96,13 +94,9 @@ def _per_batch(selector: PerBatch, shard: Shard, n: int, budget: int, seed: int,
         owner[members] = number % exchange.size
     own = Shard(shard.gradients, shard.index).deliver(owner[shard.index.cpu()], exchange)
     numbers = torch.arange(len(batches))[exchange.rank :: exchange.size]
-    means = _means(own, [batches[b] for b in numbers.tolist()], len(batches[0]))
+    places = [torch.searchsorted(own.index.cpu(), batches[b]) for b in numbers.tolist()]
+    means = batch_gradients(own.gradients, places, len(batches[0]))
     chosen = select_across(
         selector.selector, Shard(means, numbers), len(batches), selector.batch_budget(n, budget), seed, exchange
     )
     return selector.expanded(chosen, batches)
-
-
-def _means(own: Shard, batches: list[Tensor], size: int) -> LastLayerGradients:
-    places = [torch.searchsorted(own.index.cpu(), b) for b in batches]
-    return mean_gradients(own.gradients, places, size)

@@ -90,7 +90,7 @@ class Shard:
         step = rows_at_once(block_bytes([g.residuals, g.features, index], 1), exchange.size)
         for first in range(0, max(counts), step):
             rows, here = slice(first, first + step), [min(step, max(0, n - first)) for n in counts]
-            for r, h, numbers in exchange.gather_parts(g.residuals[rows], g.features[rows], index[rows], counts=here)():
+            for r, h, numbers in exchange.gather_parts(g.residuals[rows], g.features[rows], index[rows], counts=here):
                 residuals[numbers], features[numbers] = r, h
         return Shard(LastLayerGradients(residuals, features, g.bias), torch.arange(len(residuals), device=g.device))
 
