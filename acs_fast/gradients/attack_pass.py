@@ -89,9 +89,10 @@ class AttackPass(GradientSource):
         own = list(range(exchange.rank, self._batches, exchange.size))
         with buffers_of_first(self.model, exchange), exchange.together("the attack pass"):
             taken = self._attacked(seed, own or [0])
+        index = torch.tensor([i for b in own for i in self._members(b)], dtype=torch.int64)
         if not own:  # the widths of the factors are those of any batch
-            return Extraction(taken.gradients[:0], taken.labels[:0], taken.seconds), torch.arange(0)
-        return taken, torch.cat([torch.arange(self._members(b).start, self._members(b).stop) for b in own])
+            taken = Extraction(taken.gradients[:0], taken.labels[:0], taken.seconds)
+        return taken, index
 
     @property
     def _batches(self) -> int:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from acs_fast._util.checks import check_finite, check_floating, check_integers
+from acs_fast._util.settings import digest
 from acs_fast.gradients.factored import LastLayerGradients
 from acs_fast.gradients.source import Extraction, GradientSource
 
@@ -42,7 +39,7 @@ class Vectors(GradientSource):
             )
         check_finite("x", given)
         self._taken = Extraction(LastLayerGradients.from_vectors(given.flatten(1)), numbers, constant=True)
-        self._fingerprint = _fingerprint(given, numbers)
+        self._fingerprint = digest([given, numbers])[:12]
 
     def __call__(self, seed: int) -> Extraction:
         """The vectors, whatever the seed."""
@@ -53,11 +50,3 @@ class Vectors(GradientSource):
 
     def __repr__(self) -> str:
         return f"Vectors({list(self._taken.gradients.features.shape)}, {self._fingerprint})"
-
-
-def _fingerprint(*tensors: Tensor) -> str:
-    """A few digits that differ where the values do."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:12]

@@ -6,7 +6,6 @@ import inspect
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import is_dataclass
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from acs_fast._util.checks import as_tensors
 from acs_fast._util.randomness import preserved_random_state
-from acs_fast._util.settings import load_state, state_of
+from acs_fast._util.settings import described, load_state, state_of
 from acs_fast.objectives.base import Attack, Loss, Objective, ObjectiveWrapper
 from acs_fast.objectives.cross_entropy import Vanilla
 from acs_fast.objectives.model_state import untouched
@@ -140,10 +139,7 @@ class ForeignObjective(Objective):
         load_state(self.inner, state)
 
     def __repr__(self) -> str:
-        if is_dataclass(self.inner):
-            return repr(self.inner)
-        kind = type(self.inner)
-        return f"{kind.__module__}.{kind.__qualname__}"  # the same in every process, as an address would not be
+        return described(self.inner)
 
 
 def as_objective(objective: Any) -> Objective:

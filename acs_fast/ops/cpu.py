@@ -93,7 +93,6 @@ def _contiguous(x: Tensor) -> Tensor:
 
 
 def _factors(r: Tensor, h: Tensor, bias: bool) -> Any:
-    assert compiled.MODULE is not None
     return compiled.MODULE.Factors(r.data_ptr(), h.data_ptr(), r.dtype == torch.float64, *r.shape, h.shape[2], bias)
 
 
@@ -103,7 +102,6 @@ def _contiguous_problems(problems: Problems) -> Problems:
 
 
 def _problems(contiguous: Problems) -> Any:
-    assert compiled.MODULE is not None
     members, offsets, budgets, _ = contiguous
     return compiled.MODULE.Problems(members.data_ptr(), offsets.data_ptr(), budgets.data_ptr(), len(budgets))
 

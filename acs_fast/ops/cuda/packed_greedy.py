@@ -12,7 +12,6 @@ def packed_greedy(
     distances: Tensor, layout: Tensor, budgets: Tensor, budget: int, largest: Tensor, symmetric: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """As the reference, all groups in one launch."""
-    assert compiled.MODULE is not None
     device, table, shares, top = distances.device, layout.contiguous(), budgets.contiguous(), largest.contiguous()
     number = torch.cuda.current_device() if device.index is None else device.index
     with torch.cuda.device(number):

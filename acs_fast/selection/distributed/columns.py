@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -26,35 +25,6 @@ ROWS_AT_ONCE = 1024  # of distances that are not held
 LEAST_BLOCKS = 8  # of a rank, where whole tiles of the kernels make as many
 
 
-class Columns(Protocol):
-    """Distances of N samples, shared by the ranks; all of them call its methods with the same arguments.
-
-    Attributes:
-        held: a share of the samples, in ascending order of number; every sample belongs to one rank's.
-        own: [m] int64, ascending: the candidates whose gains live on this rank.
-    """
-
-    held: Shard
-    own: Tensor
-
-    def largest(self) -> float:
-        """The largest distance of all."""
-
-    def gain_changes(self, samples: Tensor, low: Tensor, high: Tensor, scale: float) -> Tensor:
-        """[m] what the gains of this rank's candidates change by, when some samples pay less; see `lower_gains`."""
-
-    def offers(self, numbers: Tensor, level: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Samples that would pay less at some candidates; together the ranks find all of them.
-
-        Args:
-            numbers: [M] the candidates.
-            level: [N] what every sample pays.
-
-        Returns:
-            [E] positions in `numbers`, [E] samples, [E] what they would pay.
-        """
-
-
 def edges_of(n: int, ranks: int) -> Tensor:
     """[W + 1] edges of contiguous shares of n samples.
 
@@ -67,7 +37,14 @@ def edges_of(n: int, ranks: int) -> Tensor:
 
 
 class ComputedColumns:
-    """Distances of any samples to those of this rank, computed whenever they are asked for."""
+    """Distances of any samples to those of this rank, computed whenever they are asked for.
+
+    All ranks call its methods with the same arguments.
+
+    Attributes:
+        held: a share of the samples, in ascending order of number; every sample belongs to one rank's.
+        own: [m] int64, ascending: the candidates whose gains live on this rank.
+    """
 
     def __init__(self, shard: Shard, n: int, squared: bool, exchange: Exchange) -> None:
         self.edges, self.exchange = edges_of(n, exchange.size), exchange
@@ -80,17 +57,28 @@ class ComputedColumns:
         self._block = ColumnBlock(g.residuals, g.features, self.own, means, g.bias, squared)
 
     def largest(self) -> float:
+        """The largest distance of all."""
         everyone = torch.arange(int(self.edges[-1]))
         tops = [found.max().double() for _, found in self._rows(everyone) if found.numel()]
         return float(self.exchange.maximum(torch.stack([torch.zeros((), dtype=torch.float64), *tops]).max()))
 
     def gain_changes(self, samples: Tensor, low: Tensor, high: Tensor, scale: float) -> Tensor:
+        """[m] what the gains of this rank's candidates change by, when some samples pay less; see `lower_gains`."""
         found = torch.zeros(len(self.own), dtype=torch.int64)
         for part, matrix in self._rows(samples):
             lower_gains(found, matrix, torch.arange(len(part)), low[part], high[part], scale)
         return found
 
     def offers(self, numbers: Tensor, level: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Samples that would pay less at some candidates; together the ranks find all of them.
+
+        Args:
+            numbers: [M] the candidates.
+            level: [N] what every sample pays.
+
+        Returns:
+            [E] positions in `numbers`, [E] samples, [E] what they would pay.
+        """
         parts, level = [], level[self._begin : self._end]
         for part, matrix in self._rows(numbers):
             row, column, price = lower_entries(matrix, torch.arange(len(part)), level, scale)
@@ -124,7 +112,7 @@ class StoredPairs:
 
     Samples are cut into blocks, and the pair of blocks a and b belongs to rank (a + b) mod W. So on rank r a sample of
     block a has its distances to the blocks b of one kind, b mod W = (r - a) mod W. Gains are sums over what all ranks
-    hold; those of the candidates of kind r live on rank r.
+    hold; those of the candidates of kind r live on rank r. Its methods are those of `ComputedColumns`.
     """
 
     def __init__(self, shard: Shard, n: int, squared: bool, exchange: Exchange) -> None:
@@ -173,6 +161,9 @@ class StoredPairs:
             other = (self._exchange.rank - kind) % ranks
             first = sum(self._sizes[:other])
             yield (kinds == kind).nonzero().flatten(), slice(first, first + self._sizes[other])
+
+
+Columns = ComputedColumns | StoredPairs
 
 
 def _no_sums(g: LastLayerGradients) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from acs_fast._util.exchange import Exchange
 from acs_fast._util.processes import world_size
 from acs_fast._util.randomness import preserved_random_state
+from acs_fast._util.settings import digest
 from acs_fast.coreset import Coreset
 from acs_fast.gradients.source import Extraction, GradientSource
 from acs_fast.selection.distributed.selectors import select_across
@@ -90,14 +91,6 @@ def fingerprints(dataset: Any, model: nn.Module, labels: Tensor | None) -> dict[
     """
     known = [] if labels is None else [labels]
     return {"data": fingerprint(dataset), "model": digest(model.parameters()), "labels": digest(known)}
-
-
-def digest(values: Iterable[Tensor]) -> str:
-    """Of every bit of the values."""
-    found = hashlib.sha256()
-    for value in values:
-        found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()[:16]
 
 
 def fingerprint(dataset: Any, samples: int = 8) -> str:
