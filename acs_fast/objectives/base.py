@@ -101,7 +101,8 @@ class Loss:
     """Base of losses: a subclass defines `value`, and `views` if it looks at more than the adversarial example.
 
     `residuals` is autograd at the logits, or a closed form where a subclass writes one. A closed form holds for the
-    value and the views that it was written with or after: a class whose value or views are newer goes back to autograd.
+    value and the views that it was written for: a class that inherits it and has one of these from nearer goes back to
+    autograd.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
