@@ -16,6 +16,10 @@ from acs_fast._version import __version__
 from acs_fast.ops import compiled
 
 GENERATED = ("benchmarks/results", "README.md", "docs")  # what a run or a report writes does not make its tree dirty
+LIMITING = (  # variables that hold us, torch, MKL, oneDNN, OpenBLAS or numba to older instructions than there are
+    "ACS_FAST_SIMD", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE",
+    "NUMBA_CPU_NAME",
+)  # fmt: skip
 
 
 def machine() -> dict[str, Any]:
@@ -27,6 +31,7 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": _cpu_name() or platform.processor() or platform.machine(),
         "simd": torch.backends.cpu.get_cpu_capability(),
+        "held_by": {name: os.environ[name] for name in LIMITING if name in os.environ},
         "cores": cores(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1) if posix else None,
         "gpu": gpu,

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import acs_fast as acs
-from acs_fast.benchmark import OPPONENTS, Opponent, Run, execute, read, runner, worker
+from acs_fast.benchmark import OPPONENTS, Opponent, Run, execute, machine, read, runner, worker
 from acs_fast.benchmark.problems import OpCase, build, quality
 
 TINY = OpCase("tiny", "tiny", "craig", 60, 3, 8, 12, groups=2, opponents=("ours-reference", "ours-cpu"))
@@ -145,3 +145,11 @@ def test_residuals_are_judged_by_autograd(task):
     right = solve(p)
     assert quality(case, p, right)["max_error"] < 1e-5
     assert quality(case, p, right + 0.1)["max_error"] == pytest.approx(0.1, rel=1e-3)
+
+
+def test_machine_says_what_holds_it_to_older_instructions(monkeypatch):
+    for name in machine.LIMITING:
+        monkeypatch.delenv(name, raising=False)
+    assert machine.machine()["held_by"] == {}
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    assert machine.machine()["held_by"] == {"OPENBLAS_CORETYPE": "Haswell"}
