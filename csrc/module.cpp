@@ -84,6 +84,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("pairwise_distances", &run_pairwise_distances, unlocked);
   m.def("greedy", &run_greedy, unlocked);
   m.def("facility_location", &run_facility_location, unlocked);
+  m.def("facility_location_dense_bytes", &facility_location_dense_bytes);
   m.def("gradient_matching", &run_gradient_matching, unlocked);
   bind_parts(m);
 #ifdef ACS_FAST_CUDA

@@ -11,7 +11,7 @@ from torch import Tensor
 from acs_fast._util.dtypes import accumulable
 from acs_fast.ops import compiled
 from acs_fast.ops.problems import Problems
-from acs_fast.ops.reference.facility_location import is_dense, matrix_bytes
+from acs_fast.ops.reference.facility_location import matrix_bytes
 from acs_fast.ops.report import note_path, note_seconds
 
 
@@ -44,19 +44,28 @@ def greedy(distances: Tensor, budget: int) -> tuple[Tensor, Tensor, Tensor]:
 def facility_location(
     residuals: Tensor, features: Tensor, bias: bool, squared: bool, problems: Problems, workspace_bytes: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """As the reference; many small groups side by side, large ones by all threads together."""
-    for n in problems.offsets.diff().tolist():
-        dense = is_dense(n, residuals.dtype, workspace_bytes)
-        note_path("dense" if dense else "matrix-free", matrix_bytes(n, residuals.dtype) if dense else 0)
+    """As the reference; many small groups side by side, large ones by all threads together.
+
+    Everything that is allocated counts towards `workspace_bytes`: a group is solved on its matrix where that fits with
+    what stands beside it, and else on as many tiles of it as do.
+    """
+    assert compiled.MODULE is not None
     r, h = _contiguous(residuals), _contiguous(features)
     problems = _contiguous_problems(problems)
+    factors, threads = _factors(r, h, bias), torch.get_num_threads()
+    results = (len(r) + 5 * problems.budget) * 8  # members, indices, gains, weights, and those the caller makes of them
+    copies = sum(x.nbytes for x, given in ((r, residuals), (h, features)) if x.data_ptr() != given.data_ptr())
+    workspace_bytes = max(0, workspace_bytes - results - copies)
+    for n, k in zip(problems.offsets.diff().tolist(), problems.budgets.tolist(), strict=True):
+        dense = compiled.MODULE.facility_location_dense_bytes(factors, n, threads, k) <= workspace_bytes
+        note_path("dense" if dense else "matrix-free", matrix_bytes(n, residuals.dtype) if dense else 0)
     indices = torch.empty(problems.budget, dtype=torch.int64)
     weights = torch.empty(problems.budget, dtype=torch.float32)
     gains = torch.empty(problems.budget, dtype=torch.float64)
     objectives = torch.empty(len(problems.budgets), dtype=torch.float64)
     _run(
-        "facility_location", _factors(r, h, bias), squared, _problems(problems), workspace_bytes,
-        torch.get_num_threads(), indices.data_ptr(), weights.data_ptr(), gains.data_ptr(), objectives.data_ptr(),
+        "facility_location", factors, squared, _problems(problems), workspace_bytes,
+        threads, indices.data_ptr(), weights.data_ptr(), gains.data_ptr(), objectives.data_ptr(),
     )  # fmt: skip
     return indices, weights, gains, objectives
 

@@ -8,11 +8,15 @@
 
 #ifdef __linux__
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 namespace acs_fast {
 
 constexpr size_t kHugePage = size_t(1) << 21;
+
+// What a buffer of so many bytes takes at most
+inline double rounded_up(double bytes) { return bytes < double(kHugePage) ? bytes : bytes + double(kHugePage); }
 
 // Asks for huge pages where memory that somebody else has allocated covers whole ones: far fewer page faults.
 inline void prefer_huge_pages(void* data, size_t bytes) {
@@ -20,6 +24,15 @@ inline void prefer_huge_pages(void* data, size_t bytes) {
   const size_t address = reinterpret_cast<size_t>(data), begin = (address + kHugePage - 1) / kHugePage * kHugePage;
   const size_t end = (address + bytes) / kHugePage * kHugePage;
   if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
+
+// The system may take the pages that lie in this memory, whose content nobody will read again.
+inline void release(void* data, size_t bytes) {
+#ifdef MADV_DONTNEED
+  const size_t address = reinterpret_cast<size_t>(data), page = size_t(sysconf(_SC_PAGESIZE));
+  const size_t begin = (address + page - 1) / page * page, end = (address + bytes) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 #endif
 }
 

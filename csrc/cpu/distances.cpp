@@ -46,6 +46,17 @@ TileBuffers<T>::TileBuffers(const Factors<T>& f, int mr, int tile)
 }
 
 template <class T>
+double bytes_beside_matrix(const Factors<T>& f, int threads, int64_t budget) {
+  constexpr double kThread = double(1 << 18);  // a thread's stack and its share of the heap
+  const int64_t tile = kernels<T>().tile;
+  const double by_sample = double((7 + threads) * int64_t(sizeof(int64_t)) + 3 * int64_t(sizeof(T)));
+  const double scratch = double(tile) * (double(tile * (f.R > 1 ? 6 : 4)) * sizeof(T) + bytes_packed(f));
+  const double by_pick = 5.0 * double(sizeof(int64_t));
+  return rounded_up(double(f.n) * bytes_packed(f)) + double(f.n) * by_sample + double(budget) * by_pick +
+         double(threads) * (scratch + kThread);
+}
+
+template <class T>
 Distances<T>::Distances(const Factors<T>& factors, bool squared)
     : f_(factors),
       k_(kernels<T>()),
@@ -206,6 +217,7 @@ T Distances<T>::matrix(std::atomic<int64_t>& next, T* out) const {
 
 #define ACS_INSTANTIATE(T)                                                                            \
   template double squared_norm_of_difference(const Factors<T>&, int64_t, const Factors<T>&, int64_t); \
+  template double bytes_beside_matrix(const Factors<T>&, int, int64_t);                               \
   template struct TileBuffers<T>;                                                                     \
   template class Distances<T>;
 ACS_INSTANTIATE(float)

@@ -26,6 +26,14 @@ struct TileBuffers {
   int64_t open = -1;  // the first of the samples that `rows` holds
 };
 
+// Of memory at most: a packed sample, and everything that a greedy search needs beside its distances
+template <class T>
+double bytes_packed(const Factors<T>& f) {
+  return double(f.R * (f.C + f.D) + 2 * f.R * f.R + 2) * double(sizeof(T));
+}
+template <class T>
+double bytes_beside_matrix(const Factors<T>& f, int threads, int64_t budget);
+
 // Samples as the rows or the columns of tiles: panels, and which samples of which factors those hold.
 template <class T>
 struct TileSide {

@@ -45,12 +45,18 @@ template <class T>
 Seconds solve_lazily(Team& team, Distances<T>& distances, double bytes, int64_t budget, GreedyResult& result) {
   Stopwatch watch;
   Seconds seconds;
-  LazyGreedy<T> greedy(team, distances, bytes);
+  LazyGreedy<T> greedy(team, distances, bytes, budget);
   greedy.prepare();
   seconds.distances = watch.lap();
   greedy.run(budget, result);
   seconds.greedy = watch.lap();
   return seconds;
+}
+
+// Of the way by the whole matrix
+template <class T>
+double dense_bytes(const Factors<T>& f, int threads, int64_t budget) {
+  return rounded_up(double(f.n) * double(f.n) * sizeof(T)) + bytes_beside_matrix(f, threads, budget);
 }
 
 struct Output {
@@ -78,7 +84,7 @@ class Solver {
     size_t first = 0;
     Buffer<T> memory;
     for (; first < order.size() && (threads == 1 || 2.0 * threads * work(order[first]) > left * 1.25 ||
-                                    threads * bytes(order[first]) > double(workspace_bytes_));
+                                    threads * bytes(order[first], 1) > double(workspace_bytes_));
          ++first) {
       left -= work(order[first]);
       Team team(threads);
@@ -101,7 +107,9 @@ class Solver {
 
  private:
   double work(int64_t g) const { return double(problems_.size(g)) * double(problems_.size(g)); }
-  double bytes(int64_t g) const { return work(g) * sizeof(T); }
+  double bytes(int64_t g, int threads) const {
+    return dense_bytes(factors_.group<T>(problems_.group(g), problems_.size(g)), threads, problems_.budgets[g]);
+  }
   static void add(Seconds& to, const Seconds& s, int share) {
     to.distances += s.distances / share;
     to.greedy += s.greedy / share;
@@ -117,7 +125,7 @@ class Solver {
     std::vector<int64_t> assignment(n, 0);
     GreedyResult result{out_.indices + start, out_.gains + start, assignment.data(), 0.0};
     Seconds seconds;
-    if (bytes(g) <= double(workspace_bytes_)) {
+    if (bytes(g, team.size()) <= double(workspace_bytes_)) {
       if (memory.data() == nullptr) memory = Buffer<T>(size_t(n) * n);
       seconds = solve_dense(team, distances, k, memory.data(), result);
     } else {
@@ -142,6 +150,11 @@ class Solver {
 };
 
 }  // namespace
+
+double facility_location_dense_bytes(const FactorArrays& factors, int64_t n, int threads, int64_t budget) {
+  return factors.is_double ? dense_bytes(factors.group<double>(nullptr, n), threads, budget)
+                           : dense_bytes(factors.group<float>(nullptr, n), threads, budget);
+}
 
 StageSeconds facility_location(const FactorArrays& factors, bool squared, const Problems& problems,
                                int64_t workspace_bytes, int threads, int64_t* indices, float* weights, double* gains,

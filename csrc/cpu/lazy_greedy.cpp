@@ -7,17 +7,23 @@
 namespace acs_fast {
 namespace {
 
-// Parts of gains with their versions, and the packed factors
+constexpr double kActive = 8.0;  // tiles of active candidates that are allowed for
+
+// Everything but kept tiles at its largest, in `bytes_beside_matrix` what both ways share
 template <class T>
-double bytes_beside_tiles(const Factors<T>& f, int64_t groups) {
-  const int64_t parts = groups * int64_t(sizeof(int64_t) + sizeof(int32_t)), factors = f.R * (f.C + f.D) * int64_t(sizeof(T));
-  return double(f.n) * double(parts + factors);
+double bytes_beside_tiles(const Factors<T>& f, int64_t groups, int64_t size, int threads, int64_t budget) {
+  constexpr double kVector = 3.0;  // of a growing vector, whose old memory is there while it is copied
+  const double parts = double(groups) * double(sizeof(int64_t) + sizeof(int32_t));
+  const double listed = kVector * double(7 * sizeof(int32_t) + 2 * sizeof(T)) + 4.0 * double(sizeof(int64_t));
+  const double levels = kVector * double(groups) * double(sizeof(float));
+  return bytes_beside_matrix(f, threads, budget) + double(f.n) * (parts + listed) + double(budget) * levels +
+         (kActive + 3.0) * double(size) * bytes_packed(f) + 2.0 * double(kHugePage);
 }
 
 }  // namespace
 
 template <class T>
-LazyGreedy<T>::LazyGreedy(Team& team, Distances<T>& distances, double bytes)
+LazyGreedy<T>::LazyGreedy(Team& team, Distances<T>& distances, double bytes, int64_t budget)
     : team_(team),
       distances_(distances),
       k_(kernels<T>()),
@@ -26,7 +32,7 @@ LazyGreedy<T>::LazyGreedy(Team& team, Distances<T>& distances, double bytes)
       tiles_(distances.tiles()),
       per_group_((tiles_ + kGroups - 1) / kGroups),
       groups_((tiles_ + per_group_ - 1) / per_group_),
-      kept_(tiles_, size_, bytes - bytes_beside_tiles(distances.factors(), groups_)),
+      kept_(tiles_, size_, bytes - bytes_beside_tiles(distances.factors(), groups_, size_, team.size(), budget)),
       quantiser_(0.0, n_),
       totals_(team.size(), std::vector<uint64_t>(size_)),
       column_(n_),
@@ -37,7 +43,8 @@ LazyGreedy<T>::LazyGreedy(Team& team, Distances<T>& distances, double bytes)
       is_active_(n_, 0),
       pick_panels_(distances.rows(1)),
       touched_panels_(distances.rows(size_)),
-      active_panels_(distances.columns(0)) {
+      active_panels_(distances.columns(0)),
+      room_for_active_(kActive * double(size_) * bytes_packed(distances.factors())) {
   for (int m = 0; m < team.size(); ++m) buffers_.push_back(distances.buffers());
 }
 

@@ -21,7 +21,7 @@ template <class T>
 class LazyGreedy {
  public:
   // bytes: of memory for everything here; tiles are kept as far as they fit
-  LazyGreedy(Team& team, Distances<T>& distances, double bytes);
+  LazyGreedy(Team& team, Distances<T>& distances, double bytes, int64_t budget);
   // The largest distance, and the gains before the first pick
   void prepare();
   void run(int64_t budget, GreedyResult& result);
@@ -98,6 +98,7 @@ class LazyGreedy {
   Panels<T> pick_panels_, touched_panels_, active_panels_;
   int64_t threshold_ = std::numeric_limits<int64_t>::max();
   Touched touched_;
+  double room_for_active_;  // bytes of panels that are allowed for
 };
 
 }  // namespace acs_fast

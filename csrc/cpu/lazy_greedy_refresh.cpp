@@ -21,6 +21,11 @@ bool LazyGreedy<T>::lower_threshold() {
   for (const int32_t j : active_) is_active_[j] = 0;
   active_ = std::move(exact);
   for (const int32_t j : active_) is_active_[j] = 1;
+  active_panels_ = distances_.columns(0);
+  if (const double wanted = double(active_.size()) * bytes_packed(distances_.factors()); wanted > room_for_active_) {
+    kept_.give_back(wanted - room_for_active_);
+    room_for_active_ = wanted;
+  }
   active_panels_ = distances_.columns(int64_t(active_.size()));
   distances_.open(active_panels_, active_.data(), 0, int64_t(active_.size()));
   return true;

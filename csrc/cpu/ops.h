@@ -22,6 +22,9 @@ StageSeconds facility_location(const FactorArrays& factors, bool squared, const 
                                int64_t workspace_bytes, int threads, int64_t* indices, float* weights, double* gains,
                                double* objectives);
 
+// Bytes of a group of n samples on its whole distance matrix; one that may have fewer is solved without
+double facility_location_dense_bytes(const FactorArrays& factors, int64_t n, int threads, int64_t budget);
+
 // targets [G, C, D (+1)]; indices [k], weights [k], gains [k], counts [G]; a group that stops early writes no more
 StageSeconds gradient_matching(const FactorArrays& factors, const Problems& problems, const double* targets,
                                double ridge, int threads, int64_t* indices, double* weights, double* gains,
