@@ -34,7 +34,8 @@ from benchmarks import RESULTS, ROOT
 FORMAT = 1
 CLASSES, WIDTH = 10, 512
 MATCHING = ((2_000, 300), (5_000, 1_500))
-DISTANCES = {5_000: 7, 10_000: 5, 20_000: 3, 40_000: 1}  # N: timed runs
+DISTANCES = {5_000: 7, 10_000: 5, 20_000: 2, 40_000: 1}  # N: timed runs
+SMALL_PAGES = 20_000  # N up to which rates with small pages are taken
 SYMBOLS = (  # of which part of gradient matching, the first that a symbol's name has
     ("estimates and columns by blocked products", ("multiply_rows<float", "Screen<", "transpose")),
     ("passes over columns", ("add_columns",)),
@@ -178,10 +179,20 @@ def distances(n: int, repeat: int) -> dict[str, Any]:
         factors = compiled.MODULE.Factors(r.data_ptr(), h.data_ptr(), False, *r.shape, h.shape[2], g.bias)
         compiled.MODULE.pairwise_distances(factors, False, torch.get_num_threads(), out.data_ptr())
 
+    first = work / timed(lambda: fill(torch.empty(n, n)), 1)  # this process has not had so much memory yet
     fresh = work / timed(lambda: fill(torch.empty(n, n)), repeat)
-    reused = work / _reused(fill, n, repeat)
-    page_faults = timed(lambda: _touched(n), repeat)
-    return {"n": n, "fresh": fresh, "reused": reused, "rows": _rows(r, h, n), "page_faults_seconds": page_faults}
+    found = {
+        "n": n, "first": first, "fresh": fresh, "reused": work / _reused(fill, n, repeat), "rows": _rows(r, h, n),
+        "page_faults_seconds": timed(lambda: _touched(n), repeat),
+    }  # fmt: skip
+    if n <= SMALL_PAGES:
+        ctypes.CDLL(None).prctl(THP_DISABLE, 1, 0, 0, 0)
+        found |= {
+            "fresh_small_pages": work / timed(lambda: fill(torch.empty(n, n)), repeat),
+            "reused_small_pages": work / _reused(fill, n, repeat),
+        }
+        ctypes.CDLL(None).prctl(THP_DISABLE, 0, 0, 0, 0)
+    return found
 
 
 def _reused(fill: Callable[[Tensor], None], n: int, repeat: int) -> float:
@@ -216,7 +227,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.floors_cpu", description=__doc__)
     parser.add_argument("part", choices=("matching", "distances"))
     parser.add_argument("--repeat", type=int, default=5, help="timed runs of gradient matching")
-    parser.add_argument("--small-pages", action="store_true", help="distances without huge pages")
     parser.add_argument("--largest", type=int, default=max(DISTANCES), help="N of distances at most")
     parser.add_argument("--output", type=Path, metavar="FILE")
     args = parser.parse_args(arguments)
@@ -224,15 +234,13 @@ def main(arguments: list[str] | None = None) -> int:
     content: dict[str, Any] = {
         "part": args.part, "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "threads": torch.get_num_threads(), "machine": machine.machine(), "versions": machine.versions(),
-        "commit": machine.commit(ROOT), "small_pages": args.small_pages,
+        "commit": machine.commit(ROOT),
     }  # fmt: skip
-    if args.small_pages:
-        ctypes.CDLL(None).prctl(THP_DISABLE, 1, 0, 0, 0)
     if args.part == "matching":
         content["rows"] = [matching(n, k, args.repeat) for n, k in MATCHING]
     else:
         content["rows"] = [distances(n, repeat) for n, repeat in DISTANCES.items() if n <= args.largest]
-    name = f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{args.part}{'-small-pages' if args.small_pages else ''}.json"
+    name = f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{args.part}.json"
     path = args.output or RESULTS / "ops" / "floors" / name
     write_results(path, FORMAT, content)
     print(path)
