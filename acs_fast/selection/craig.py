@@ -77,8 +77,9 @@ def facility_location(
         metric: "euclidean" (CRAIG's theory), "sqeuclidean" or "precomputed".
         groups: [N] integers: an independent problem within each, the budget shared in proportion to the sizes by
             largest remainder, at least one each.
-        memory: bytes that distances may take, by default half of what is free. Groups whose distance matrix is larger
-            are solved without the whole of it, with the same picks: the path "matrix-free" in the stats.
+        memory: bytes that the selection may take, by default half of what is free. Groups whose distance matrix is
+            larger are solved without the whole of it, with the same picks: the path "matrix-free" in the stats. On a
+            CPU whatever stands beside the distances counts too, and at least that is taken; on a GPU, distances alone.
         backend: "auto", or one of "reference", "cpu", "triton", "cuda".
 
     Returns:

@@ -1,4 +1,4 @@
-"""A memory limit holds: the peak above the inputs, as the system counts it, for the whole call of `facility_location`."""
+"""A memory limit holds for a whole call of `facility_location`: the peak above the inputs, as the system counts it."""
 
 import pytest
 import torch
