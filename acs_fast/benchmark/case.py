@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from acs_fast.benchmark import worker
 from acs_fast.benchmark.opponents import Opponent
@@ -31,17 +31,20 @@ class Case:
         limit_s: time for one run, after which it is stopped; a row says so.
         reference: the opponent whose answer all of ours must have.
         series: the plot that this case is a point of, and its axis ("N" or "k").
+        alone: opponents come one after the other, in the runner's own process: for inputs that a device's memory does
+            not hold once for each of them. Nobody stops such a run.
     """
 
     name: str
     title: str
     opponents: tuple[str, ...] = field(default=(), kw_only=True)
-    not_run: dict[str, str] = field(default_factory=dict, kw_only=True)
+    not_run: dict[str, str] = field(default_factory=dict, kw_only=True, hash=False)
     warm_up: int = field(default=0, kw_only=True)
     seconds: float = field(default=10.0, kw_only=True)
     limit_s: float = field(default=150.0, kw_only=True)
     reference: str = field(default=REFERENCE, kw_only=True)
     series: tuple[str, str] | None = field(default=None, kw_only=True)
+    alone: ClassVar[bool] = False
 
     @property
     def size(self) -> str:

@@ -7,7 +7,7 @@ import multiprocessing as mp
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,27 +23,15 @@ START_LIMIT_S = 120.0  # for a worker to build its input, and to warm up
 
 @dataclass(eq=False)
 class Contender:
-    """A worker process and what has been measured in it."""
+    """An opponent in this process and what has been measured of it."""
 
     row: Row
-    process: Any
-    connection: Connection
+    station: Any
     runs: list[float] = field(default_factory=list)
 
-    def ask(self, command: str | None, limit_s: float) -> dict[str, Any] | None:
-        """The worker's answer, or None after the row was given the reason why there is none."""
-        try:
-            if command:
-                self.connection.send(command)
-            if not self.connection.poll(limit_s):
-                self.end("over time", f"stopped after {limit_s:.3g} s")
-                return None
-            answer: dict[str, Any] = self.connection.recv()
-        except (EOFError, OSError):
-            self.process.join(5.0)
-            killed = self.process.exitcode == -9
-            self.end("out of memory" if killed else "failed", f"its process ended with code {self.process.exitcode}")
-            return None
+    def ask(self, command: str, limit_s: float) -> dict[str, Any] | None:
+        """The answer, or None after the row was given the reason why there is none."""
+        answer = self._answer(command, limit_s)
         if "status" in answer:
             self.end(answer["status"], answer["reason"])
             return None
@@ -51,7 +39,42 @@ class Contender:
 
     def end(self, status: str, reason: str = "") -> None:
         self.row.status, self.row.reason = status, reason
-        self.connection.close()
+        self._leave()
+
+    def _answer(self, command: str, limit_s: float) -> dict[str, Any]:
+        found: dict[str, Any] = self.station.ask(command)
+        return found
+
+    def _leave(self) -> None:
+        self.station = None
+
+
+class Apart(Contender):
+    """The same in a process of its own, which prepares unasked; its station is a connection."""
+
+    def __init__(self, row: Row, connection: Connection, process: Any) -> None:
+        super().__init__(row, connection)
+        self.process = process
+
+    def _answer(self, command: str, limit_s: float) -> dict[str, Any]:
+        try:
+            if command != "prepare":
+                self.station.send(command)
+            if not self.station.poll(limit_s):
+                return {"status": "over time", "reason": f"stopped after {limit_s:.3g} s"}
+            answer: dict[str, Any] = self.station.recv()
+        except (EOFError, OSError):
+            self.process.join(5.0)
+            status = "out of memory" if self.process.exitcode == -9 else "failed"
+            return {"status": status, "reason": f"its process ended with code {self.process.exitcode}"}
+        return answer
+
+    def _leave(self) -> None:
+        if self.row.ok:
+            with contextlib.suppress(OSError):  # it may have died of others' need of memory: what it measured stands
+                self.station.send("stop")
+            self.process.join(5.0)
+        self.station.close()
         if self.process.is_alive():
             self.process.kill()
         self.process.join()
@@ -73,16 +96,22 @@ def begin(
 def execute(
     run: Run, cases: Sequence[Case], opponents: Mapping[str, Opponent], repeat: int, path: Path | None = None,
     say: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True),
+    seconds: float = float("inf"),
 ) -> Run:  # fmt: skip
-    """Measure the cases of a run that has begun; its file, where there is one, is written row by row."""
+    """Measure the cases of a run that has begun; its file, where there is one, is written row by row.
+
+    Args:
+        seconds: after so many no case is begun; their rows say so.
+    """
     context: Any = mp.get_context("forkserver" if "forkserver" in mp.get_all_start_methods() else "spawn")
     if context.get_start_method() == "forkserver":
         present = {o.module for o in opponents.values() if o.missing() is None}
         context.set_forkserver_preload([worker.__name__, *sorted(present)])
     started = time.perf_counter()
     for number, case in enumerate(cases, 1):
-        say(f"[{number}/{len(cases)}] {case.name}: {case.size}  ({time.perf_counter() - started:.0f} s)")
-        for row in _measure_case(context, case, opponents, run, repeat):
+        passed = time.perf_counter() - started
+        say(f"[{number}/{len(cases)}] {case.name}: {case.size}  ({passed:.0f} s)")
+        for row in _measure_case(context, case if passed < seconds else _too_late(case), opponents, run, repeat):
             run.rows.append(row)
             if row.ok:
                 say(f"    {row.title}: {row.median:.4g} s, {len(row.seconds)} runs")
@@ -98,13 +127,23 @@ def execute(
     return run
 
 
+def _too_late(case: Case) -> Case:
+    return replace(case, opponents=(), not_run=dict.fromkeys(case.opponents, "no time left") | case.not_run)
+
+
 def _measure_case(context: Any, case: Case, opponents: Mapping[str, Opponent], run: Run, repeat: int) -> Iterator[Row]:
     """The rows of a case, each as soon as it is complete."""
     kind = run.device.partition(":")[0]
     rows = [_row(case, name, opponents[name], kind) for name in (*case.opponents, *case.not_run)]
     yield from (row for row in rows if row.status == "not run")
-    racing = [_start(context, case, row, opponents, run) for row in rows if row.status == "waiting"]
-    ready = [c for c in racing if c.ask(None, START_LIMIT_S)]
+    waiting = [row for row in rows if row.status == "waiting"]
+    for together in [[row] for row in waiting] if case.alone else [waiting]:
+        yield from _race([_start(context, case, row, opponents, run) for row in together], case, repeat)
+
+
+def _race(racing: list[Contender], case: Case, repeat: int) -> Iterator[Row]:
+    """Compared first, then timed in turn."""
+    ready = [c for c in racing if c.ask("prepare", START_LIMIT_S)]
     ready = [c for c in ready if _first(c, case)]  # once nobody is busy with starting
     reference = next((c.row for c in ready if c.row.opponent == case.reference), None)
     for contender in ready:
@@ -131,12 +170,15 @@ def _row(case: Case, name: str, opponent: Opponent, device: str) -> Row:
 
 
 def _start(context: Any, case: Case, row: Row, opponents: Mapping[str, Opponent], run: Run) -> Contender:
+    opponent = opponents[row.opponent]
+    if case.alone:
+        return Contender(row, worker.Station(case, opponent, run.device))
     ours, theirs = context.Pipe()
-    arguments = (theirs, case, opponents[row.opponent], run.device, run.threads)
+    arguments = (theirs, case, opponent, run.device, run.threads)
     process = context.Process(target=worker.main, args=arguments, daemon=True)
     process.start()
     theirs.close()
-    return Contender(row, process, ours)
+    return Apart(row, ours, process)
 
 
 def _first(contender: Contender, case: Case) -> bool:
@@ -166,8 +208,5 @@ def _one_more(contender: Contender, case: Case, repeat: int) -> bool:
         runs.append(float(answer["seconds"]))
         return True
     row.seconds, row.cold = runs[1:] or runs, len(runs) == 1
-    with contextlib.suppress(OSError):  # it may have died since, of others' need of memory: what it measured stands
-        contender.connection.send("stop")
-    contender.process.join(5.0)
     contender.end("ok")
     return False

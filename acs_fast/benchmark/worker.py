@@ -1,4 +1,4 @@
-"""One opponent on one case in a process of its own: builds the input, then runs on demand and reports."""
+"""One opponent on one case: builds the input, then runs on demand and reports; mostly in a process of its own."""
 
 from __future__ import annotations
 
@@ -34,27 +34,53 @@ def main(connection: Connection, case: Any, opponent: Any, device: str, threads:
 
 def serve(connection: Connection, case: Any, opponent: Any, device: str) -> None:
     """`main` without what it changes in its process."""
-    answer: Any = None
+    station = Station(case, opponent, device)
+    command = "prepare"
     try:
-        work = case.prepare(opponent, device)
-        for _ in range(case.warm_up):
-            work.run()
-        gc.collect()
-        gc.freeze()  # what was imported need not be looked at before every run
-        connection.send({"ready": True})
-        while (command := connection.recv()) != "stop":
-            if command == "run":
-                answer = None
-                answer, took = case.measured(work, device)
-                connection.send(took)
-            else:
-                connection.send(work.judge(answer))
+        while command != "stop":
+            answer = station.ask(command)
+            if command == "prepare":
+                gc.collect()
+                gc.freeze()  # what was imported need not be looked at before every run
+            connection.send(answer)
+            if "status" in answer:
+                return
+            command = connection.recv()
     except EOFError:
         return
-    except Exception as error:  # whatever a peer raises is a row, not the end of the run
-        connection.send({"status": "out of memory" if _is_memory(error) else "failed", "reason": _reason(error)})
     finally:
         gc.unfreeze()
+
+
+class Station:
+    """An opponent at a case, who is told to "prepare", to "run" and to "judge" the last run's answer."""
+
+    def __init__(self, case: Any, opponent: Any, device: str) -> None:
+        self.case, self.opponent, self.device = case, opponent, device
+        self.work: Any = None
+        self.answer: Any = None
+
+    def ask(self, command: str) -> dict[str, Any]:
+        """What came of it; a status and its reason where nothing did."""
+        try:
+            done: dict[str, Any] = getattr(self, command)()
+        except Exception as error:  # whatever a peer raises is a row, not the end of the run
+            return {"status": "out of memory" if _is_memory(error) else "failed", "reason": _reason(error)}
+        return done
+
+    def prepare(self) -> dict[str, Any]:
+        self.work = self.case.prepare(self.opponent, self.device)
+        for _ in range(self.case.warm_up):
+            self.work.run()
+        return {"ready": True}
+
+    def run(self) -> dict[str, Any]:
+        self.answer = None
+        self.answer, took = self.case.measured(self.work, self.device)
+        return dict(took)
+
+    def judge(self) -> dict[str, Any]:
+        return dict(self.work.judge(self.answer))
 
 
 def measured(work: Callable[[], Any], device: str) -> tuple[Any, dict[str, Any]]:
