@@ -1,7 +1,8 @@
-"""Bars: what must hold in a case, judged by what a run found."""
+"""Bars: what must hold in a case, judged by what a run found; every verdict of the report is one of these."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,27 @@ from acs_fast.benchmark.rows import as_good
 
 WORDS = {True: "yes", False: "**no**", None: "?"}
 RIVALS = ("peer", "published")
-WANTED = {  # by measure, over an opponent
-    "speedup": "at least {threshold:g} times as fast as {name}, with an answer as good",
-    "memory": "at most {threshold:g} of the memory of {name}, above the inputs of each",
-    "sgemm": "at least {threshold:.0%} of sgemm's rate on the products that symmetry leaves",
-}
+GIB = 2**30
+
+Described = dict[str, Any]  # a case, as a results file has it
+Figure = Callable[[Described, Row, Row], "tuple[float, str] | None"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure that a bar is about.
+
+    Attributes:
+        wanted: with places for the threshold and the name of the rival.
+        figure: of a case, our row and the rival's, and the figure in words; None where it was not measured.
+        at_most: whether the threshold is the most that the figure may be, and not the least.
+        alone: no rival takes part.
+    """
+
+    wanted: str
+    figure: Figure
+    at_most: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -22,10 +39,10 @@ class Bar:
     """A number that must be reached in a case.
 
     Attributes:
-        measure: "speedup" over `against`, "seconds", "gib" above the inputs, "memory" (above the inputs, as a part
-            of that of `against`), or "sgemm" (part of the measured rate).
+        measure: a name from `MEASURES`.
         ours: the opponent that has to reach it; "" for our fastest.
         against: an opponent; "" for the best peer.
+        about: follows the case's title; "" for the title of `ours`.
     """
 
     case: str
@@ -33,7 +50,65 @@ class Bar:
     threshold: float
     ours: str = ""
     against: str = ""
+    about: str = ""
 
+
+@dataclass(frozen=True)
+class Verdict:
+    """The bar and what was measured, in words; whether it holds (None: it could not be measured)."""
+
+    title: str
+    wanted: str
+    found: str
+    met: bool | None
+
+
+def gflops(case: Described, row: Row, symmetric: bool) -> float:
+    """10^9 multiplications and additions a second in the two Gram products; symmetry leaves N (N + 1) / 2 entries."""
+    n, width = case["n"], case["classes"] + case["width"]
+    entries = n * (n + 1) / 2 if symmetric else n * n
+    return 2.0 * entries * width / row.median / 1e9
+
+
+def _speedup(case: Described, ours: Row, rival: Row) -> tuple[float, str]:
+    if not as_good(ours, rival):
+        return 0.0, "its answer is not as good"
+    times = rival.median / ours.median
+    return times, f"{times:.3g} times"
+
+
+def _memory(case: Described, ours: Row, rival: Row) -> tuple[float, str] | None:
+    if not ours.peak_bytes or not rival.peak_bytes:
+        return None
+    part = ours.peak_bytes / rival.peak_bytes
+    return part, f"{part:.2g} ({ours.peak_bytes >> 20} of {rival.peak_bytes >> 20} MiB)"
+
+
+def _sgemm(case: Described, ours: Row, rival: Row) -> tuple[float, str]:
+    rate, peak = gflops(case, ours, symmetric=True), gflops(case, rival, symmetric=False)
+    return rate / peak, f"{rate / peak:.0%} ({rate:.0f} of {peak:.0f} GFLOP/s)"
+
+
+def gib(words: str) -> Figure:
+    """Peak memory, in words with a place for it."""
+
+    def figure(case: Described, ours: Row, rival: Row) -> tuple[float, str] | None:
+        if ours.peak_bytes is None:
+            return None
+        return ours.peak_bytes / GIB, words.format(ours.peak_bytes / GIB)
+
+    return figure
+
+
+MEASURES = {
+    "speedup": Measure("at least {threshold:g} times as fast as {name}, with an answer as good", _speedup),
+    "memory": Measure("at most {threshold:g} of the memory of {name}, above the inputs of each", _memory, at_most=True),
+    "sgemm": Measure("at least {threshold:.0%} of sgemm's rate on the products that symmetry leaves", _sgemm),
+    "seconds": Measure(
+        "at most {threshold:g} s", lambda case, ours, _: (ours.median, f"{ours.median:.3g}"), at_most=True, alone=True
+    ),
+    "gib": Measure("at most {threshold:g} GiB above the inputs", gib("{:.3g}"), at_most=True, alone=True),
+}
 
 BARS = (
     Bar("craig-5k", "speedup", 10.0),
@@ -63,16 +138,6 @@ BARS = (
 )
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The bar and what was measured, in words; whether it holds (None: it could not be measured)."""
-
-    title: str
-    wanted: str
-    found: str
-    met: bool | None
-
-
 def table(judged: list[Verdict]) -> str:
     """Markdown; "" for no bars."""
     lines = [f"| {v.title} | {v.wanted} | {v.found} | {WORDS[v.met]} |" for v in judged]
@@ -83,53 +148,30 @@ def fastest(rows: list[Row], *kinds: str) -> Row | None:
     return min((row for row in rows if row.kind in kinds and row.ok), key=lambda row: row.median, default=None)
 
 
-def verdicts(run: Run) -> list[Verdict]:
+def verdicts(run: Run, bars: tuple[Bar, ...] = BARS, measures: Mapping[str, Measure] = MEASURES) -> list[Verdict]:
     """One for each bar whose case is in the run."""
     known = {case["name"]: case for case in run.cases}
-    return [_judge(bar, known[bar.case], run.of_case(bar.case)) for bar in BARS if bar.case in known]
+    return [
+        _judge(bar, measures[bar.measure], known[bar.case], run.of_case(bar.case)) for bar in bars if bar.case in known
+    ]
 
 
-def _judge(bar: Bar, case: dict[str, Any], rows: list[Row]) -> Verdict:
-    named = {row.opponent: row for row in rows if row.ok}
-    ours = named.get(bar.ours) if bar.ours else fastest(rows, "ours")
-    title = f"{case['title']}{f', {ours.title}' if bar.ours and ours else ''}"
-    if bar.measure in ("seconds", "gib"):
-        return _within(bar, title, ours)
-    rival = named.get(bar.against) if bar.against else fastest(rows, *RIVALS)
-    name = rival.title if rival else bar.against or "the best peer"
-    wanted = WANTED[bar.measure].format(threshold=bar.threshold, name=name)
-    if ours is None or rival is None:
+def _judge(bar: Bar, measure: Measure, case: Described, rows: list[Row]) -> Verdict:
+    ours = _row(rows, bar.ours, "ours")
+    rival = ours if measure.alone else _row(rows, bar.against, *RIVALS)
+    title = f"{case['title']}{bar.about or (f', {ours.title}' if bar.ours and ours else '')}"
+    name = rival.title if rival and rival.ok else bar.against or "the best peer"
+    wanted = measure.wanted.format(threshold=bar.threshold, name=name)
+    failed = next((row for row in (ours, rival) if row is not None and not row.ok), None)
+    if failed is not None:
+        return Verdict(title, wanted, f"{failed.status}: {failed.reason}", None)
+    found = measure.figure(case, ours, rival) if ours and rival else None
+    if found is None:
         return Verdict(title, wanted, "not measured", None)
-    if bar.measure == "memory":
-        return _smaller(bar, title, wanted, ours, rival)
-    if bar.measure == "sgemm":
-        rate, peak = gflops(case, ours, symmetric=True), gflops(case, rival, symmetric=False)
-        found = f"{rate / peak:.0%} ({rate:.0f} of {peak:.0f} GFLOP/s)"
-        return Verdict(title, wanted, found, rate >= bar.threshold * peak)
-    if not as_good(ours, rival):
-        return Verdict(title, wanted, "its answer is not as good", False)
-    ratio = rival.median / ours.median
-    return Verdict(title, wanted, f"{ratio:.3g} times", ratio >= bar.threshold)
+    value, words = found
+    return Verdict(title, wanted, words, value <= bar.threshold if measure.at_most else value >= bar.threshold)
 
 
-def _within(bar: Bar, title: str, ours: Row | None) -> Verdict:
-    """A limit of seconds, or of memory above the inputs."""
-    wanted = f"at most {bar.threshold:g} {'s' if bar.measure == 'seconds' else 'GiB above the inputs'}"
-    value = ours and (ours.median if bar.measure == "seconds" else (ours.peak_bytes or 0) / 2**30)
-    found = "not measured" if value is None else f"{value:.3g}"
-    return Verdict(title, wanted, found, None if value is None else value <= bar.threshold)
-
-
-def _smaller(bar: Bar, title: str, wanted: str, ours: Row, rival: Row) -> Verdict:
-    if not ours.peak_bytes or not rival.peak_bytes:
-        return Verdict(title, wanted, "not measured", None)
-    part = ours.peak_bytes / rival.peak_bytes
-    found = f"{part:.2g} ({ours.peak_bytes >> 20} of {rival.peak_bytes >> 20} MiB)"
-    return Verdict(title, wanted, found, part <= bar.threshold)
-
-
-def gflops(case: dict[str, Any], row: Row, symmetric: bool) -> float:
-    """10^9 multiplications and additions a second in the two Gram products; symmetry leaves N (N + 1) / 2 entries."""
-    n, width = case["n"], case["classes"] + case["width"]
-    entries = n * (n + 1) / 2 if symmetric else n * n
-    return 2.0 * entries * width / row.median / 1e9
+def _row(rows: list[Row], name: str, *kinds: str) -> Row | None:
+    """The row of that name, whatever came of it; for none the fastest of these kinds."""
+    return next((row for row in rows if row.opponent == name), None) if name else fastest(rows, *kinds)

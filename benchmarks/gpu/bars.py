@@ -5,90 +5,58 @@ from __future__ import annotations
 from typing import Any
 
 from acs_fast.benchmark import Row, Run
-from benchmarks.bars import Verdict
-from benchmarks.gpu.work import PICKS, PLAIN, PUBLIC, TORCH
+from benchmarks import bars
+from benchmarks.bars import Bar, Described, Figure, Measure, Verdict
+from benchmarks.gpu.cases import CASES
+from benchmarks.gpu.work import DISTANCES, PICKS, PLAIN, PUBLIC, REPEATS, TORCH
 
-MOST_GIB = {"craig-imagenet": 40.0}
-SHARE_OF_PLAIN = {"craig-imagenet": 0.6}
-TIMES_TORCH = 50.0
 SANITIZERS = ("memcheck", "racecheck")
-TITLES = {
-    "craig-cifar10": "CRAIG, 50,000 in 10 classes, 30 %",
-    "craig-imagenet": "CRAIG, ImageNet-1k's size per class in bf16, 30 %",
-    "craig-global": "CRAIG, one problem of 50,000, 30 %",
-    "gradmatch-cifar10": "GradMatch, 50,000 in 10 classes, 30 %",
-}
+
+
+def _of_plain(case: Described, ours: Row, plain: Row) -> tuple[float, str]:
+    share = plain.median / ours.median  # the rate: what a plain product takes over what they take
+    return share, f"{share:.0%}"
+
+
+def _over_torch(case: Described, ours: Row, one: Row) -> tuple[float, str]:
+    times = one.median * case["groups"] / ours.median
+    return times, f"{times:.0f} times"
+
+
+def _others(name: str) -> Figure:
+    return lambda case, ours, _: (ours.quality[name], f"{ours.quality[name]:.0f} others")
+
+
+MEASURES = {
+    "ms": Measure(
+        "at most {threshold:g} ms", lambda case, ours, _: (1e3 * ours.median, f"{1e3 * ours.median:.2f} ms"),
+        at_most=True, alone=True,
+    ),
+    "gib": Measure("at most {threshold:g} GiB with the inputs", bars.gib("{:.1f} GiB"), at_most=True, alone=True),
+    "products": Measure("at least {threshold:.0%} of plain products of the same shapes", _of_plain),
+    "torch": Measure("at least {threshold:g} times as fast", _over_torch),
+    "cpu picks": Measure(
+        "those of the CPU on the same distances", _others("other_than_cpu"), at_most=True, alone=True
+    ),
+    "repeats": Measure(f"the same over {REPEATS} repeats", _others("other_in_repeats"), at_most=True, alone=True),
+}  # fmt: skip
+STAGES = {PUBLIC: " (public call)", "greedy": " (greedy, after the distances)"}
+BARS = (
+    *(Bar(c.name, "ms", 1e3 * c.bar_seconds, c.judged, about=STAGES[c.judged]) for c in CASES),
+    Bar("craig-imagenet", "gib", 40.0, PUBLIC, about=": memory"),
+    Bar("craig-imagenet", "products", 0.6, DISTANCES, PLAIN, ": distances"),
+    *(Bar(c.name, "torch", 50.0, PUBLIC, TORCH, ": over torch operators") for c in CASES if c.algorithm == "craig"),
+    Bar("craig-cifar10", "cpu picks", 0.0, PICKS, about=": picks"),
+    Bar("craig-cifar10", "repeats", 0.0, PICKS, about=": picks"),
+)
 
 
 def verdicts(run: Run, steps: list[dict[str, Any]]) -> list[Verdict]:
-    """One for each bar, also for those that nothing was measured for; `steps` are the outcomes of the campaign."""
-    judged = [_time(run, case) for case in run.cases]
-    judged += [_memory(run, name, most) for name, most in MOST_GIB.items()]
-    judged += [_of_plain(run, name, least) for name, least in SHARE_OF_PLAIN.items()]
-    judged += [_over_torch(run, case) for case in run.cases if case["algorithm"] == "craig"]
+    """One for each bar of the run's cases, and two for the steps, which are the outcomes of the campaign."""
     status = {step["name"]: step["status"] for step in steps}
     tested = _step("greedy and matching, small cases", "pass their tests on the GPU", status, ("tests",))
     clean = _step("every kernel", "clean under compute-sanitizer", status, SANITIZERS)
-    return [*judged, *_picks(run), tested, clean]
-
-
-def _row(run: Run, case: str, stage: str) -> Row | str:
-    """The row, or why there is no figure."""
-    row = next((row for row in run.of_case(case) if row.opponent == stage), None)
-    if row is None:
-        return "not measured"
-    return row if row.ok else f"{row.status}: {row.reason}"
-
-
-def _time(run: Run, case: dict[str, Any]) -> Verdict:
-    stage, most = case["judged"], case["bar_seconds"]
-    title = f"{TITLES[case['name']]} ({'public call' if stage == PUBLIC else f'{stage}, after the distances'})"
-    row = _row(run, case["name"], stage)
-    if isinstance(row, str):
-        return Verdict(title, f"at most {1e3 * most:g} ms", row, None)
-    return Verdict(title, f"at most {1e3 * most:g} ms", f"{1e3 * row.median:.2f} ms", row.median <= most)
-
-
-def _memory(run: Run, name: str, most: float) -> Verdict:
-    title, wanted = f"{TITLES[name]}: memory", f"at most {most:g} GiB with the inputs"
-    row = _row(run, name, PUBLIC)
-    if isinstance(row, str) or row.peak_bytes is None:
-        return Verdict(title, wanted, row if isinstance(row, str) else "not measured", None)
-    gib = row.peak_bytes / 2**30
-    return Verdict(title, wanted, f"{gib:.1f} GiB", gib <= most)
-
-
-def _of_plain(run: Run, name: str, least: float) -> Verdict:
-    title, wanted = f"{TITLES[name]}: distances", f"at least {least:.0%} of plain products of the same shapes"
-    ours, plain = _row(run, name, "distances"), _row(run, name, PLAIN)
-    if isinstance(ours, str) or isinstance(plain, str):
-        return Verdict(title, wanted, next(x for x in (ours, plain) if isinstance(x, str)), None)
-    share = plain.median / ours.median  # the rate: what a plain product takes over what they take
-    return Verdict(title, wanted, f"{share:.0%}", share >= least)
-
-
-def _over_torch(run: Run, case: dict[str, Any]) -> Verdict:
-    """One group by torch, times the groups, over the public call."""
-    title, wanted = f"{TITLES[case['name']]}: over torch operators", f"at least {TIMES_TORCH:g} times as fast"
-    ours, one = _row(run, case["name"], PUBLIC), _row(run, case["name"], TORCH)
-    if isinstance(ours, str) or isinstance(one, str):
-        return Verdict(title, wanted, next(x for x in (ours, one) if isinstance(x, str)), None)
-    times = one.median * case["groups"] / ours.median
-    return Verdict(title, wanted, f"{times:.0f} times", times >= TIMES_TORCH)
-
-
-def _picks(run: Run) -> list[Verdict]:
-    wanted = {
-        "other_than_cpu": "those of the CPU on the same distances",
-        "other_in_repeats": "the same over 20 repeats",
-    }
-    row = next((row for row in run.rows if row.opponent == PICKS), None)
-    if row is None or not row.ok:
-        why = "not measured" if row is None else f"{row.status}: {row.reason}"
-        return [Verdict("picks", words, why, None) for words in wanted.values()]
-    title = f"picks of {TITLES[row.case]}"
-    found = [(words, row.quality[name]) for name, words in wanted.items()]
-    return [Verdict(title, words, f"{others:.0f} others", others == 0.0) for words, others in found]
+    return [*bars.verdicts(run, BARS, MEASURES), tested, clean]
 
 
 def _step(title: str, wanted: str, status: dict[str, str], names: tuple[str, ...]) -> Verdict:

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.gpu import campaign, floors, probe
+from benchmarks.gpu import campaign, probe
 from benchmarks.gpu.campaign import Plan, Step
-from benchmarks.gpu.work import Work
+from benchmarks.gpu.cases import CASES, GpuCase
+from benchmarks.gpu.work import OPERATOR, Work
 
 SECTIONS = ("SpeedOfLight", "LaunchStats", "Occupancy", "MemoryWorkloadAnalysis", "InstructionStats", "WarpStateStats")
 ROUND = ("column", "forward", "backward", "direction", "settle", "update", "score", "decide")  # of matching
@@ -55,16 +56,15 @@ def stages(python: str = sys.executable) -> Plan:
     return [[Step(profile.case, command(profile, python), LIMIT_S)] for profile in PROFILES]
 
 
-def once(case: floors.Case) -> None:
-    work = Work(case)
-    work.match() if case.algorithm == "gradmatch" else work.select()
+def once(case: GpuCase) -> None:
+    Work(case).stage(OPERATOR)()
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def main() -> int:
     if "--once" in sys.argv:
-        once(next(case for case in floors.CASES if case.name == sys.argv[-1]))
+        once(next(case for case in CASES if case.name == sys.argv[-1]))
         return 0
     folder = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else campaign.FOLDER
     outcomes = campaign.run(stages(), folder, name="gpu-ncu")

@@ -6,12 +6,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks import RESULTS
+from benchmarks.gpu.cases import CASES, GpuCase
 
 PASSES = 4.0  # N^2 entries that the touched rows of a whole run sum to, beside the one pass of the first gains
 LAUNCHES = 8  # of a round of matching, of at least 2 us each, also within a graph
-RESULTS = Path(__file__).parents[1] / "results"
 
 
 @dataclass(frozen=True)
@@ -28,63 +30,26 @@ class Rates:
         return (self.products or {}).get(precision, assumed[precision])
 
 
-@dataclass(frozen=True)
-class Case:
-    """CRAIG or GradMatch over `groups` equal groups of `size` samples; the bar is that of the stage `judged`."""
-
-    name: str
-    algorithm: str
-    groups: int
-    size: int
-    classes: int
-    width: int
-    share: float
-    precision: str
-    bar_seconds: float
-    judged: str = "public call"
-
-    def small(self) -> Case:
-        """The same work on shapes for a rehearsal, which Triton's interpreter takes a second for."""
-        precision = "tf32x3" if self.precision == "bf16" else self.precision
-        return replace(self, groups=min(2, self.groups), size=8, classes=3, width=8, precision=precision)
-
-    @property
-    def samples(self) -> int:
-        return self.groups * self.size
-
-    @property
-    def picks(self) -> int:
-        return int(self.share * self.size)
-
-
-CASES = (
-    Case("craig-cifar10", "craig", 10, 5000, 10, 512, 0.3, "tf32x3", 0.025),
-    Case("craig-imagenet", "craig", 1000, 1281, 1000, 2048, 0.3, "bf16", 0.5),
-    Case("craig-global", "craig", 1, 50000, 10, 512, 0.3, "tf32x3", 0.25, "greedy"),
-    Case("gradmatch-cifar10", "gradmatch", 10, 5000, 10, 512, 0.3, "float64", 1.0),
-)
-
-
-def distance_floor(case: Case, rates: Rates) -> dict[str, float]:
+def distance_floor(case: GpuCase, rates: Rates) -> dict[str, float]:
     """Half of all products (the other half is their mirror image), and every distance written once."""
-    operations = case.groups * case.size**2 * (case.classes + case.width)
+    operations = case.groups * case.per_group**2 * (case.classes + case.width)
     return {
         "operations": operations / rates.rate(case.precision),
-        "bytes": 4.0 * case.groups * case.size**2 / rates.copy,
+        "bytes": 4.0 * case.groups * case.per_group**2 / rates.copy,
     }
 
 
-def greedy_floor(case: Case, rates: Rates, blocks: int = 132) -> dict[str, float]:
+def greedy_floor(case: GpuCase, rates: Rates, blocks: int = 132) -> dict[str, float]:
     """The passes over the matrix; a pick needs two meetings for large groups, else one, and three dependent reads."""
-    meetings = 0 if case.groups > blocks else (2 if case.size > 16384 else 1)
+    meetings = 0 if case.groups > blocks else (2 if case.per_group > 16384 else 1)
     rounds = -(-case.groups // blocks) if case.groups > blocks else 1
     return {
-        "bytes": 4.0 * (1.0 + PASSES) * case.groups * case.size**2 / rates.copy,
+        "bytes": 4.0 * (1.0 + PASSES) * case.groups * case.per_group**2 / rates.copy,
         "picks": rounds * case.picks * (meetings * rates.meeting + 3.0 * rates.latency),
     }
 
 
-def matching_floor(case: Case, rates: Rates) -> dict[str, float]:
+def matching_floor(case: GpuCase, rates: Rates) -> dict[str, float]:
     """Each pick reads the factors of all samples, those of the atoms twice, and twice a triangle of their size.
 
     Atoms and rows of the triangle are, over the whole run, half as many as picks.
@@ -100,7 +65,7 @@ def matching_floor(case: Case, rates: Rates) -> dict[str, float]:
     }
 
 
-def floor_seconds(case: Case, rates: Rates) -> dict[str, float]:
+def floor_seconds(case: GpuCase, rates: Rates) -> dict[str, float]:
     """Floors of the stages of a case, in seconds: within a stage the larger of bytes and operations, plus the picks."""
 
     def bound(parts: dict[str, float]) -> float:

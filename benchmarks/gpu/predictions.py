@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.floors import CASES, LAUNCHES, Case, Rates, distance_floor, matching_floor
+from benchmarks.gpu.cases import CASES, GpuCase
+from benchmarks.gpu.floors import LAUNCHES, Rates, distance_floor, matching_floor
 
 FILE = Path(__file__).with_name("predictions.json")
 TILES = {"tf32x3": 64, "bf16": 128}  # rows and columns, as in `acs_fast.ops.triton.distances.tile_size`
@@ -49,49 +50,49 @@ TOUCHED = {
 }  # fmt: skip
 
 
-def greedy_seconds(case: Case, by: Latencies) -> float:
+def greedy_seconds(case: GpuCase, by: Latencies) -> float:
     """First gains, and picks one after the other: column, list, gains of the touched rows, meetings."""
     queued = case.groups > by.multiprocessors
-    threads = 256 if case.size <= SMALL_ROWS else 512
+    threads = 256 if case.per_group <= SMALL_ROWS else 512
     resident = by.multiprocessors * (3 if queued and threads == 256 else 1)
     team = 1 if queued else by.multiprocessors // case.groups
     rounds = -(-case.groups // resident) if queued else 1
-    columns = -(-case.size // team)
+    columns = -(-case.per_group // team)
     tiles = -(-columns // threads)
     across = (-(-columns // tiles) + 31) // 32 * 32
     deep = max(1, threads // across)
-    sharing = case.size > REPLICATED_ROWS
-    scanned = columns if sharing else case.size
+    sharing = case.per_group > REPLICATED_ROWS
+    scanned = columns if sharing else case.per_group
     warps = threads // 32 * (3 if queued else 1)  # that share a multiprocessor's issue slots
     turn = by.read + LOADS * by.instructions * warps / by.issues / by.clock
-    deciles = TOUCHED.get(case.name) or [round(rows * case.size / 5000) for rows in TOUCHED["craig-cifar10"]]
+    deciles = TOUCHED.get(case.name) or [round(rows * case.per_group / 5000) for rows in TOUCHED["craig-cifar10"]]
     turns = tiles * sum(-(-rows // (LOADS * deep)) for rows in deciles) / len(deciles)
     meetings = (0 if queued else 2 if sharing else 1) * by.meeting
     pick = -(-scanned // (LOADS * threads)) * by.read + turns * turn + meetings + by.barriers * by.barrier
-    first = tiles * -(-case.size // (LOADS * deep)) * LOADS * by.instructions * warps / by.issues / by.clock
+    first = tiles * -(-case.per_group // (LOADS * deep)) * LOADS * by.instructions * warps / by.issues / by.clock
     return rounds * (first + case.picks * pick)
 
 
-def traffic_seconds(case: Case, rates: Rates, by: Latencies) -> tuple[float, float]:
+def traffic_seconds(case: GpuCase, rates: Rates, by: Latencies) -> tuple[float, float]:
     """Of the distances: both factors of every tile through L2, and the passes over all factors before them.
 
     Those are a read and a write to gather, and a read for the norms; float32 is read once more, for the means.
     """
     half = case.precision == "bf16"
     tile, row = TILES[case.precision], (2 if half else 4) * (case.classes + case.width)
-    across = -(-case.size // tile)
+    across = -(-case.per_group // tile)
     tiles = case.groups * across * (across + 1) // 2
     return tiles * 2 * tile * row / by.l2, (3 if half else 4) * case.samples * row / rates.copy
 
 
-def distances_seconds(case: Case, rates: Rates, by: Latencies) -> float:
+def distances_seconds(case: GpuCase, rates: Rates, by: Latencies) -> float:
     """The largest of products, L2 and what is written, after the passes over the factors."""
     parts = distance_floor(case, rates)
     through_l2, passes = traffic_seconds(case, rates, by)
     return passes + max(parts["operations"] / by.efficiency, parts["bytes"], through_l2)
 
 
-def matching_seconds(case: Case, rates: Rates, by: Latencies) -> float:
+def matching_seconds(case: GpuCase, rates: Rates, by: Latencies) -> float:
     """Launches one after the other, their dependent reads, and the larger of bytes and products; the graph before.
 
     A program of `matching_products` has one turn of reads for 32 features, for 64 atoms and for 64 rows of T; one of
@@ -105,7 +106,7 @@ def matching_seconds(case: Case, rates: Rates, by: Latencies) -> float:
     return before + by.rounds * (case.picks * (LAUNCHES * by.launch + turns * by.read) + work)
 
 
-def surroundings_seconds(case: Case, rates: Rates, by: Latencies) -> float:
+def surroundings_seconds(case: GpuCase, rates: Rates, by: Latencies) -> float:
     """What the public call adds: two passes that check the factors, and sums of all gradients and of those selected.
 
     Sums are in float64: the factors are read, written eight bytes wide and read again. Matching needs the sums of its
@@ -119,7 +120,7 @@ def surroundings_seconds(case: Case, rates: Rates, by: Latencies) -> float:
     return 2.0 * numbers * size / rates.copy + max(sums + summed * numbers * (size + 16) / rates.copy, launches)
 
 
-def stages(case: Case, rates: Rates, by: Latencies) -> dict[str, float]:
+def stages(case: GpuCase, rates: Rates, by: Latencies) -> dict[str, float]:
     around = surroundings_seconds(case, rates, by)
     if case.algorithm == "gradmatch":
         operator = matching_seconds(case, rates, by)

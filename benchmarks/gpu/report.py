@@ -20,10 +20,9 @@ HEADER = "| case | stage | floor, ms | predicted, ms | median, ms | p20 to p80, 
 REHEARSED = "A rehearsal on small shapes: its times mean nothing, and neither do the verdicts."
 
 
-def table(run: Run, only: str | None = None) -> str:
+def table(run: Run) -> str:
     """Floors, predictions and times of every case side by side."""
-    cases = [case for case in run.cases if only in (None, case["name"])]
-    lines = [_line(case, row) for case in cases for row in run.of_case(case["name"]) if row.opponent != PICKS]
+    lines = [_line(case, row) for case in run.cases for row in run.of_case(case["name"]) if row.opponent != PICKS]
     return "\n".join([HEADER, "|" + "---|" * 8, *lines])
 
 
@@ -52,8 +51,9 @@ def section(folder: Path) -> str:
     ended = json.loads(steps.read_text()) if steps.exists() else []
     state = ", ".join(f"{step['name']} {step['status']}" for step in ended)
     peaks = ", ".join(
-        f"{row.case} {row.peak_bytes / 2**30:.1f} ({row.title})" for row in run.rows if row.peak_bytes is not None
-    )
+        f"{row.case} {row.peak_bytes / 2**30:.1f} ({row.title})"
+        for row in run.rows if row.peak_bytes is not None and row.opponent in (PUBLIC, OPERATOR)
+    )  # fmt: skip
     versions = ", ".join(f"{name} {run.versions[name]}" for name in ("torch", "triton", "cuda") if name in run.versions)
     footer = (
         f"{markdown.origin(run.machine, run.commit, run.date)}, with {versions}: {run.machine['kernels']}. Floors from "

@@ -12,6 +12,7 @@ import pytest
 from acs_fast.benchmark import machine
 from benchmarks import ROOT
 from benchmarks.gpu import campaign, counters, floors, measure, predictions, probe
+from benchmarks.gpu.cases import CASES
 
 
 def step(name, code, limit_s=20.0):
@@ -129,7 +130,7 @@ def test_counters_are_of_kernels_that_there_are():
         assert {name for name in there if pattern.match(name)} == set(profile.kernels)
         assert 0 < int(given["--launch-count"]) <= 8
         assert command[-4:] == ["-m", "benchmarks.gpu.counters", "--once", profile.case]
-        assert profile.case in {case.name for case in floors.CASES}
+        assert profile.case in {case.name for case in CASES}
     assert sum(stage[0].limit_s for stage in counters.stages()) <= campaign.WHOLE_SECONDS
 
 
@@ -141,7 +142,7 @@ def test_counters_go_to_one_log(tmp_path, monkeypatch):
     assert counters.main() == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["gpu-ncu-steps.json", "gpu-ncu.log"]
     text = (tmp_path / "out/gpu-ncu.log").read_text()
-    assert [f"--once {case.name}\n" in text for case in floors.CASES] == [True] * 4
+    assert [f"--once {case.name}\n" in text for case in CASES] == [True] * 4
 
 
 def test_what_the_counters_look_at_runs_once(monkeypatch):
@@ -174,8 +175,8 @@ def test_kernels_are_cached_where_home_is_not_writable(tmp_path, monkeypatch):
 def test_predictions_are_the_model_s_and_above_the_floors():
     found = predictions.predictions()
     assert json.loads(predictions.FILE.read_text()) == json.loads(json.dumps(found))
-    assert set(found["seconds"]) == {case.name for case in floors.CASES}
-    for case in floors.CASES:
+    assert set(found["seconds"]) == {case.name for case in CASES}
+    for case in CASES:
         stages = found["seconds"][case.name]
         assert sum(floors.floor_seconds(case, floors.Rates()).values()) <= stages["operator"] < stages["public call"]
         assert stages[case.judged] <= case.bar_seconds
@@ -184,7 +185,7 @@ def test_predictions_are_the_model_s_and_above_the_floors():
 
 
 def test_predicted_distances_know_of_traffic():
-    case = next(case for case in floors.CASES if case.name == "craig-imagenet")
+    case = next(case for case in CASES if case.name == "craig-imagenet")
     rates, by = floors.Rates(), predictions.Latencies()
     through_l2, passes = predictions.traffic_seconds(case, rates, by)
     assert through_l2 * by.l2 == pytest.approx(66_000 * 256 * 3048 * 2)  # tiles, rows of factors, numbers, bytes
@@ -193,7 +194,7 @@ def test_predicted_distances_know_of_traffic():
 
 
 def test_predicted_matching_knows_of_the_rounds_before_the_graph():
-    case = next(case for case in floors.CASES if case.algorithm == "gradmatch")
+    case = next(case for case in CASES if case.algorithm == "gradmatch")
     none = replace(predictions.Latencies(), eager=0.0, instantiation=0.0)
     more = predictions.matching_seconds(case, floors.Rates(), predictions.Latencies())
     before = more - predictions.matching_seconds(case, floors.Rates(), none)

@@ -6,8 +6,9 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from acs_fast.benchmark import Row, Run
+from acs_fast.benchmark import Row, Run, execute
 from benchmarks.gpu import bars, floors, measure, predictions, report
+from benchmarks.gpu.cases import CASES, OPPONENTS, controls
 from benchmarks.gpu.work import PICKS, PLAIN, PUBLIC, TORCH, Work
 
 CLEAN = [{"name": name, "status": "ok", "seconds": 1.0} for name in ("tests", "memcheck", "racecheck")]
@@ -23,7 +24,7 @@ TIMES = {  # seconds of what is judged
 
 def result() -> Run:
     place = {"cpu": "CPU", "simd": "AVX2", "cores": 8, "memory_gib": 64, "gpu": {"name": "GPU", "memory_gib": 80}}
-    cases = [{**asdict(case), "floor_s": {"greedy": 0.005}} for case in floors.CASES]
+    cases = [{**asdict(case), "floor_s": {"greedy": 0.005}} for case in CASES]
     rows = [
         Row(case, stage, stage, "ours", "ok", [0.9 * t, t, 1.2 * t], (21 << 30) if stage == PUBLIC else None)
         for (case, stage), t in TIMES.items()
@@ -49,11 +50,13 @@ def test_every_bar_has_its_verdict():
 def test_a_bar_without_a_figure_says_why():
     run = result()
     run.rows = [row for row in run.rows if row.case != "craig-global" and row.opponent != PICKS]
-    run.rows[-1] = measure.failed(floors.CASES[3], PUBLIC, torch.OutOfMemoryError("4 GiB"))
+    run.rows[-1] = Row(
+        CASES[3].name, PUBLIC, PUBLIC, "ours", "out of memory", reason="OutOfMemoryError: 4 GiB"
+    )  # fmt: skip
     found = {v.title: (v.found, v.met) for v in bars.verdicts(run, CLEAN[:2])}
     assert ("not measured", None) in found.values()
     assert ("out of memory: OutOfMemoryError: 4 GiB", None) in found.values()
-    assert found["picks"] == ("not measured", None)
+    assert found["CRAIG, 50,000 in 10 classes, 30 %: picks"] == ("not measured", None)
     assert found["every kernel"] == ("memcheck ok, racecheck not run", None)
     (failed,) = [v for v in bars.verdicts(run, [*CLEAN[:2], {**CLEAN[2], "status": "failed"}]) if "memcheck" in v.found]
     assert failed.met is False
@@ -75,13 +78,18 @@ def test_the_table_is_what_the_results_say(tmp_path):
 
 
 def test_the_public_call_is_timed_beside_the_operator():
-    for case in floors.CASES:
-        work = Work(case.small())
-        assert list(work.stages())[:2] == [PUBLIC, "operator"]
-        found = work.public_call()
+    for case in CASES:
+        assert case.opponents[:2] == (PUBLIC, "operator")
+        assert case.judged in case.opponents
+        found = Work(case.small()).public_call()
         assert found.stats["relative_gradient_error"] >= 0.0
         assert len(found.indices) == case.small().groups * case.small().picks
-        assert case.judged in work.stages()
+
+
+def measured(*cases, **more) -> list[Row]:
+    """Rows of a rehearsal."""
+    run = measure.begin(floors.Rates(), list(cases[:1]), True)
+    return execute(run, cases, OPPONENTS, 1, say=lambda _: None, **more).rows
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no luck"), torch.OutOfMemoryError("4 GiB")])
@@ -90,13 +98,21 @@ def test_what_goes_wrong_in_a_stage_is_a_row_and_loses_none_of_the_others(monkey
         raise error
 
     monkeypatch.setattr(Work, "match", fails)
-    public, operator = measure.rows(floors.CASES[3].small(), 1)
+    public, operator = measured(CASES[3].small())
     assert (public.opponent, public.status) == (PUBLIC, "ok")
     assert operator.status == ("out of memory" if isinstance(error, torch.OutOfMemoryError) else "failed")
     assert str(error) in operator.reason
     monkeypatch.setattr(Work, "_factors", fails)
-    (row,) = measure.rows(floors.CASES[0].small(), 1)
-    assert not row.ok
+    rows = measured(CASES[0].small())
+    assert [row.opponent for row in rows] == [*CASES[0].opponents]
+    assert not any(row.ok for row in rows)
+
+
+def test_what_there_is_no_time_for_is_a_row(tmp_path):
+    small = CASES[0].small()
+    rows = measured(small, *controls([small]), seconds=0.0)
+    assert [row.opponent for row in rows] == [*small.opponents, PICKS, TORCH]
+    assert {(row.status, row.reason) for row in rows} == {("not run", "no time left")}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
