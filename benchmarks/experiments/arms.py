@@ -57,81 +57,76 @@ class RandomClusters(Clusters):
         return clusters[shuffled_within(classes, int(medoids.indices.sum()))], medoids
 
 
+class Equal:
+    """Base of selectors whose picks all count the same."""
+
+    needs_gradients = True
+    lasts = "epoch"
+
+    def select(
+        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
+    ) -> Coreset:
+        """See `Selector.select`."""
+        picks = self.picks(gradients, labels, budget, seed)
+        return Coreset(picks, torch.full((len(picks),), n / len(picks)), torch.zeros(len(picks)))
+
+    def picks(self, g: LastLayerGradients, y: Tensor, budget: int, seed: int) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} must define picks(g, y, budget, seed)")
+
+
 @dataclass(frozen=True)
-class ClassQuotas:
+class ClassQuotas(Equal):
     """More of the classes with more errors: DRoP's quotas, tempered by a power.
 
     Source: Vysogorets, Ahuja, Kempe, "DRoP: Distributionally Robust Data Pruning", 2024 (arXiv 2404.05579).
     """
 
     power: float = 0.5
-    needs_gradients = True
-    lasts = "epoch"
 
-    def select(
-        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
-    ) -> Coreset:
-        """See `Selector.select`."""
-        outputs = probabilities(gradients, labels)
-        wrong = (outputs.argmax(1) != labels).float()
-        sizes = torch.bincount(labels)
-        error = torch.bincount(labels, wrong) / sizes.clamp(min=1)
+    def picks(self, g: LastLayerGradients, y: Tensor, budget: int, seed: int) -> Tensor:
+        wrong = (probabilities(g, y).argmax(1) != y).float()
+        sizes = torch.bincount(y)
+        error = torch.bincount(y, wrong) / sizes.clamp(min=1)
         quotas = capped(sizes * error.clamp(min=LEAST) ** self.power, sizes, budget)
-        order = torch.randperm(n, generator=derived_generator("class quotas", seed))
-        return _equal(torch.cat([order[labels[order] == c][:quota] for c, quota in enumerate(quotas.tolist())]), n)
+        return _first_of_classes(torch.randperm(len(y), generator=derived_generator("class quotas", seed)), y, quotas)
 
 
 @dataclass(frozen=True)
-class ByLoss:
+class ByLoss(Equal):
     """Samples drawn in proportion to a power of their loss, or with power = infinity the largest ones."""
 
     power: float = 1.0
-    needs_gradients = True
-    lasts = "epoch"
 
-    def select(
-        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
-    ) -> Coreset:
-        """See `Selector.select`."""
-        own = probabilities(gradients, labels).gather(1, labels[:, None])[:, 0]
-        losses = -own.clamp(min=1e-12).log()
+    def picks(self, g: LastLayerGradients, y: Tensor, budget: int, seed: int) -> Tensor:
+        losses = -own_probability(g, y).clamp(min=1e-12).log()
         if self.power == float("inf"):
-            return _equal(losses.topk(budget).indices, n)
+            return losses.topk(budget).indices
         generator = derived_generator("by loss", seed)
-        return _equal(torch.multinomial(losses.clamp(min=LEAST) ** self.power, budget, generator=generator), n)
+        return torch.multinomial(losses.clamp(min=LEAST) ** self.power, budget, generator=generator)
 
 
 @dataclass(frozen=True)
-class SmallLoss:
+class SmallLoss(Equal):
     """The samples of each class with the smallest losses, which flipped labels seldom have.
 
     Source: Han et al., "Co-teaching", NeurIPS 2018 (arXiv 1804.06872), with one network.
     """
 
-    needs_gradients = True
     lasts = "period"
 
-    def select(
-        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
-    ) -> Coreset:
-        """See `Selector.select`."""
-        return _equal(
-            _best_of_classes(probabilities(gradients, labels).gather(1, labels[:, None])[:, 0], labels, budget), n
-        )
+    def picks(self, g: LastLayerGradients, y: Tensor, budget: int, seed: int) -> Tensor:
+        return _best_of_classes(own_probability(g, y), y, budget)
 
 
 @dataclass(frozen=True)
-class Trusted:
+class Trusted(Equal):
     """The first samples, whose labels were checked, and no others."""
 
     needs_gradients = False
     lasts = "run"
 
-    def select(
-        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
-    ) -> Coreset:
-        """See `Selector.select`."""
-        return _equal(torch.arange(budget), n)
+    def picks(self, g: LastLayerGradients | None, y: Tensor, budget: int, seed: int) -> Tensor:
+        return torch.arange(budget)
 
 
 @dataclass(frozen=True)
@@ -151,65 +146,55 @@ class TrustedMatch:
 
 
 @dataclass(frozen=True)
-class Aligned:
+class Aligned(Equal):
     """The samples of each class whose gradients agree most with those of the checked ones: GLISTER's first round.
 
     Source: Killamsetty et al., "GLISTER", AAAI 2021 (arXiv 2012.10630).
     """
 
     count: int
-    needs_gradients = True
     lasts = "period"
 
-    def select(
-        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
-    ) -> Coreset:
-        """See `Selector.select`."""
-        rows = gradients.dense().cpu()
-        return _equal(_best_of_classes(rows @ rows[: self.count].mean(0), labels, budget), n)
+    def picks(self, g: LastLayerGradients, y: Tensor, budget: int, seed: int) -> Tensor:
+        rows = g.dense().cpu()
+        return _best_of_classes(rows @ rows[: self.count].mean(0), y, budget)
 
 
 @dataclass(frozen=True)
-class Unflipped:
+class Unflipped(Equal):
     """Samples drawn from those whose label is their kind: what an oracle sees."""
 
-    needs_gradients = True
-    lasts = "epoch"
-
-    def select(
-        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
-    ) -> Coreset:
-        """See `Selector.select`."""
-        right = (gradients.residuals.flatten(1).cpu().argmax(1) == labels).nonzero().flatten()
+    def picks(self, g: LastLayerGradients, y: Tensor, budget: int, seed: int) -> Tensor:
+        right = (g.residuals.flatten(1).cpu().argmax(1) == y).nonzero().flatten()
         order = torch.randperm(len(right), generator=derived_generator("unflipped", seed))
-        return _equal(right[order[:budget]], n)
+        return right[order[:budget]]
 
 
 @dataclass
-class Stale:
+class Stale(Equal):
     """The samples of which a new attack promises most: its age times the size of the residual that it left."""
 
-    needs_gradients = True
-    lasts = "epoch"
     _age: Tensor | None = field(default=None, repr=False, compare=False)
 
-    def select(
-        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
-    ) -> Coreset:
-        """See `Selector.select`."""
-        age = torch.zeros(n) if self._age is None else self._age
-        size = gradients.residuals.flatten(1).norm(dim=1).cpu()
-        noise = torch.rand(n, generator=derived_generator("stale", seed))
+    def picks(self, g: LastLayerGradients, y: Tensor, budget: int, seed: int) -> Tensor:
+        age = torch.zeros(len(g)) if self._age is None else self._age
+        size = g.residuals.flatten(1).norm(dim=1).cpu()
+        noise = torch.rand(len(g), generator=derived_generator("stale", seed))
         picks = ((age + noise) * size).topk(budget).indices
         self._age = age + 1.0
         self._age[picks] = 0.0
-        return _equal(picks, n)
+        return picks
 
 
 def probabilities(gradients: LastLayerGradients, labels: Tensor) -> Tensor:
     """[N, C] outputs of the model, read off the residuals of cross-entropy."""
     residuals = gradients.residuals.flatten(1).cpu()
     return residuals + torch.nn.functional.one_hot(labels, residuals.shape[1])
+
+
+def own_probability(gradients: LastLayerGradients, labels: Tensor) -> Tensor:
+    """[N] what the model gives to the label of each sample."""
+    return probabilities(gradients, labels).gather(1, labels[:, None])[:, 0]
 
 
 def capped(wanted: Tensor, sizes: Tensor, budget: int) -> Tensor:
@@ -228,9 +213,9 @@ def _best_of_classes(scores: Tensor, labels: Tensor, budget: int) -> Tensor:
     """The samples with the largest scores, from every class in proportion to its size."""
     sizes = torch.bincount(labels)
     quotas = capped(sizes.clamp(min=LEAST), sizes, budget)
-    order = scores.argsort(descending=True, stable=True)
+    return _first_of_classes(scores.argsort(descending=True, stable=True), labels, quotas)
+
+
+def _first_of_classes(order: Tensor, labels: Tensor, quotas: Tensor) -> Tensor:
+    """So many of each class as its quota, those that come first."""
     return torch.cat([order[labels[order] == c][:quota] for c, quota in enumerate(quotas.tolist())])
-
-
-def _equal(picks: Tensor, n: int) -> Coreset:
-    return Coreset(picks, torch.full((len(picks),), n / len(picks)), torch.zeros(len(picks)))

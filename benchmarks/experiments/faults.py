@@ -19,31 +19,8 @@ FAULTS = {
 
 
 @dataclass(frozen=True)
-class ShuffledRows:
-    """Selects on gradients whose rows were shuffled within each class, and keeps the row numbers as sample numbers.
-
-    The published CRAIG does so: a sampler that shuffles a class gives the gradients, and pick p of the class is taken
-    for the p-th sample of that class. Sizes and weights stay right, the samples are other ones.
-    """
-
-    inner: Selector
-    needs_gradients = True
-    lasts = "period"
-
-    def select(
-        self, n: int, budget: int, gradients: LastLayerGradients | None, labels: Tensor | None, seed: int
-    ) -> Coreset:
-        """See `Selector.select`."""
-        if gradients is None or labels is None:
-            raise ValueError("gradients and labels must be given; got None")
-        rows = shuffled_within(labels, seed).to(gradients.device)
-        chosen = self.inner.select(n, budget, gradients[rows], labels, seed)
-        return _measured(chosen, chosen.weights, gradients)
-
-
-@dataclass(frozen=True)
-class CancelledWeights:
-    """A selection whose weights are all the same: what the rule sum(w l) / sum(w) makes of equal weights in a batch."""
+class Faulty:
+    """A selector that goes wrong, with the error that its coreset really has."""
 
     inner: Selector
     needs_gradients = True
@@ -55,8 +32,33 @@ class CancelledWeights:
         """See `Selector.select`."""
         if gradients is None:
             raise ValueError("gradients must be given; got None")
-        chosen = self.inner.select(n, budget, gradients, labels, seed)
-        return _measured(chosen, torch.full_like(chosen.weights, n / len(chosen)), gradients)
+        chosen = self.chosen(n, budget, gradients, labels, seed)
+        error = gradient_error(gradients, chosen.indices, chosen.weights)
+        return replace(chosen, stats={**chosen.stats, "relative_gradient_error": error})
+
+    def chosen(self, n: int, budget: int, g: LastLayerGradients, labels: Tensor | None, seed: int) -> Coreset:
+        raise NotImplementedError(f"{type(self).__name__} must define chosen(n, budget, g, labels, seed)")
+
+
+class ShuffledRows(Faulty):
+    """Selects on gradients whose rows were shuffled within each class, and keeps the row numbers as sample numbers.
+
+    The published CRAIG does so: a sampler that shuffles a class gives the gradients, and pick p of the class is taken
+    for the p-th sample of that class. Sizes and weights stay right, the samples are other ones.
+    """
+
+    def chosen(self, n: int, budget: int, g: LastLayerGradients, labels: Tensor | None, seed: int) -> Coreset:
+        if labels is None:
+            raise ValueError("labels must be given; got None")
+        return self.inner.select(n, budget, g[shuffled_within(labels, seed).to(g.device)], labels, seed)
+
+
+class CancelledWeights(Faulty):
+    """A selection whose weights are all the same: what the rule sum(w l) / sum(w) makes of equal weights in a batch."""
+
+    def chosen(self, n: int, budget: int, g: LastLayerGradients, labels: Tensor | None, seed: int) -> Coreset:
+        found = self.inner.select(n, budget, g, labels, seed)
+        return replace(found, weights=torch.full_like(found.weights, n / len(found)))
 
 
 def faulty(fault: str, inner: Selector) -> Selector:
@@ -74,9 +76,3 @@ def shuffled_within(labels: Tensor, seed: int) -> Tensor:
         members = (labels == label).nonzero().flatten()
         rows[members] = members[torch.randperm(len(members), generator=generator)]
     return rows
-
-
-def _measured(chosen: Coreset, weights: Tensor, gradients: LastLayerGradients) -> Coreset:
-    """The coreset with these weights and the error that it really has."""
-    error = gradient_error(gradients, chosen.indices, weights)
-    return replace(chosen, weights=weights, stats={**chosen.stats, "relative_gradient_error": error})

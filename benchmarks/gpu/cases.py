@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from acs_fast.benchmark import Case, Opponent
 from acs_fast.benchmark.case import Work
 from benchmarks.gpu import work
-from benchmarks.gpu.work import DISTANCES, GREEDY, OPERATOR, PICKS, PLAIN, PUBLIC, TORCH, timed
+from benchmarks.gpu.work import DISTANCES, GREEDY, OPERATOR, PICKS, PLAIN, PUBLIC, REPEATS, TORCH, timed
 
 
 def _stage(name: str, kind: str = "ours", title: str = "", note: str = "") -> Opponent:
@@ -38,6 +38,7 @@ class GpuCase(Case):
     precision: str
     bar_seconds: float
     judged: str = PUBLIC
+    repeats: int = REPEATS
     warm_up: int = field(default=1, kw_only=True)
     seconds: float = field(default=5.0, kw_only=True)
     alone: ClassVar[bool] = True
@@ -58,7 +59,7 @@ class GpuCase(Case):
         """The same work on shapes for a rehearsal, which Triton's interpreter takes a second for; run once."""
         precision = "tf32x3" if self.precision == "bf16" else self.precision
         shape = {"groups": min(2, self.groups), "per_group": 8, "classes": 3, "width": 8, "precision": precision}
-        return replace(self, **shape, warm_up=0, seconds=0.0)
+        return replace(self, **shape, repeats=2, warm_up=0, seconds=0.0)
 
     def once(self, stage: str) -> GpuCase:
         """For a control that is measured a single time, after all cases."""

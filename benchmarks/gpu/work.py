@@ -147,7 +147,7 @@ class Work:
         for _, n, start, stride in found.layout.tolist():
             matrix = found.data.as_strided((n, n), (stride, 1), start).cpu().contiguous()
             wanted.append(torch.ops.acs_fast.greedy(matrix, self.case.picks)[0])
-        changed = sum(int((self.greedy()[0].cpu() != first).sum()) for _ in range(REPEATS - 1))
+        changed = sum(int((self.greedy()[0].cpu() != first).sum()) for _ in range(self.case.repeats - 1))
         return {"other_than_cpu": float((first != torch.cat(wanted)).sum()), "other_in_repeats": float(changed)}
 
 
