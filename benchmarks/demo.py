@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,7 @@ def main() -> int:
     if len(sys.argv) != 2 or not (source := Path(sys.argv[1]) / "report.json").exists():
         print("usage: python -m benchmarks.demo FOLDER, of a finished `acs-fast train --compare`", file=sys.stderr)
         return 1
-    content = json.loads(source.read_text()) | {"machine": machine.machine(), "commit": machine.commit(ROOT)}
-    content["date"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    content = json.loads(source.read_text()) | machine.stamp(ROOT)
     folder = RESULTS / "training"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "demo.json").write_text(json.dumps(content, indent=1) + "\n")

@@ -28,9 +28,6 @@ OTHERS = ("#1d3557", "#2a9d8f", "#8d99ae", "#7b2cbf", "#6c584c")
 
 def draw(runs: list[Run], folder: Path) -> list[Path]:
     """One PNG for each series that has two points or more, and one for time against memory."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     images = []
     for run in runs:
         rows = [row for row in run.rows if row.opponent in LIMITS and row.ok]
@@ -64,10 +61,11 @@ def _position(case: dict[str, Any]) -> int:
 
 
 def _figure(series: str, points: Points, case: dict[str, Any], run: Run, path: Path) -> None:
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     axis, quantities = PANELS[series]
-    figure, panels = plt.subplots(1, len(quantities), figsize=(11, 4.4), layout="constrained")
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    panels = figure.subplots(1, len(quantities))
     for panel, quantity in zip(panels, quantities, strict=True):
         label, value = QUANTITIES[quantity]
         others = cycle(OTHERS)
@@ -83,16 +81,16 @@ def _figure(series: str, points: Points, case: dict[str, Any], run: Run, path: P
     figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)), frameon=False)
     figure.suptitle(_title(series, case, run))
     figure.savefig(path, dpi=130)
-    plt.close(figure)
 
 
 def _memory_curve(rows: list[Row], run: Run, path: Path) -> Path:
     """Seconds against the peak above the inputs, one point for each limit."""
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     memory, time = (QUANTITIES[name] for name in ("memory", "time"))
     points = sorted((memory[1](row), time[1](row), row.title.rpartition(", ")[2]) for row in rows)
-    figure, panel = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    panel = figure.subplots()
     panel.plot([x for x, _, _ in points], [y for _, y, _ in points], "o-", color=OURS["ours-cpu"], linewidth=2.4)
     for x, y, limit in points:
         panel.annotate(limit, (x, y), textcoords="offset points", xytext=(6, 6))
@@ -101,7 +99,6 @@ def _memory_curve(rows: list[Row], run: Run, path: Path) -> Path:
     case = next(case for case in run.cases if case["name"] == rows[0].case)
     figure.suptitle(f"{case['title']}\n{case['size']}, commit {run.commit['sha']}")
     figure.savefig(path, dpi=130)
-    plt.close(figure)
     return path
 
 

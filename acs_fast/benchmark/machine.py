@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable
+from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ LIMITING = (  # variables that hold us, torch, MKL, oneDNN, OpenBLAS or numba to
     "ACS_FAST_SIMD", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "OPENBLAS_CORETYPE",
     "NUMBA_CPU_NAME",
 )  # fmt: skip
+
+
+def stamp(root: Path | None = None, packages: Iterable[str] = ()) -> dict[str, Any]:
+    """What every results file says of itself: date, machine, versions, and the commit of the checkout at `root`."""
+    date = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return {"date": date, "machine": machine(), "versions": versions(packages), "commit": commit(root)}
 
 
 def machine() -> dict[str, Any]:

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timezone
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -85,12 +84,9 @@ def begin(
 ) -> Run:
     """A run without rows yet: machine, versions, and the commit of the checkout at `root`."""
     packages = {p for case in cases for name in case.opponents for p in opponents[name].packages}
-    return Run(
-        device=device, date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        **{"quick": False, "threads": machine.cores(), **facts}, machine=machine.machine(),
-        versions=machine.versions(packages), commit=machine.commit(root),
-        cases=[{**asdict(case), "size": case.size} for case in cases],
-    )  # fmt: skip
+    described = [{**asdict(case), "size": case.size} for case in cases]
+    facts = {"quick": False, "threads": machine.cores(), **facts}
+    return Run(device=device, **facts, **machine.stamp(root, packages), cases=described)
 
 
 def execute(

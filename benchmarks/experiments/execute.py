@@ -6,7 +6,6 @@ import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +89,8 @@ def _settle(jobs: list[Job], future: Future[dict[str, Any]], plan: Plan) -> None
 def _begin(experiment: Experiment, seeds: int, settings: Settings) -> Results:
     e = experiment
     return Results(
-        experiment=e.name, title=e.title, question=e.question, data=settings.data,
-        date=datetime.now(timezone.utc).isoformat(timespec="seconds"), seeds=seeds, minutes=e.minutes,
-        base=dict(e.base), candidate=e.candidate, controls=list(e.controls), full=e.full, machine=machine.machine(),
-        versions=machine.versions(), commit=machine.commit(ROOT), code=settings.code, processes=settings.jobs,
-        first_seed=e.first_seed, figure=list(e.figure), threshold=e.threshold, oracle=e.oracle,
-        plan="" if e.threshold is None else plan_commit(),
+        experiment=e.name, title=e.title, question=e.question, data=settings.data, seeds=seeds, minutes=e.minutes,
+        base=dict(e.base), candidate=e.candidate, controls=list(e.controls), full=e.full, code=settings.code,
+        processes=settings.jobs, first_seed=e.first_seed, figure=list(e.figure), threshold=e.threshold,
+        oracle=e.oracle, plan="" if e.threshold is None else plan_commit(), **machine.stamp(ROOT),
     )  # fmt: skip

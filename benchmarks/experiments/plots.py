@@ -15,9 +15,6 @@ def draw(results: Results, path: Path) -> Path | None:
     """E1 as accuracy over seconds, others as a panel for each group; None while nothing has finished."""
     if not any(r.result for r in results.runs):
         return None
-    import matplotlib
-
-    matplotlib.use("Agg")
     figure = _over_seconds(results) if results.experiment == "E1" else _panels(results)
     figure.savefig(path, dpi=130)
     return path

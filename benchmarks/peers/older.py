@@ -6,9 +6,8 @@ afterwards.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from acs_fast.benchmark import Opponent, machine
 from acs_fast.benchmark.problems import Problem
+from benchmarks.child import Child
 
 PROGRAM = Path(__file__).with_name("older_process.py")
 
@@ -41,25 +41,17 @@ class Process:
             },
             self.path("problem.pt"),
         )  # fmt: skip
-        command = [sys.executable, str(PROGRAM), checkout, task, self.folder.name, str(torch.get_num_threads())]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        arguments = (str(PROGRAM), checkout, task, self.folder.name, str(torch.get_num_threads()))
+        self.child = Child("the older library", *arguments)
         self.ask("hello")
 
     def path(self, name: str) -> Path:
         return Path(self.folder.name) / name
 
     def ask(self, command: str) -> None:
-        """Wait until it is done.
-
-        Raises:
-            RuntimeError: the process has ended.
-        """
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(command + "\n")
-        self.process.stdin.flush()
-        if self.process.stdout.readline() != "done\n":
-            raise RuntimeError(f"the older library ended with code {self.process.wait()} at {command!r}")
+        """Wait until it is done."""
+        self.child.tell(command)
+        self.child.answer()
 
     def fetch(self) -> tuple[Tensor, ...]:
         """The last answer."""
@@ -89,7 +81,7 @@ class Answer:
 _STARTED: dict[int, Process] = {}  # by the identity of the problem, which its process keeps
 
 
-def _run(task: str, problem: Problem, checkout: str) -> Answer:
+def _run(problem: Problem, checkout: str, task: str) -> Answer:
     if id(problem) not in _STARTED:
         _STARTED[id(problem)] = Process(task, problem, checkout)
     process = _STARTED[id(problem)]
@@ -97,17 +89,4 @@ def _run(task: str, problem: Problem, checkout: str) -> Answer:
     return Answer(process)
 
 
-def craig(problem: Problem, checkout: str) -> Answer:
-    return _run("craig", problem, checkout)
-
-
-def greedy(problem: Problem, checkout: str) -> Answer:
-    return _run("greedy", problem, checkout)
-
-
-def matching(problem: Problem, checkout: str) -> Answer:
-    return _run("matching", problem, checkout)
-
-
-def distances(problem: Problem, checkout: str) -> Answer:
-    return _run("distances", problem, checkout)
+craig, greedy, matching, distances = (partial(_run, task=task) for task in ("craig", "greedy", "matching", "distances"))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from benchmarks import ROOT
+from benchmarks.child import Child
 
 
 @dataclass(frozen=True)
@@ -64,22 +62,12 @@ class Ranks:
 
     def _ask(self, command: str) -> list[dict[str, Any]]:
         for process in self._processes:
-            assert process.stdin is not None
-            process.stdin.write(f"{command}\n")
-            process.stdin.flush()
+            process.tell(command)
         return self._answers()
 
     def _answers(self) -> list[dict[str, Any]]:
-        found = []
-        for rank, process in enumerate(self._processes):
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            if not line:
-                raise RuntimeError(f"process {rank} of {len(self._processes)} ended with code {process.wait()}")
-            found.append(json.loads(line))
-        return found
+        return [json.loads(process.answer()) for process in self._processes]
 
 
-def _started(order: Order) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", __package__, json.dumps(asdict(order))]
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def _started(order: Order) -> Child:
+    return Child(f"process {order.rank} of {order.ranks}", "-m", __package__, json.dumps(asdict(order)))
