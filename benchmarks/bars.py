@@ -8,6 +8,7 @@ from typing import Any
 
 from acs_fast.benchmark import Row, Run
 from acs_fast.benchmark.rows import as_good
+from benchmarks import markdown
 
 WORDS = {True: "yes", False: "**no**", None: "?"}
 RIVALS = ("peer", "published")
@@ -140,8 +141,8 @@ BARS = (
 
 def table(judged: list[Verdict]) -> str:
     """Markdown; "" for no bars."""
-    lines = [f"| {v.title} | {v.wanted} | {v.found} | {WORDS[v.met]} |" for v in judged]
-    return "\n".join(["| work | wanted | measured | met |", "|---|---|---|---|", *lines]) if lines else ""
+    lines = [markdown.line((v.title, v.wanted, v.found, WORDS[v.met])) for v in judged]
+    return markdown.table("| work | wanted | measured | met |", lines) if lines else ""
 
 
 def fastest(rows: list[Row], *kinds: str) -> Row | None:

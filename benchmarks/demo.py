@@ -33,7 +33,6 @@ def section(results: Path, base: Path) -> str:
         return ""
     content = json.loads(path.read_text())
     config = content["config"]
-    lines = ["## The demo", "", COLUMNS, "|---" * 7 + "|", *(_line(row) for row in content["rows"])]
     about = (
         f"Handwritten digits, {config['objective']} with eps {config['eps']:g}, fraction {config['fraction']:g}, "
         f"{content['rows'][0]['seeds']} seeds: mean ± standard deviation of the test accuracy of the best checkpoint, "
@@ -41,7 +40,8 @@ def section(results: Path, base: Path) -> str:
         f"{markdown.origin(content['machine'], content['commit'], content['date'])}, torch "
         f"{content['versions']['torch']}. Source: `make demo`."
     )
-    return "\n".join([*lines, "", about, "", markdown.image(path.with_suffix(".png"), base)])
+    table = markdown.table(COLUMNS, [_line(row) for row in content["rows"]])
+    return "\n\n".join(["## The demo", table, about, markdown.image(path.with_suffix(".png"), base)])
 
 
 def _line(row: dict[str, Any]) -> str:

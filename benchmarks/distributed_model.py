@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 from acs_fast._util.delivery import BYTES_AT_ONCE
 from acs_fast.selection.distributed import columns
 from acs_fast.selection.distributed.global_greedy import CANDIDATES_OF_A_PICK
 from acs_fast.selection.distributed.shard import rows_at_once
+from benchmarks import ROOT, markdown
 
-PAGE = Path(__file__).parents[1] / "docs" / "distributed.md"
+PAGE = ROOT / "docs" / "distributed.md"
 BEGIN, END = "<!-- model -->", "<!-- /model -->"
+COLUMNS = (
+    "problem", "ranks", "meetings", "sent by a rank", "held by a rank", "attack pass", "kernels", "network", "meetings",
+    "limit",
+)  # fmt: skip
 FLOAT, INTEGER = 4, 8
 PICKS_A_ROUND = 100.0  # of 20,000 samples 2,000 picks took 20 rounds
 WITH_OTHERS = 4.0  # entries of all candidates looked at, over those of the picks
@@ -129,11 +133,7 @@ def together(p: Problem, ranks: int, picks_a_round: float, touched: float = 5.0,
 def table(machine: Machine, picks_a_round: float) -> str:
     """Markdown: ImageNet-1k, a tenth selected."""
     p = Problem(1_281_167, 1000, 2048, 128_116)
-    lines = [
-        "| problem | ranks | meetings | sent by a rank | held by a rank | attack pass | kernels | network | meetings | "
-        "limit |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    lines = []
     for ranks in (8, 64, 1024):
         attack = p.n / ranks * machine.attack_s
         lines.append(_row("per class", ranks, attack, per_class(p, ranks), machine))
@@ -141,7 +141,7 @@ def table(machine: Machine, picks_a_round: float) -> str:
         fits = dense.held_bytes <= machine.memory_bytes
         cost = dense if fits else together(p, ranks, picks_a_round, dense=False)
         lines.append(_row(f"global, {'dense' if fits else 'matrix-free'}", ranks, attack, cost, machine))
-    return "\n".join(lines)
+    return markdown.table(markdown.line(COLUMNS), lines)
 
 
 def _row(name: str, ranks: int, attack_s: float, cost: Cost, machine: Machine) -> str:
@@ -149,7 +149,7 @@ def _row(name: str, ranks: int, attack_s: float, cost: Cost, machine: Machine) -
     limit = max(seconds, key=lambda part: seconds[part])
     cells = [f"{s:.3g} s" for s in seconds.values()]
     sizes = [f"{cost.meetings:,.0f}", f"{cost.sent_bytes / 2**30:.3g} GiB", f"{cost.held_bytes / 2**30:.3g} GiB"]
-    return f"| {name} | {ranks:,} | {' | '.join(sizes)} | {' | '.join(cells)} | {limit} |"
+    return markdown.line([name, f"{ranks:,}", *sizes, *cells, limit])
 
 
 def assumptions(machine: Machine, picks_a_round: float) -> str:

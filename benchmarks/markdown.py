@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 START, END = "<!-- benchmarks -->", "<!-- /benchmarks -->"
+
+
+def table(head: str, lines: Iterable[str]) -> str:
+    """Under a line of headings."""
+    return "\n".join([head, "|---" * (head.count("|") - 1) + "|", *lines])
+
+
+def line(cells: Iterable[str]) -> str:
+    """Of a table."""
+    return f"| {' | '.join(cells)} |"
 
 
 def folded(summary: str, text: str) -> str:

@@ -45,7 +45,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of results files")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs" / "benchmarks.md")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    parser.add_argument("--gpu", type=Path, metavar="FOLDER", help="print what `make gpu` found, and write nothing")
     args = parser.parse_args(arguments)
+    if args.gpu is not None:
+        return _print_gpu(args.gpu)
     base = args.docs.resolve().parent
     found = {title: newest(args.results / name, device) for title, (name, device) in SUITES.items()}
     parts = [
@@ -59,6 +62,15 @@ def main(arguments: list[str] | None = None) -> int:
     args.docs.parent.mkdir(parents=True, exist_ok=True)
     args.docs.write_text("\n\n".join([TITLE, *parts]) + "\n")
     return 0 if markdown.publish(args.readme, headlines([run for runs in found.values() for run in runs])) else 1
+
+
+def _print_gpu(folder: Path) -> int:
+    text = gpu.section(folder)
+    if not text:
+        print(f"no gpu.json in {folder}: run `make gpu` on a machine with a GPU first", file=sys.stderr)
+        return 1
+    print(text)
+    return 0
 
 
 def newest(folder: Path, device: str) -> list[Run]:
@@ -86,15 +98,15 @@ def _complete(case: dict[str, Any], run: Run) -> dict[str, Any]:
 def headlines(runs: list[Run]) -> str:
     """The README's table: our fastest against the reference path and the fastest of the others."""
     cases = {case["name"]: (case, run) for run in reversed(runs) for case in run.cases}
-    lines = ["| work | acs_fast | reference path | fastest other |", "|---|---|---|---|"]
+    lines = []
     for case, run in (cases[name] for name in HEADLINES if name in cases):
         rows = run.of_case(case["name"])
         reference = next((row for row in rows if row.opponent == "ours-reference" and row.ok), None)
         if (ours := bars.fastest(rows, "ours")) is not None:
             cells = (_against(ours, reference), _against(ours, bars.fastest(rows, *bars.RIVALS)))
             title = ours.title.removeprefix("acs_fast, ")
-            lines.append(f"| {case['title']} | {seconds(ours.median)} s ({title}) | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            lines.append(markdown.line((case["title"], f"{seconds(ours.median)} s ({title})", *cells)))
+    return markdown.table("| work | acs_fast | reference path | fastest other |", lines)
 
 
 def _against(ours: Row, rival: Row | None) -> str:
@@ -130,13 +142,11 @@ def case_table(case: dict[str, Any], rows: list[Row]) -> str:
     base = named or bars.fastest(rows, "ours")
     quality = next((name for name in QUALITIES if any(name in row.quality for row in rows)), "")
     ratio = f"speed-up over {named.title}" if named else "time / our fastest"
-    lines = [
-        f"**{case['title']}** ({case['name']}: {case['size']})", "",
-        f"| | time, s (p20 to p80) | runs | {ratio} | memory, MiB | {QUALITIES.get(quality, '')} |", "|---" * 6 + "|",
-        *(_line(row, base, named is not None, quality) for row in rows),
-    ]  # fmt: skip
+    head = f"| | time, s (p20 to p80) | runs | {ratio} | memory, MiB | {QUALITIES.get(quality, '')} |"
+    table = markdown.table(head, [_line(row, base, named is not None, quality) for row in rows])
     notes = sorted({f"{row.title}: {row.note}.  " for row in rows if row.note and row.status != "not run"})
-    return "\n".join([*lines, *([""] if notes else []), *notes])
+    title = f"**{case['title']}** ({case['name']}: {case['size']})"
+    return "\n\n".join([title, table, *(["\n".join(notes)] if notes else [])])
 
 
 def _line(row: Row, base: Row | None, over_base: bool, quality: str) -> str:
@@ -152,7 +162,7 @@ def _line(row: Row, base: Row | None, over_base: bool, quality: str) -> str:
         usable, negative = row.quality["gradient_error_without_negative"], row.quality["negative"]
         worth += f"; {usable:.3g} without its {negative:.0f} negative weights"
     runs = f"{len(row.seconds)}" + (" (cold)" if row.cold else "")
-    return f"| {row.title} | {seconds(row.median)}{spread} | {runs} | {ratio} | {memory} | {worth} |"
+    return markdown.line((row.title, f"{seconds(row.median)}{spread}", runs, ratio, memory, worth))
 
 
 def seconds(x: float) -> str:

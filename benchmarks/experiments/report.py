@@ -72,11 +72,11 @@ def table(results: Results) -> str:
     """A line per variant, under a line per group; only what has finished runs, and columns with figures."""
     columns = [name for name, (measure, _, _) in COLUMNS.items() if mean(results.runs, measure) is not None]
     last = "speed-up" if results.threshold is None else "candidate's lead"
-    lines = [f"| {' | '.join(['method', *columns, last, 'seeds'])} |", "|---" * (len(columns) + 3) + "|"]
+    lines: list[str] = []
     for group in results.groups:
         rows = [_line(results, label, group, columns) for label in results.labels(group) if results.of(label, group)]
         lines += [f"| *{group}* |{' |' * (len(columns) + 2)}"] * bool(rows and group) + rows
-    return "\n".join(lines)
+    return markdown.table(markdown.line(["method", *columns, last, "seeds"]), lines)
 
 
 def _line(results: Results, label: str, group: str, columns: list[str]) -> str:
@@ -87,7 +87,7 @@ def _line(results: Results, label: str, group: str, columns: list[str]) -> str:
         found = mean(records, measure)
         cells.append("" if found is None else f"{found:{spec}}" if with_interval else f"{found.mean:{spec}}")
     cells += [_gain(results, label, group), str(len(records))]
-    return f"| {' | '.join(cells)} |"
+    return markdown.line(cells)
 
 
 def _gain(results: Results, label: str, group: str) -> str:

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import RESULTS
+from benchmarks import RESULTS, markdown
 from benchmarks.gpu.cases import CASES, GpuCase
 
 PASSES = 4.0  # N^2 entries that the touched rows of a whole run sum to, beside the one pass of the first gains
@@ -78,10 +78,7 @@ def floor_seconds(case: GpuCase, rates: Rates) -> dict[str, float]:
 
 def table(rates: Rates) -> str:
     """The floors of all cases as a Markdown table, in milliseconds."""
-    lines = [
-        "| case | stage | bytes, ms | operations, ms | picks, ms | floor, ms | bar, ms |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines = []
     for case in CASES:
         stages = (
             {"matching": matching_floor(case, rates)}
@@ -93,7 +90,7 @@ def table(rates: Rates) -> str:
             cells = [f"{1e3 * parts[k]:.2f}" if k in parts else "" for k in ("bytes", "operations", "picks")]
             lines.append(f"| {case.name} | {stage} | {' | '.join(cells)} | {1e3 * totals[stage]:.2f} | |")
         lines.append(f"| {case.name} | all | | | | {1e3 * sum(totals.values()):.2f} | {1e3 * case.bar_seconds:.0f} |")
-    return "\n".join(lines)
+    return markdown.table("| case | stage | bytes, ms | operations, ms | picks, ms | floor, ms | bar, ms |", lines)
 
 
 def main() -> None:

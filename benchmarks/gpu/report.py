@@ -1,18 +1,14 @@
-"""The GPU's results, a verdict for every bar and all times: `python -m benchmarks.gpu.report [FOLDER]` prints them.
-
-FOLDER is where `make gpu` has written.
-"""
+"""The GPU's results, a verdict for every bar and all times: a section of the report."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from acs_fast.benchmark import Row, Run, read
 from benchmarks import bars, markdown
-from benchmarks.gpu import campaign, predictions
+from benchmarks.gpu import predictions
 from benchmarks.gpu.bars import verdicts
 from benchmarks.gpu.work import OPERATOR, PICKS, PUBLIC
 
@@ -23,7 +19,7 @@ REHEARSED = "A rehearsal on small shapes: its times mean nothing, and neither do
 def table(run: Run) -> str:
     """Floors, predictions and times of every case side by side."""
     lines = [_line(case, row) for case in run.cases for row in run.of_case(case["name"]) if row.opponent != PICKS]
-    return "\n".join([HEADER, "|" + "---|" * 8, *lines])
+    return markdown.table(HEADER, lines)
 
 
 def _line(case: dict[str, Any], row: Row) -> str:
@@ -39,11 +35,11 @@ def _line(case: dict[str, Any], row: Row) -> str:
         "" if low is None else f"{row.median / low:.1f}", f"{1e3 * case['bar_seconds']:.0f}" if stage == case["judged"]
         else "",
     ]  # fmt: skip
-    return f"| {' | '.join(cells)} |"
+    return markdown.line(cells)
 
 
 def section(folder: Path) -> str:
-    """Verdicts, table and origin; "" without results."""
+    """Verdicts, table and origin of what `make gpu` has written into a folder; "" without results."""
     path, steps = folder / "gpu.json", folder / "gpu-steps.json"
     if not path.exists():
         return ""
@@ -63,17 +59,3 @@ def section(folder: Path) -> str:
     judged = bars.table(verdicts(run, ended))
     parts = ["## The GPU's bars", *([REHEARSED] if run.quick else []), judged, table(run), footer]
     return "\n\n".join(parts)
-
-
-def main() -> int:
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else campaign.FOLDER
-    text = section(folder)
-    if not text:
-        print(f"no gpu.json in {folder}: run `make gpu` on a machine with a GPU first", file=sys.stderr)
-        return 1
-    print(text)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
