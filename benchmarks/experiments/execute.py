@@ -1,4 +1,9 @@
-"""Runs an experiment on worker processes; what has finished, or was begun, in the scratch folder is gone on with."""
+"""Runs an experiment on worker processes; what has finished, or was begun, in the scratch folder is gone on with.
+
+Each run is one of the library's comparison (`trial`), which reads and resumes it. What goes round them is not that of
+`acs_fast.training.compare`, whose runs are methods times seeds on one data set, one after the other: variants here
+differ in any setting, draw their data by seed, and may last as long as another one took.
+"""
 
 from __future__ import annotations
 

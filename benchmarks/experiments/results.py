@@ -17,7 +17,11 @@ CONFIDENCE = 0.95
 
 @dataclass
 class Record:
-    """A variant on a seed; `result` is the run's result.json where it finished."""
+    """A variant on a seed; `result` is the run's result.json where it finished.
+
+    No `acs_fast.benchmark.Row`, which has the seconds of the same work done again: a training is done once, and what is
+    told of it are accuracies.
+    """
 
     label: str
     group: str

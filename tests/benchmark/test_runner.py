@@ -127,6 +127,32 @@ def test_the_file_is_written_row_by_row_and_case_by_case(tmp_path, monkeypatch):
     assert read(path).rows[0].case == "tiny"
 
 
+@dataclass(frozen=True)
+class Alone(OpCase):
+    """In the runner's own process."""
+
+    alone = True
+
+
+def test_opponents_of_a_case_may_come_one_after_the_other_in_this_process(monkeypatch):
+    monkeypatch.setattr(runner, "Apart", None)
+    case = Alone("tiny", "tiny", "craig", 60, 3, 8, 12, groups=2, opponents=("ours-reference", "absent", "random"))
+    rows = measure(case, absent=Opponent("absent", "peer", "no.such.module"), **RANDOM).rows
+    assert [(row.opponent, row.status) for row in rows] == [
+        ("ours-reference", "ok"), ("absent", "failed"), ("random", "ok")
+    ]  # fmt: skip
+    assert "no module named" in rows[1].reason.lower()
+    assert len(rows[0].seconds) == 2
+    assert "objective" in rows[0].quality
+
+
+def test_no_case_begins_when_there_is_no_time_left():
+    opponents = {**OPPONENTS, **RANDOM}
+    case = replace(TINY, opponents=("ours-reference", "random"))
+    run = execute(runner.begin((case,), opponents, "cpu"), (case,), opponents, 2, say=lambda _: None, seconds=0.0)
+    assert [(row.status, row.reason) for row in run.rows] == [("not run", "no time left")] * 2
+
+
 def test_quality_is_that_of_the_definition():
     p = build(TINY, "cpu")
     picks = torch.tensor([0, 1, 7])  # of both groups
