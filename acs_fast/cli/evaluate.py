@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from acs_fast import evaluation
 from acs_fast._util.options import option
 from acs_fast._util.randomness import derived_seed
@@ -51,6 +53,10 @@ class EvaluateOptions:
         (), "eps to draw robust accuracy against", group="evaluation", metavar="EPS", shown="0, 0.25, ... 2 times eps"
     )
     autoattack: bool = option(True, "run AutoAttack, which takes longest by far", group="evaluation")
+    groups: Path | None = option(
+        None, "an .npy or a text file with an integer for each test image: hidden groups, to report the worst of",
+        group="evaluation", metavar="FILE", shown="none",
+    )  # fmt: skip
     workers: int = option(0, "processes that read images", group="evaluation", metavar="N")
     output: Path | None = option(
         None, "for evaluation.json and evaluation.png", group="evaluation", metavar="FOLDER",
@@ -87,11 +93,12 @@ def run(arguments: argparse.Namespace) -> int:
         check_fits(restored, splits)
         model, folder = restored.model, restored.path.parent
         about = {"checkpoint": str(restored.path), "epoch": restored.epoch, "config": restored.config.as_dict()}
+    groups = None if options.groups is None else _groups(options.groups, len(splits.test))
     folder = options.output or folder
     folder.mkdir(parents=True, exist_ok=True)
     result = evaluation.evaluate(
         model, splits.test.loader(workers=options.workers), device=device, autoattack=options.autoattack,
-        show_progress=not options.quiet, **settings,
+        groups=groups, show_progress=not options.quiet, **settings,
     )  # fmt: skip
     names = list(splits.train.class_names)
     result = {**about, "data": splits.name, "class_names": names, **result, **machine_and_versions(device)}
@@ -123,6 +130,20 @@ def _splits(options: EvaluateOptions, restored: Restored | None) -> Splits:
     config = restored.config
     refuse_code(restored.path, "data", config.data)
     return load_data(config.data, config.limit, options.image_size or config.image_size)
+
+
+def _groups(path: Path, images: int) -> np.ndarray:
+    """[N] integers of a file, one for each test image."""
+    try:
+        found = np.load(path) if path.suffix == ".npy" else np.array(path.read_text().split(), np.int64)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"--groups {path}: cannot be read as integers ({error})") from error
+    if found.shape != (images,) or found.dtype.kind not in "iu":
+        raise ValueError(
+            f"--groups {path}: must hold one integer for each of {images} test images; got {found.dtype} of shape "
+            f"{list(found.shape)}"
+        )
+    return found
 
 
 def _settings(options: EvaluateOptions, restored: Restored | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -62,6 +63,28 @@ def test_overrides(folder, tmp_path, squares):
     assert result["images"]["attacked"] == 20
     assert [p["eps"] for p in result["curve"]] == [0.25, 0.5, 1.0]
     assert result["autoattack"]["skipped"] == "not asked for"
+
+
+@pytest.mark.parametrize("name", ["kinds.npy", "kinds.txt"])
+def test_groups_of_the_test_images(name, folder, tmp_path, capsys):
+    kinds = np.arange(50) % 2
+    np.save(tmp_path / name, kinds) if name.endswith("npy") else np.savetxt(tmp_path / name, kinds, "%d")
+    options = ["--test-limit", "50", "--no-autoattack", "--curve", "0.1"]
+    assert evaluate(folder, "--groups", tmp_path / name, *options, "--output", tmp_path) == 0
+    result = json.loads((tmp_path / "evaluation.json").read_text())
+    each = result["groups"]["robust"]["each"]
+    assert set(each) == {"0", "1"}
+    assert result["groups"]["robust"]["worst"] == min(each.values())
+    assert sum(each.values()) / 2 == pytest.approx(result["robust"])  # both have 25 images
+    assert re.search(r"^groups +clean % +robust %", capsys.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("content", ["1 2 3\n", "one\ntwo\n", "0.5\n" * 50, ""])
+def test_groups_that_are_none(content, folder, tmp_path, capsys):
+    (tmp_path / "kinds.txt").write_text(content)
+    assert evaluate(folder, "--groups", tmp_path / "kinds.txt", "--output", tmp_path) == 2
+    assert "--groups" in capsys.readouterr().err
+    assert not (tmp_path / "evaluation.json").exists()
 
 
 def test_classes_are_called_by_the_names_of_their_folders(tmp_path, capsys):
