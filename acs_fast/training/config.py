@@ -29,6 +29,7 @@ CONTROLS = ("full", "full-short", "craig", "gradmatch", "random", "random-fixed"
 GRANULARITIES = ("class", "batch", "global")
 AUTO = "auto"
 UNKNOWN_EPS = 8 / 255  # to check other settings by while eps is that of data not yet read
+LEAST_VALIDATED, MOST_VALIDATED = 200, 1000  # images by default: little beside the training of an epoch
 WITH_MEMORY = ("atta", "fgsm-pgi")  # objectives that remember a perturbation of each sample
 
 
@@ -111,7 +112,10 @@ class RunConfig:
     compile: bool = _engine(False, "run the model through torch.compile (slow to begin with)")
     amp: bool = _engine(False, "bfloat16 where it is safe, on devices that have it")
 
-    validation_limit: int = _reports(1000, "attack at most N validation images after each epoch", metavar="N")
+    validation_limit: int | None = _reports(
+        None, "attack at most N validation images after each epoch", metavar="N",
+        shown=f"a twentieth of the training images, {LEAST_VALIDATED} to {MOST_VALIDATED}",
+    )  # fmt: skip
     test_limit: int = _reports(1000, "attack at most N test images at the end", metavar="N")
     evaluate_last: bool = _reports(False, "also test the weights of the last epoch (in report.json)")
     log: str = _reports("none", "send the figures of each epoch to", choices=TRACKERS)
@@ -121,8 +125,10 @@ class RunConfig:
         for each in fields(self):
             if each.metadata.get("choices"):
                 check_choice(each.metadata["flag"] or each.name, getattr(self, each.name), each.metadata["choices"])
-        for name in ("batch_size", "accumulate", "test_limit", "validation_limit"):
+        for name in ("batch_size", "accumulate", "test_limit"):
             check_count(name, getattr(self, name), low=1)
+        if self.validation_limit is not None:
+            check_count("validation_limit", self.validation_limit, low=1)
         check_count("workers", self.workers)
         for name in ("learning_rate", "weight_decay"):
             check_number(name, getattr(self, name), low=0.0)
@@ -140,6 +146,12 @@ class RunConfig:
     def radius(self) -> float:
         """eps, once it is known."""
         return UNKNOWN_EPS if self.eps is None else self.eps
+
+    def validated(self, trained: int) -> int:
+        """How many validation images are attacked after each epoch, at most, where so many are trained on."""
+        if self.validation_limit is not None:
+            return self.validation_limit
+        return min(max(LEAST_VALIDATED, trained // 20), MOST_VALIDATED)
 
     @property
     def norm(self) -> str:

@@ -26,12 +26,12 @@ def table(rows: list[Row]) -> str:
 def notes(rows: list[Row], config: RunConfig, data: str) -> str:
     """The meaning of the columns, in the terms of this run."""
     seeds = rows[0].seeds
-    tested = f"at most {config.test_limit}"
+    tested, averaged = f"at most {config.test_limit}", " (averaged weights)" if config.ema else ""
     spread = f"mean and standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     lines = [
         f"{data}, {config.objective}, eps {config.radius:.4g}, fraction {config.fraction:g}; {spread}.",
-        "clean, robust: test accuracy of the best checkpoint by validation (raw or averaged weights); robust under "
-        f"PGD-50, 10 restarts, on {tested} test images.",
+        f"clean, robust: test accuracy of the best checkpoint by validation{averaged}; robust under PGD-50, 10 "
+        f"restarts, on {tested} test images.",
         "seconds: median over the runs; speed-up: those of the full run over those of the method, training and "
         "selection together.",
         "gradient error: |weighted coreset gradient - full gradient| / |full gradient|, last layer, mean over "

@@ -27,7 +27,7 @@ from acs_fast.training.trackers import NoTracker, Tracker, open_tracker
 from acs_fast.training.validation import Validation, share_standing
 
 CHECKPOINT, BEST, LOG, RESULT = "checkpoint.pt", "best.pt", "log.jsonl", "result.json"
-BEST_SO_FAR = {"robust": -1.0, "epoch": -1, "weights": "averaged"}
+BEST_SO_FAR = {"robust": -1.0, "epoch": -1}
 STAGES = ("attack", "step", "selection", "validation")
 
 
@@ -70,7 +70,8 @@ class Run:
             self.coreset.dataset, sampler=self.coreset.batch_sampler(self.learner.own_batch_size), batch_size=None,
             num_workers=config.workers, persistent_workers=config.workers > 0, pin_memory=device.type == "cuda",
         )  # fmt: skip
-        self.validation = Validation(config, splits.validation, device)
+        held_out = splits.validation.first(config.validated(len(splits.train)))
+        self.validation = Validation(config, held_out, device)
         self.epoch = -1  # the last one finished
         self.best: dict[str, Any] = dict(BEST_SO_FAR)
         self.log: list[dict[str, Any]] = []
@@ -167,29 +168,20 @@ class Run:
 
     def _finish_epoch(self, epoch: int, entry: dict[str, Any]) -> None:
         start = time.perf_counter()
-        scores, weights, model = self._better(epoch)
+        model = self.average if self.config.ema else self.model
+        scores = self.validation.score(model, epoch)
         entry["catastrophic_overfitting"] = self.validation.warn(epoch, scores, self.log, self.best)
         if scores["robust"] > self.best["robust"]:
-            self.best = {"robust": scores["robust"], "epoch": epoch, "weights": weights}
+            self.best = {"robust": scores["robust"], "epoch": epoch}
             state = {"model": model.state_dict(), "config": self.config.as_dict(), "epoch": epoch, **self._made_for}
             processes.on_first(lambda: checkpoint.save(self.folder / BEST, state))
         entry["seconds"]["validation"] = time.perf_counter() - start
-        entry |= {"validation": scores, "weights": weights}
+        entry["validation"] = scores
         self.log.append(entry)
         self.epoch = epoch
         self.save()
         processes.on_first(lambda: checkpoint.append_line(self.folder / LOG, json.dumps(entry)))
         self._tell(entry)
-
-    def _better(self, epoch: int) -> tuple[dict[str, float], str, nn.Module]:
-        """Validation of the averaged weights, or of the raw ones where these are more robust."""
-        averaged = self.validation.score(self.average, epoch)
-        if not self.config.ema:
-            return averaged, "raw", self.model
-        raw = self.validation.score(self.model, epoch)
-        if raw["robust"] > averaged["robust"]:
-            return raw, "raw", self.model
-        return averaged, "averaged", self.average
 
     def _tell(self, entry: dict[str, Any]) -> None:
         """A line for people, and figures for the tracker."""
@@ -215,7 +207,7 @@ class Run:
         return {
             "config": self.config.as_dict(),
             "test": {name: self._test(model) for name, model in tested.items()},
-            "best_epoch": self.best["epoch"], "best_weights": self.best["weights"],
+            "best_epoch": self.best["epoch"],
             "catastrophic_overfitting_epoch": next(overfitted, None),
             "seconds": {**seconds, "training": seconds["attack"] + seconds["step"]},
             "gradient_error": None if self.config.gradients == "pixels" else _mean(

@@ -26,13 +26,13 @@ class Validation:
     """Accuracy of models on images held out, the attack seeded by the run and the epoch.
 
     Args:
-        config: eps, norm, seed and how many images to attack.
-        images: held out.
+        config: eps, norm and seed.
+        images: to attack, of those held out.
         device: to compute on.
     """
 
     def __init__(self, config: RunConfig, images: ImageSet, device: torch.device) -> None:
-        self.config, self.images, self.device = config, images.first(config.validation_limit), device
+        self.config, self.images, self.device = config, images, device
         counts = self.images.labels.bincount()
         self.chance = float(counts.max()) / len(self.images) if len(self.images) else 1.0
 

@@ -106,3 +106,10 @@ def test_the_selective_attack_stands_beside_methods_that_train_on_less():
     assert replace(selective, train_on="coreset").is_selective  # the method says so
     for other in ({"objective": "atta"}, {"objective": "fgsm-gradalign"}, {"objective": "pgd", "train_on": "all"}):
         assert "selective" not in RunConfig(**other).comparison
+
+
+@pytest.mark.parametrize(("given", "trained", "expected"), [
+    (None, 1_200, 200), (None, 6_800, 340), (None, 50_000, 1000), (30, 50_000, 30),
+])  # fmt: skip
+def test_validation_costs_little_beside_training(given, trained, expected):
+    assert RunConfig(validation_limit=given).validated(trained) == expected
