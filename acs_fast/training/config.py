@@ -49,7 +49,10 @@ _reports = partial(option, group="what is measured and where it goes")
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One training run. Fields are options of `acs-fast train`; their metadata say what they mean."""
+    """One training run. Fields are options of `acs-fast train`; their metadata say what they mean.
+
+    Defaults are what E11b and E11d measure (`docs/findings.md`).
+    """
 
     data: str = _data("digits", SOURCES.replace("'", ""), metavar="SOURCE")
     limit: int | None = _data(None, "use at most N training samples", metavar="N", shown="all")
@@ -74,7 +77,7 @@ class RunConfig:
     beta: float = _objective(6.0, f"weight of the divergence, for {_taking('beta')}")
     bound: float = _objective(0.5, f"radius in the perceptual distance, for {_taking('bound')}")
     label_smoothing: float = _objective(0.0, "share of each label that is spread over all classes")
-    eps_warm_up: float = _objective(0.0, "share of the steps over which the attack grows to its full size")
+    eps_warm_up: float = _objective(0.3, "share of the steps over which the attack grows to its full size")
 
     method: str = _coreset(
         "round-robin", "what chooses the coreset, or 'full' for none", choices=METHODS, flag="selector"
@@ -96,10 +99,10 @@ class RunConfig:
     selection_steps: int | None = _coreset(None, "attack steps while selecting", metavar="N", shown="as in training")
     backend: str = _coreset("auto", "backend of the selection (see `acs-fast doctor`)")
 
-    epochs: int = _training(34, "length of the run")
-    batch_size: int = _training(128, "samples of a mini-batch, over all processes")
+    epochs: int = _training(30, "length of the run")
+    batch_size: int = _training(32, "samples of a mini-batch, over all processes")
     accumulate: int = _training(1, "mini-batches whose gradients make one step", metavar="N")
-    learning_rate: float = _training(0.1, "highest learning rate of SGD", flag="lr")
+    learning_rate: float = _training(0.03, "highest learning rate of SGD", flag="lr")
     lr_schedule: str = _training(
         "cosine", "; ".join(f"{k}: {v}" for k, v in LR_SCHEDULES.items()), choices=LR_SCHEDULES
     )

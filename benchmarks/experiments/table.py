@@ -19,6 +19,7 @@ from benchmarks.experiments.targets import PLANNED
 BASE: dict[str, Any] = {
     "limit": 3000, "width": 8, "objective": "pgd", "eps": 0.1, "alpha": 0.05, "steps": 5, "epochs": 30, "period": 5,
     "warm_start": 0.5, "fraction": 0.3, "batch_size": 32, "learning_rate": 0.03, "gradients": "attack",
+    "eps_warm_up": 0.0,
     "evaluate_last": True, "test_limit": 1000, "test_steps": 20, "test_restarts": 1, "validation_limit": 300,
 }  # fmt: skip
 

@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from acs_fast.training import RunConfig
 from benchmarks.experiments import __main__ as command
 from benchmarks.experiments import pools, report
 from benchmarks.experiments import results as files
 from benchmarks.experiments.budgeted import BudgetConfig
 from benchmarks.experiments.plan import Plan
 from benchmarks.experiments.results import Advantage, Record, Results, advantage, holm
+from benchmarks.experiments.table import EXPERIMENTS
 from benchmarks.experiments.targets import DIGITS, PLANNED, POOL
 from benchmarks.experiments.verdicts import verdicts
 
@@ -196,3 +198,18 @@ def test_plans_name_fresh_seeds_and_controls_that_exist():
         for job in (jobs := Plan(plan, 1)).jobs:
             assert jobs.ready() is job, job.record.reason
             job.record.state = "done"
+
+
+def test_the_command_line_runs_what_the_plan_measures():
+    plan = EXPERIMENTS["E11d"]
+    (candidate,) = (v for v in plan.variants if v.label == plan.candidate)
+    measured = BudgetConfig(**{**plan.base, **candidate.overrides, "data": "fashion-mnist"})
+    shipped = replace(RunConfig(), data="fashion-mnist", limit=measured.limit)
+    same = (
+        "objective", "eps_warm_up", "fraction", "is_selective", "batch_size", "learning_rate", "lr_schedule",
+        "momentum", "weight_decay", "ema",
+    )  # fmt: skip
+    assert {name: getattr(shipped, name) for name in same} == {name: getattr(measured, name) for name in same}
+    assert repr(shipped.build_selector()) == repr(measured.build_selector())
+    passes = shipped.epochs * shipped.limit * measured.visit_passes["selective"]
+    assert passes == pytest.approx(measured.passes, rel=0.1)
