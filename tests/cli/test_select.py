@@ -44,7 +44,7 @@ def test_the_file_holds_a_coreset_of_the_training_images(tmp_path, squares, weig
 def test_it_is_the_selection_of_the_library(tmp_path, squares, weights):
     data, path = squares(), tmp_path / "c.npz"
     options = ["--data", data, "--model", "small", "--width", "2", "--weights", weights, "--eps", "0.1", "--quiet"]
-    objective = ["--objective", "pgd", "--steps", "2", "--alpha", "0.05"]
+    objective = ["--objective", "pgd", "--steps", "2", "--alpha", "0.05", "--batch-size", "128"]
     assert main(["select", *options, *objective, "--output", str(path)]) == 0
     model, images = build("small", (torch.zeros(1), torch.ones(1)), 3, 2, weights).eval(), read_data(data).train
     taken = AttackPass(model, images, acs.PGD(0.1, 0.05, 2, seed=0))(0)
