@@ -51,7 +51,7 @@ _reports = partial(option, group="what is measured and where it goes")
 class RunConfig:
     """One training run. Fields are options of `acs-fast train`; their metadata say what they mean.
 
-    Defaults are what E11b and E11d measure (`docs/findings.md`).
+    Defaults are what E11d measures (`docs/findings.md`).
     """
 
     data: str = _data("digits", SOURCES.replace("'", ""), metavar="SOURCE")
