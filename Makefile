@@ -32,7 +32,7 @@ build:
 
 demo: setup
 	$(BIN)/acs-fast train --compare --selector craig --objective pgd --steps 5 --fraction 0.3 --warm-start 0.3 --gradients attack \
-	    --seeds 3 --epochs 30 --batch-size 64 --period 10 --test-limit 300 --overwrite --output runs/demo
+	    --seeds 3 --epochs 30 --period 10 --test-limit 300 --overwrite --output runs/demo
 
 lint: setup
 	$(BIN)/ruff check .

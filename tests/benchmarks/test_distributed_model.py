@@ -69,6 +69,7 @@ def measure(rank: int, ranks: int) -> dict[str, dict[str, Any]]:
             coreset = facility_location(shard, 0.1, exchange=exchange, **options)
         exchange.maximum(torch.tensor(0))  # what was sent has arrived by now
         counts = {"sockets": socket_bytes() - before, "touched": Watched.asked / N - 1}  # all are asked once before
+        exchange.maximum(torch.tensor(0))  # who leaves closes sockets of the others: not before all have looked
         found[name] = {**coreset.stats["exchange"], **counts, **coreset.stats}
     return found
 

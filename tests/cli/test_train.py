@@ -221,7 +221,7 @@ def test_bad_checkpoints_are_named(tmp_path, train, failure):
     job["config"]["learning_rate"] = 0.5
     (tmp_path / "job.json").write_text(json.dumps(job))
     said = failure("train", "--resume", tmp_path, "--quiet")
-    assert "belongs to another run; these settings differ: learning_rate (0.1 there, 0.5 here)" in said
+    assert "belongs to another run; these settings differ: learning_rate (0.03 there, 0.5 here)" in said
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
