@@ -76,8 +76,8 @@ class Validation:
         if len(log) + 1 == late and len(self.images) and best <= self.chance + ABOVE_CHANCE:
             logger.warning(
                 "training stays at chance: after epoch %d validation accuracy is %.1f %% at best, where naming the "
-                "most frequent class gives %.1f %%; try a smaller --eps, a longer --eps-warm-up, a lower --lr or a wider "
-                "model",
+                "most frequent class gives %.1f %%; try a smaller --eps, a longer --eps-warm-up, a lower --lr or a "
+                "wider model",
                 epoch, 100 * best, 100 * self.chance,
             )  # fmt: skip
 
