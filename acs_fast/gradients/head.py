@@ -161,15 +161,15 @@ def find_head(model: nn.Module, x: Tensor, head: nn.Module | str | None = None) 
     )
 
 
-def is_output(b: Tensor, model_output: Any) -> bool:
+def is_output(head_output: Tensor, model_output: Any) -> bool:
     """Whether the model's output is the head's output, unchanged.
 
     NaN equals NaN: what is wrong with the values is said where samples can be named.
     """
-    a = logits_in(model_output)
-    if not isinstance(a, Tensor) or a.shape != b.shape:
+    out = logits_in(model_output)
+    if not isinstance(out, Tensor) or out.shape != head_output.shape:
         return False
-    return torch.equal(a, b) or bool(((a == b) | (a.isnan() & b.isnan())).all())
+    return bool(((out == head_output) | (out.isnan() & head_output.isnan())).all())
 
 
 def _given(model: nn.Module, head: nn.Module | str) -> nn.Linear:
