@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from acs_fast._util.checks import as_tensor, check_choice, check_number
+from acs_fast._util.checks import as_tensor, check_choice, check_floating, check_number
 
 
 def weighted_mean(
@@ -30,13 +30,14 @@ def weighted_mean(
 
     Raises:
         ValueError: shapes differ, the batch is empty, or unknown normalize.
+        TypeError: losses are no floating numbers of 16 bits or more.
 
     Example:
         >>> weighted_mean(torch.tensor([1.0, 3.0]), torch.tensor([1.5, 0.5]))
         tensor(1.5000)
     """
     check_choice("normalize", normalize, ("none", "batch"))
-    losses = as_tensor("losses", losses)
+    losses = check_floating("losses", losses)
     weights = as_tensor("weights", weights, losses)
     if losses.dim() != 1 or losses.shape != weights.shape or not len(losses):
         raise ValueError(

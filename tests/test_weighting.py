@@ -15,3 +15,9 @@ def test_weighted_mean():
         acs.weighted_mean(losses, weights, normalize="sum")
     with pytest.raises(ValueError, match=r"losses and weights must both have shape \[B\]"):
         acs.weighted_mean(losses, weights[:1])
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.float8_e4m3fn])
+def test_losses_that_lose_the_weights_are_refused(dtype):
+    with pytest.raises(TypeError, match="losses must have a floating dtype"):
+        acs.weighted_mean(torch.ones(2).to(dtype), torch.tensor([0.5, 1.5]))

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from acs_fast._util.checks import (
+    FLOATING,
     UnitIntervalCheck,
     as_tensors,
+    check_floating,
     check_images,
     check_label_shape,
     check_labels,
     check_number,
-    check_tensor,
 )
 from acs_fast._util.dtypes import accumulable
 from acs_fast._util.randomness import derived_seed
@@ -190,14 +191,14 @@ class Objective:
         Raises:
             ValueError: x leaves [0, 1], y is not one label per image, or start has another shape than x. On a CUDA
                 device, which is not waited for, the first may come a few calls late (`UnitIntervalCheck`).
-            TypeError: x is no floating tensor.
+            TypeError: x or start is no floating tensor of 16 bits or more.
         """
         x, y, start, index = as_tensors(model, x=x, y=y, start=start, index=index)
-        if not check_images("x", x).dtype.is_floating_point:
+        if check_images("x", x).dtype not in FLOATING:
             raise TypeError(f"x must be a floating tensor with pixels in [0, 1]; got {x.dtype}: divide bytes by 255")
         self._pixels("x", x)
         y = check_label_shape(y, len(x))
-        if start is not None and check_tensor("start", start).shape != x.shape:
+        if start is not None and check_floating("start", start).shape != x.shape:
             raise ValueError(f"start must have the shape of x, {list(x.shape)}; got {list(start.shape)}")
         return self.attack(without_ddp(model), x, y, start=start, index=index)
 

@@ -245,6 +245,10 @@ def test_bad_images_and_labels_are_named(model):
         objective.perturb(model, x * float("nan"), y)
     with pytest.raises(TypeError, match=r"divide bytes by 255"):
         objective.perturb(model, (255 * x).byte(), y)
+    with pytest.raises(TypeError, match=r"x must be a floating tensor .* got torch.float8_e4m3fn"):
+        objective.perturb(model, x.to(torch.float8_e4m3fn), y)
+    with pytest.raises(TypeError, match=r"start must have a floating dtype .* got torch.complex64"):
+        objective.perturb(model, x, y, start=x.to(torch.complex64))
     with pytest.raises(ValueError, match=r"y must have shape \[4\] like the batch; got \[3\]"):
         objective.perturb(model, x, y[:3])
     with pytest.raises(ValueError, match=r"y must hold labels in \[0, 5\) for 5 logits; got labels in"):
