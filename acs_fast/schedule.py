@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from acs_fast._util.checks import check_choice, check_count, check_number
 
 KINDS = ("full", "coreset", "selective", "skipped")
+MOST_EPOCHS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ class Schedule:
         """
         warm = _warm_epochs(epochs, period, warm_start)
         check_number("fraction", fraction, low=0.0, high=1.0, above=True)
-        full, span, length = round(fraction * warm), max(1, round(1.0 / fraction)), epochs - warm
+        full, length = round(fraction * warm), epochs - warm
+        span = max(1, round(min(length, 1.0 / fraction)))
         later: list[str] = []
         due = set[int]()
         wanted = not full
@@ -104,7 +106,7 @@ class Schedule:
                 later += ["full", *["skipped"] * (span - 1)]
             if refreshed or not due:
                 due.add(warm + len(later))
-            later += ["coreset"] * period
+            later += ["coreset"] * min(period, length)
             wanted = True
         kinds = ["full"] * full + ["skipped"] * (warm - full) + later[:length]
         return cls(tuple(kinds), frozenset(e for e in due if e < epochs))
@@ -141,6 +143,7 @@ class Schedule:
 
 def _warm_epochs(epochs: int, period: int, warm_start: float) -> int:
     """int(kappa E), the arguments checked."""
-    check_count("epochs", epochs, low=1)
+    if check_count("epochs", epochs, low=1) > MOST_EPOCHS:
+        raise ValueError(f"epochs must be at most {MOST_EPOCHS:,}; got {epochs}")
     check_count("period", period, low=1)
     return int(check_number("warm_start", warm_start, low=0.0, high=1.0) * epochs)

@@ -98,3 +98,11 @@ def test_bad_values_are_named(arguments, message):
 def test_bad_tuples_are_named(kinds, due, message):
     with pytest.raises(ValueError, match=message):
         Schedule(kinds, frozenset(due))
+
+
+def test_numbers_beyond_reason_cost_nothing():
+    for make in (Schedule.published, Schedule.refreshing):
+        with pytest.raises(ValueError, match="epochs must be at most 1,000,000; got 18273355432"):
+            make(18_273_355_432, 0.5)
+        assert make(4, 0.5, 10**12, 0.0).kinds == make(4, 0.5, 4, 0.0).kinds
+    assert Schedule.refreshing(4, 1e-320, 2, 0.0).kinds == ("full", "skipped", "skipped", "skipped")
