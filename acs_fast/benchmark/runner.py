@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing as mp
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,7 @@ def execute(
     if context.get_start_method() == "forkserver":
         present = {o.module for o in opponents.values() if o.missing() is None}
         context.set_forkserver_preload([worker.__name__, *sorted(present)])
+        _start_server()
     started = time.perf_counter()
     for number, case in enumerate(cases, 1):
         passed = time.perf_counter() - started
@@ -121,6 +124,16 @@ def execute(
         run.write(path)
     say(f"{len(run.rows)} rows in {time.perf_counter() - started:.0f} s{f': {path}' if path else ''}")
     return run
+
+
+def _start_server() -> None:
+    """Start the server of all processes beside this package: a checkout in the present folder would come before it."""
+    here = os.getcwd()
+    os.chdir(Path(__file__).parents[2])
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.chdir(here)
 
 
 def _too_late(case: Case) -> Case:

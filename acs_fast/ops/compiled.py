@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -39,6 +40,12 @@ def why_missing(part: str) -> str | None:
         missing: dict[str, str] = importlib.import_module("acs_fast._build").MISSING
     except (ImportError, AttributeError):
         missing = {}
+    tree = Path(__file__).parents[2]
+    if not missing and (tree / "csrc").is_dir():
+        return (
+            f"{tree} is a source tree that was not built: leave the folder, so that the installed acs_fast is found, "
+            f"or pip install --editable {tree}"
+        )
     reason = missing.get(part, "it is a pure-Python installation (ACS_FAST_BUILD=none, or a wheel without kernels)")
     return f"acs_fast was installed without {part.upper()} kernels: {reason}"
 

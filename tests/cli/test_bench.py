@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+import acs_fast as acs
 from acs_fast.benchmark import read
 from acs_fast.cli import bench
 from acs_fast.cli.main import main
@@ -26,6 +31,22 @@ def test_table_and_file(tmp_path, monkeypatch, capsys):
         assert title in out
     for case in run.cases:
         assert "ours-reference" in {row.opponent for row in run.of_case(case["name"]) if row.ok}
+
+
+def test_a_checkout_in_the_present_folder_is_not_what_is_measured(tmp_path):
+    checkout = tmp_path / "acs_fast"
+    checkout.mkdir()
+    (checkout / "__init__.py").write_text("raise RuntimeError('of the present folder')")
+    script = tmp_path / "bin" / "acs-fast"  # as an installed one, which does not look into the present folder
+    script.parent.mkdir()
+    script.write_text(
+        "import sys\nfrom acs_fast.cli.main import main\nif __name__ == '__main__':\n    sys.exit(main())"
+    )
+    command = [sys.executable, str(script), *SMALL, "--no-peers"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(acs.__file__).parents[1])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "greedy on given distances" in done.stdout
 
 
 def test_nothing_is_printed_when_results_differ(tmp_path, monkeypatch, capsys):

@@ -88,13 +88,16 @@ def test_a_module_that_cannot_load_is_an_error(monkeypatch):
         compiled.load()
 
 
-def test_the_reason_that_the_build_recorded_is_repeated(monkeypatch):
+def test_the_reason_that_the_build_recorded_is_repeated(monkeypatch, tmp_path):
     record = SimpleNamespace(MISSING={"cpu": "there is no C++ compiler"})
     monkeypatch.setattr(compiled, "MODULE", None)
     monkeypatch.setitem(sys.modules, "acs_fast._build", record)
     assert "there is no C++ compiler" in backends.why_missing("cpu")
     monkeypatch.setitem(sys.modules, "acs_fast._build", None)
+    monkeypatch.setattr(compiled, "__file__", str(tmp_path / "acs_fast" / "ops" / "compiled.py"))
     assert "pure-Python" in backends.why_missing("cpu")
+    (tmp_path / "csrc").mkdir()
+    assert f"{tmp_path} is a source tree that was not built: leave the folder" in backends.why_missing("cpu")
 
 
 def test_selection_without_compiled_code_warns_once(monkeypatch, caplog):
