@@ -14,7 +14,7 @@ from typing import Any
 
 from acs_fast.benchmark import Row, Run, data, read
 from acs_fast.benchmark.rows import as_good
-from benchmarks import RESULTS, ROOT, bars, demo, markdown, plots
+from benchmarks import RESULTS, ROOT, bars, demo, floors_report, markdown, plots
 from benchmarks.experiments import report as experiments
 from benchmarks.gpu import report as gpu
 
@@ -54,7 +54,14 @@ def main(arguments: list[str] | None = None) -> int:
     parts = [
         f"## {title}\n\n{section(runs, args.results / SUITES[title][0], base)}" for title, runs in found.items() if runs
     ]
-    parts += [text for text in (gpu.section(args.results / "gpu"), demo.section(args.results, base)) if text]
+    held = newest(args.results / "ops" / "avx2", "cpu")
+    if held:
+        parts.append(f"## Operators on a CPU, held to AVX2\n\n{markdown.folded('Every case', tables(held))}")
+    others = (
+        floors_report.section(args.results / "ops" / "floors"), gpu.section(args.results / "gpu"),
+        demo.section(args.results, base),
+    )  # fmt: skip
+    parts += [text for text in others if text]
     parts += experiments.sections(args.results / "experiments", base)
     if not parts:
         print(f"no results files in {args.results}: run `python -m benchmarks` first", file=sys.stderr)
