@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Any
@@ -234,7 +235,7 @@ class RunConfig:
     def schedule(self) -> Schedule:
         """The kinds of all epochs."""
         if not self.selects:
-            epochs = self.epochs if self.method == "full" else self.short_epochs
+            epochs = self.epochs if self.method == "full" else max(1, math.ceil(self.short_epochs))
             return Schedule.published(epochs, 1.0, self.period, warm_start=1.0)
         if not self.is_selective:
             kind = Schedule.refreshing if self.takes_training_passes else Schedule.published
@@ -250,15 +251,20 @@ class RunConfig:
         return {"selector": selector, "fraction": fraction, "schedule": self.schedule, "seed": self.seed}
 
     @property
-    def short_epochs(self) -> int:
-        """Full-data epochs at the cost of `method`'s default: as many samples, or where selective as many passes."""
+    def short_epochs(self) -> float:
+        """Full-data epochs, the last cut, at the cost of `method`'s default: in samples, or selective in passes."""
         coreset = self if self.selects else replace(self, method="random")
         if not coreset.is_selective:
-            return max(1, round(coreset.schedule.cost(self.fraction)))
+            return round(coreset.schedule.cost(self.fraction), 4)
         rests = self.objective == "atta"
         strong, cheap = (2, 1) if rests else (self.steps + 1, 2)  # passes of the attack's steps and of the loss
         chosen = self.epochs - (1.0 - self.fraction) * coreset.schedule.kinds.count("selective")
-        return max(1, round(chosen + (self.epochs - chosen) * cheap / strong))
+        return round(chosen + (self.epochs - chosen) * cheap / strong, 4)
+
+    def batches_of(self, whole: int) -> int:
+        """Mini-batches of a run whose epochs hold `whole`: all, or where a shorter schedule ends within the last."""
+        short = self.method == "full-short"
+        return max(1, math.ceil(round(whole * self.short_epochs / len(self.schedule.kinds), 6))) if short else whole
 
     @property
     def comparison(self) -> list[str]:

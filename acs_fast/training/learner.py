@@ -60,7 +60,7 @@ class Learner:
         self.optimizer = torch.optim.SGD(
             model.parameters(), config.learning_rate, config.momentum, weight_decay=config.weight_decay
         )
-        self.batches, self.total_batches = 0, coreset.total_steps(self.own_batch_size)
+        self.batches, self.total_batches = 0, config.batches_of(coreset.total_steps(self.own_batch_size))
 
     @property
     def own_batch_size(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,8 @@ class Run:
             "kind": self.coreset.schedule.kind(epoch),
             "lr": self.learner.learning_rate,
         }
-        entry |= self.learner.train_epoch(epoch, self.loader)
+        left = self.learner.total_batches - self.learner.batches if self.config.method == "full-short" else None
+        entry |= self.learner.train_epoch(epoch, islice(self.loader, left))
         entry["coreset"] = None if selected is None else dict(selected.stats)
         entry["seconds"]["selection"] = 0.0 if selected is None else selected.stats["seconds"]["total"]
         self._finish_epoch(epoch, entry)

@@ -59,9 +59,15 @@ def test_a_shorter_schedule_costs_the_same():
     rests = RunConfig(objective="atta", train_on="all", epochs=20, warm_start=0.5, fraction=0.2)
     assert rests.short_epochs == round(12 + 8 * 0.5)  # with ATTA two passes against one
     plain = RunConfig(objective="pgd", method="craig", gradients="attack", epochs=30, fraction=0.3, warm_start=0.3)
-    assert plain.short_epochs == round(0.3 * 30)
+    assert plain.short_epochs == 3 + 21 * 0.3
     short = plain.with_method("full-short", 1)
-    assert short.schedule.kinds == ("full",) * short.short_epochs
+    assert short.schedule.kinds == ("full",) * 10
+    assert short.batches_of(10 * 80) == 9.3 * 80  # the last epoch is a part of one
+    assert plain.batches_of(10 * 80) == 10 * 80
+    whole = replace(short, warm_start=0.0)
+    assert whole.schedule.kinds == ("full",) * 9  # 30 times 0.3, which is a little more in floating point
+    assert whole.batches_of(9 * 80) == 9 * 80
+    assert replace(short, epochs=1, fraction=0.01).batches_of(80) == 1
 
 
 def test_comparisons_hold_the_method_and_the_controls():
