@@ -14,7 +14,7 @@ from benchmarks import ROOT
 
 NO_PART = ("acs_fast/cli/", "acs_fast/training/report.py", "acs_fast/training/comparison.py")
 OWN = tuple(f"benchmarks/experiments/{name}.py" for name in ("trial", "faults", "budgeted", "pools", "arms"))
-PLANS = tuple(f"benchmarks/experiments/{name}.py" for name in ("targets", "confirmations"))
+PLANS = tuple(f"benchmarks/experiments/{name}.py" for name in ("targets", "confirmations", "table"))
 
 
 def code_version() -> str:

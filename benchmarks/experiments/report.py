@@ -21,6 +21,7 @@ from benchmarks.experiments.results import (
     rare,
     read,
     robust,
+    samples,
     steps,
     variance,
 )
@@ -36,6 +37,7 @@ COLUMNS: dict[str, tuple[Measure, str, bool]] = {  # heading: figure, format, wi
     "worst kind robust, %": (accuracy("worst", "average"), ".1f", True),
     "clean, last EMA": (accuracy("clean", "average"), ".1f", True),
     "AutoAttack, balanced": (accuracy("autoattack", "average"), ".1f", True),
+    "samples": (samples, ",.0f", False),
     "steps": (steps, ",.0f", False),
     "effective size": (effective_size, ",.0f", False),
     "CPU, s": (lambda result: result["seconds"].get("cpu"), ".1f", False),
@@ -120,16 +122,17 @@ def _measured_how(results: Results) -> str:
     runs = [r for r in results.runs if r.result is not None]
     if not runs:
         return "No run has finished yet."
-    if results.threshold is not None:
-        planned = [r for r in runs if r.label == results.candidate]
-        return _planned_how(results, (planned or runs)[0].result["config"])
-    config = runs[0].result["config"]
+    planned = [r for r in runs if r.label == results.candidate] if results.threshold is not None else []
+    config = (planned or runs)[0].result["config"]
+    if "passes" in config:
+        return _planned_how(results, config)
     width = f" of width {config['width']}" if config["width"] else ""
     size = f"{config['limit']} images to train and validate on" if config["limit"] else "all images"
     return (
         f"{results.data}, {size}, {config['model']} network{width}, {config['epochs']} epochs (full training), batches "
-        f"of {config['batch_size']}. With schedules of one length, coresets, random subsets and the shorter schedule "
-        "train on the same number of samples and not for the same time, unless the label says so. Mean and 95 % "
+        f"of {config['batch_size']}. {_as_committed(results)}With schedules of one length, coresets, random subsets "
+        "and the shorter schedule train on about the same number of samples, which are counted, and not for the same "
+        "time, unless the label says so. Mean and 95 % "
         "confidence interval of the mean over seeds (Student's t). Robust: test accuracy of the best weights by "
         f"validation under PGD-{config['test_steps']} with {config['test_restarts']} restart(s) on "
         f"{config['test_limit']} images, the same for all runs; the last weights, and the last averaged ones, beside "
@@ -142,15 +145,28 @@ def _measured_how(results: Results) -> str:
     )
 
 
+def _as_committed(results: Results) -> str:
+    """What only a plan has to tell."""
+    if results.threshold is None:
+        return ""
+    return (
+        f"Seeds {_seeds(results)}, the plan as committed in {results.plan}; candidate's lead: its mean difference by "
+        "seed, of the last averaged weights. Seconds were taken on a machine that did other work too and say little. "
+    )
+
+
+def _seeds(results: Results) -> str:
+    return f"{results.first_seed} to {results.first_seed + results.seeds - 1}"
+
+
 def _planned_how(results: Results, config: dict[str, Any]) -> str:
     """The same of an experiment with a plan."""
-    last = results.first_seed + results.seeds - 1
     checked = f"; AutoAttack on 500 of them for seeds below {config['autoattack_seeds']}" * bool(
         config["autoattack_seeds"]
     )
     return (
         f"{results.data}, pools of {config['limit']} images drawn by the seed, {config['model']} network of width "
-        f"{config['width']}, batches of {config['batch_size']}; seeds {results.first_seed} to {last}, the plan as "
+        f"{config['width']}, batches of {config['batch_size']}; seeds {_seeds(results)}, the plan as "
         f"committed in {results.plan}. A budget of {config['passes']:,} counted passes unless the label says so "
         "(forward 1, backward to the input 1, to the weights another 1; selections included), the last epoch cut where "
         "it ends. Mean and 95 % confidence interval over seeds (Student's t) of the averaged weights after the last "

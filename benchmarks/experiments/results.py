@@ -163,6 +163,11 @@ def variance(result: dict[str, Any]) -> float | None:
     return float(found[0]) if found else None
 
 
+def samples(result: dict[str, Any]) -> float | None:
+    """Samples trained on, each as often as it was."""
+    return result.get("samples_visited")
+
+
 def steps(result: dict[str, Any]) -> float | None:
     """Steps of the optimiser, where a run counts them."""
     return result.get("steps")
