@@ -6,23 +6,15 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pytest
 import torch
 
-import acs_fast as acs
-from acs_fast.benchmark import OPPONENTS, Opponent, Run, execute, machine, read, runner, worker
-from acs_fast.benchmark.problems import OpCase, build, quality
+from acs_fast.benchmark import OPPONENTS, Opponent, Run, execute, read, runner
+from acs_fast.benchmark.problems import OpCase
+from tests.benchmark.tiny import TINY, Answer
 
-TINY = OpCase("tiny", "tiny", "craig", 60, 3, 8, 12, groups=2, opponents=("ours-reference", "ours-cpu"))
 HERE = "tests.benchmark.test_runner"
 RANDOM = {"random": Opponent("random", "control", HERE)}
 WRONG = {"wrong": Opponent("wrong", "ours", HERE)}
-
-
-@dataclass(frozen=True)
-class Answer:
-    indices: torch.Tensor
-    weights: torch.Tensor
 
 
 def craig(problem) -> Answer:
@@ -69,33 +61,6 @@ def test_what_was_measured_before_a_process_died_stands(monkeypatch):
     (row,) = measure(replace(TINY, opponents=("ours-reference",), seconds=0.0)).rows
     assert row.ok
     assert len(row.seconds) == 1
-
-
-@pytest.mark.parametrize(
-    ("error", "status"),
-    [
-        (MemoryError("no"), "out of memory"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory"),
-        (torch.OutOfMemoryError("CUDA out of memory"), "out of memory"),
-        (ValueError("wrong"), "failed"),
-    ],
-)
-def test_whatever_an_opponent_raises_is_an_answer(monkeypatch, error, status):
-    def raising(_: object) -> None:
-        raise error
-
-    monkeypatch.setattr(Opponent, "solver", lambda self, task: raising)
-    sent, inbox = [], ["run"]
-
-    class Pipe:
-        send = staticmethod(sent.append)
-
-        @staticmethod
-        def recv() -> str:
-            return inbox.pop(0)
-
-    worker.serve(Pipe(), TINY, OPPONENTS["ours-reference"], "cpu")
-    assert sent[-1]["status"] == status
 
 
 def test_a_slow_opponent_is_stopped_and_the_others_go_on():
@@ -151,31 +116,3 @@ def test_no_case_begins_when_there_is_no_time_left():
     case = replace(TINY, opponents=("ours-reference", "random"))
     run = execute(runner.begin((case,), opponents, "cpu"), (case,), opponents, 2, say=lambda _: None, seconds=0.0)
     assert [(row.status, row.reason) for row in run.rows] == [("not run", "no time left")] * 2
-
-
-def test_quality_is_that_of_the_definition():
-    p = build(TINY, "cpu")
-    picks = torch.tensor([0, 1, 7])  # of both groups
-    found = quality(TINY, p, Answer(picks, torch.ones(3)))
-    d = torch.cdist(p.g.dense().double(), p.g.dense().double())
-    d[p.labels[:, None] != p.labels] = torch.inf
-    assert found["objective"] == pytest.approx(float(d[:, picks].amin(1).sum()), rel=1e-5)
-    assert found["gradient_error"] == pytest.approx(acs.gradient_error(p.g, picks, torch.ones(3)), rel=1e-6)
-
-
-@pytest.mark.parametrize("task", ["cross_entropy", "trades"])
-def test_residuals_are_judged_by_autograd(task):
-    case = OpCase("r", "r", task, 40, 5, 3, 0)
-    p = build(case, "cpu")
-    solve = OPPONENTS["ours-reference"].solver(task)
-    right = solve(p)
-    assert quality(case, p, right)["max_error"] < 1e-5
-    assert quality(case, p, right + 0.1)["max_error"] == pytest.approx(0.1, rel=1e-3)
-
-
-def test_machine_says_what_holds_it_to_older_instructions(monkeypatch):
-    for name in machine.LIMITING:
-        monkeypatch.delenv(name, raising=False)
-    assert machine.machine()["held_by"] == {}
-    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
-    assert machine.machine()["held_by"] == {"OPENBLAS_CORETYPE": "Haswell"}

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from acs_fast.benchmark import Row, Run, execute, runner
-from benchmarks import bars, processes
+from acs_fast.benchmark import Run, execute, runner
+from benchmarks import processes
 from benchmarks.processes.ranks import Ranks
 
 QUICK = {case.name: case for case in processes.QUICK}
@@ -43,16 +43,3 @@ def test_half_of_the_work() -> None:
     assert (halves["per-class"].n, halves["per-class"].classes) == (25_000, 5)
     assert halves["attack"].n == 1_024
     assert halves["global"].n ** 2 * 2 == pytest.approx(20_000**2, rel=1e-3)
-
-
-def test_memory_is_judged_against_that_of_one_process() -> None:
-    case = next(c for c in processes.CASES if c.name == "processes-per-class")
-    empty = runner.begin([case], processes.OPPONENTS, "cpu")
-    rows = [
-        Row(case.name, name, name, "ours", "ok", [1.0], peak) for name, peak in (("one", 100 << 20), ("two", 59 << 20))
-    ]
-    speedup, memory = bars.verdicts(replace(empty, rows=rows))
-    assert (memory.met, memory.found) == (True, "0.59 (59 of 100 MiB)")
-    assert (speedup.met, speedup.found) == (False, "1 times")
-    (_, unknown) = bars.verdicts(replace(empty, rows=[replace(row, peak_bytes=None) for row in rows]))
-    assert unknown.met is None

@@ -1,21 +1,13 @@
-"""The report: numbers from files only, no speed-up over a better answer, bars, documents."""
+"""The report: numbers from files only, no speed-up over a better answer, documents."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from acs_fast.benchmark import Run, read
 from benchmarks import RESULTS, bars, markdown, report
-
-FIXTURE = Path(__file__).with_name("run.json")
-
-
-@pytest.fixture
-def run() -> Run:
-    return read(FIXTURE)
 
 
 def changed(run: Run, opponent: str, **fields) -> Run:
@@ -52,20 +44,6 @@ def test_footer_names_machine_versions_commit_and_date(run):
         assert part in text
     assert "local changes" in report.footer(replace(run, commit={**run.commit, "dirty": True}))
     assert "interrupted" in report.footer(replace(run, complete=False))
-
-
-def test_bars_are_judged_against_the_best_peer_and_sgemm(run):
-    speedup, rate = bars.verdicts(run)
-    assert speedup.met
-    assert speedup.found == "10 times"
-    assert "as fast as BLAS + submodlib lazy" in speedup.wanted
-    assert rate.found == "80% (10 of 12 GFLOP/s)"  # half the products in 10 ms against all in 16 ms
-    assert rate.met
-
-
-def test_without_ours_a_bar_is_not_measured(run):
-    rows = [row for row in run.rows if row.kind != "ours"]
-    assert {v.met for v in bars.verdicts(replace(run, rows=rows))} == {None}
 
 
 def test_newest_file_wins_case_by_case_and_quick_runs_do_not_count(run, tmp_path):

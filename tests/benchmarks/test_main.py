@@ -9,13 +9,8 @@ from pathlib import Path
 import pytest
 
 from acs_fast.benchmark import read
-from acs_fast.benchmark.suite import NO_KERNELS
-from acs_fast.ops import backends
+from benchmarks import ROOT, bars, ops, report
 from benchmarks import __main__ as command
-from benchmarks import bars, ops, peers, report
-from benchmarks.peers import older
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
@@ -69,37 +64,9 @@ def test_bars_and_headlines_are_about_cases():
     assert {bar.ours for bar in bars.BARS} | {bar.against for bar in bars.BARS} <= everyone | {"", "before"}
 
 
-def test_every_opponent_has_a_function_for_its_tasks():
-    for case in ops.CASES:
-        for name in case.opponents:
-            opponent = peers.OPPONENTS[name]
-            if opponent.missing() is None:
-                assert callable(opponent.solver(case.task)), (name, case.task)
-
-
-@pytest.mark.parametrize("case", [*ops.CASES, *ops.QUICK], ids=lambda case: case.name)
-def test_no_backend_is_asked_for_what_it_has_no_kernels_for(case):
-    assert not {*NO_KERNELS[case.task]} & {*case.opponents}
-
-
 def test_selection_of_cases():
     cases = ops.CASES
     assert {case.name for case in command.select(cases, ["gradmatch-*"])} >= {"gradmatch-5k", "gradmatch-2k-k100"}
     assert all(case.series for case in command.select(cases, ["growth-n"]))
     with pytest.raises(ValueError, match="names no case"):
         command.select(cases, ["nothing"])
-
-
-@pytest.mark.skipif(backends.why_missing("cpu") is not None, reason="no compiled module")
-@pytest.mark.parametrize("case", [c for c in ops.QUICK if "ours-cpu" in c.opponents], ids=lambda c: c.name)
-def test_library_of_another_checkout_gives_the_same_answer(case):
-    work = case.prepare(older.opponent(ROOT), "cpu")
-    ours = case.prepare(peers.OPPONENTS["ours-cpu"], "cpu")
-    work.run()
-    assert work.judge(work.run()) == ours.judge(ours.run())
-
-
-def test_older_library_that_ends_is_told(tmp_path):
-    work = ops.QUICK[0].prepare(older.opponent(tmp_path), "cpu")
-    with pytest.raises(RuntimeError, match="ended with code 1"):
-        work.run()
