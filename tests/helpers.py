@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from acs_fast import LastLayerGradients
 
@@ -71,6 +72,19 @@ class ConvNet(nn.Module):
 def images(n: int, classes: int = 5, seed: int = 0) -> tuple[Tensor, Tensor]:
     g = torch.Generator().manual_seed(seed)
     return torch.rand(n, 1, 8, 8, generator=g), torch.randint(classes, (n,), generator=g)
+
+
+class Augmented(Dataset):
+    """Random at every reading, as augmented image data sets are."""
+
+    def __init__(self, n):
+        self.n, self.targets = n, [i % 3 for i in range(n)]
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, index):
+        return (torch.full((1, 2, 2), index / 100) + 0.1 * torch.rand(())).clamp(0, 1), self.targets[index]
 
 
 def gradient_signs(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:

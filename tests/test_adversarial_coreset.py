@@ -56,15 +56,6 @@ def test_total_steps_are_those_of_the_loop():
     assert coreset.total_steps(16) == steps == 4 + 6 * 2
 
 
-def test_first_coreset_epoch_is_always_selected_for():
-    """Also when the loop starts late, or in the middle of a period."""
-    coreset = build(**TEN)
-    assert coreset.step(5) is not None
-    assert coreset.step(5) is None
-    assert coreset.step(6) is None
-    assert coreset.step(7) is not None
-
-
 def test_set_epoch_counts_the_epochs_that_train_and_never_goes_back():
     coreset = build(**TEN)
     one, other = build(**TEN), coreset.sampler

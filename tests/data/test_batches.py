@@ -5,7 +5,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from acs_fast.data import is_random
-from tests.gradients.test_attack_pass import Augmented
+from tests.helpers import Augmented
 
 
 def test_random_images_are_noticed():

@@ -5,7 +5,7 @@ import torch
 from torch.utils.data import Subset, TensorDataset
 
 from acs_fast.data import Labels, class_names_of, labels_of, stored_labels
-from tests.gradients.test_attack_pass import Augmented
+from tests.helpers import Augmented
 
 
 def test_labels_from_anywhere():

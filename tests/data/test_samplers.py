@@ -1,12 +1,12 @@
-"""Data sets that number their samples, and samplers that follow the plan."""
+"""Samplers that follow the plan."""
 
 import pytest
 import torch
-from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, DistributedSampler
 
 import acs_fast as acs
 from acs_fast.data import CoresetBatchSampler, CoresetSampler, IndexedDataset, Plan, replicas
-from tests.gradients.test_attack_pass import Augmented
+from tests.helpers import Augmented
 
 N = 100
 
@@ -26,30 +26,6 @@ def begun(indices, seed=0, epoch=0, num_replicas=1, rank=0, batches=None):
     size = len(indices)
     plan.begin(epoch, "coreset", acs.Coreset(indices, torch.ones(size), torch.zeros(size), {}, batches))
     return plan
-
-
-def test_index_is_added_to_every_form():
-    data = TensorDataset(torch.arange(4.0), torch.arange(4))
-    x, y, index = IndexedDataset(data)[2]
-    assert (float(x), int(y), index) == (2.0, 2, 2)
-    x, y, index = IndexedDataset(data)[[3, 1]]
-    assert index.tolist() == y.tolist() == [3, 1]
-    assert IndexedDataset([{"x": 1, "y": 0}])[0] == {"x": 1, "y": 0, "index": 0}
-    assert [i for _, _, i in IndexedDataset(data).__getitems__([2, 0])] == [2, 0]
-
-
-def test_batched_reads_are_passed_on():
-    class Batched(TensorDataset):
-        calls = 0
-
-        def __getitems__(self, indices):
-            self.calls += 1
-            return [self[i] for i in indices]
-
-    data = Batched(torch.arange(6.0), torch.arange(6))
-    loader = DataLoader(IndexedDataset(data), batch_size=3)
-    assert [index.tolist() for _, _, index in loader] == [[0, 1, 2], [3, 4, 5]]
-    assert data.calls == 2
 
 
 def test_order_depends_on_seed_and_epoch_only():
@@ -72,62 +48,6 @@ def test_ranks_share_everything_evenly(n):
         assert len(batched) == len(list(batched))
     assert {len(s) for s in shares} == {-(-n // 3)}
     assert set().union(*shares) == set(range(n))
-
-
-@pytest.mark.parametrize("n", [1, 2, 10, 11])
-def test_settled_samples_are_shared_evenly(n):
-    for epoch in range(3):
-        plans = [Plan(n, 0, 3, rank, settled=True) for rank in range(3)]
-        for plan in plans:
-            plan.begin(epoch, "full", None)
-        shares = [plan.samples().tolist() for plan in plans]
-        assert {len(s) for s in shares} == {-(-n // 3)}
-        assert set().union(*shares) == set(range(n))
-
-
-def test_settled_samples_come_back_to_one_process_in_another_order():
-    plan = Plan(N, 0, 4, 1, settled=True)
-    epochs = []
-    for epoch in range(3):
-        plan.begin(epoch, "full", None)
-        epochs.append(plan.samples().tolist())
-    assert sorted(epochs[0]) == sorted(epochs[1]) == sorted(epochs[2])
-    assert epochs[0] != epochs[1]
-
-
-def age_of_what_is_remembered(ranks, settled, n=800, epochs=24):
-    """Mean number of epochs since a process last attacked a sample that it reuses; a third is attacked, in turn."""
-    ages = []
-    for rank in range(ranks):
-        plan, last = Plan(n, 0, ranks, rank, settled), torch.full((n,), -1)
-        turn = torch.randperm(n, generator=torch.Generator().manual_seed(0)) % 3
-        for epoch in range(epochs):
-            members = (turn == epoch % 3).nonzero().flatten()
-            plan.begin(epoch, "selective", acs.Coreset(members, torch.ones(len(members)), torch.zeros(len(members))))
-            samples = plan.batched_samples(10)
-            strong = plan.contains(samples) | (last[samples] < 0)
-            ages.append(epoch - last[samples[~strong]])
-            last[samples[strong]] = epoch
-    return float(torch.cat(ages).double().mean())
-
-
-def test_what_a_process_remembers_of_settled_samples_is_as_fresh_as_with_one_process():
-    alone = age_of_what_is_remembered(1, settled=False)
-    assert age_of_what_is_remembered(8, settled=False) > 3 * alone
-    assert age_of_what_is_remembered(8, settled=True) < 1.3 * alone
-
-
-def test_samples_are_settled_where_the_objective_remembers_them():
-    data = TensorDataset(torch.rand(40, 1, 2, 2), torch.arange(40) % 2)
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
-    remembers = {acs.ATTA(0.1): True, acs.EpsWarmup(acs.ATTA(0.1), 9): True, acs.PGD(0.1, 0.1, 1): False}
-    for objective, stay in remembers.items():
-        coreset = acs.AdversarialCoreset(model, data, objective, "random", 1.0, epochs=4, num_replicas=2, rank=1)
-        epochs = []
-        for epoch in (0, 1):
-            coreset.sampler.set_epoch(epoch)
-            epochs.append(set(coreset.sampler))
-        assert (epochs[0] == epochs[1]) == stay
 
 
 def test_batches_stay_together():
@@ -192,12 +112,3 @@ def test_ordinary_loader():
     seen = torch.cat([index for _, _, index in loader])
     assert sorted(seen.tolist()) == [1, 3, 5]
     assert len(loader) == 2
-
-
-def test_bad_datasets_are_named():
-    with pytest.raises(TypeError, match="dataset must be map-style"):
-        IndexedDataset(iter([]))
-    with pytest.raises(ValueError, match="dataset must hold at least one sample"):
-        IndexedDataset([])
-    with pytest.raises(TypeError, match="dataset must give"):
-        IndexedDataset([3])[0]

@@ -4,24 +4,11 @@ import logging
 
 import pytest
 import torch
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import TensorDataset
 
 import acs_fast as acs
-from tests.helpers import ConvNet, images
+from tests.helpers import Augmented, ConvNet, images
 from tests.loops import CountingPGD, N, build
-
-
-class Augmented(Dataset):
-    """Random at every reading, as augmented image data sets are."""
-
-    def __init__(self, n):
-        self.n, self.targets = n, [i % 3 for i in range(n)]
-
-    def __len__(self):
-        return self.n
-
-    def __getitem__(self, index):
-        return (torch.full((1, 2, 2), index / 100) + 0.1 * torch.rand(())).clamp(0, 1), self.targets[index]
 
 
 def test_another_objective_makes_the_attacks_of_the_selection():

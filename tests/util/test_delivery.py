@@ -1,4 +1,4 @@
-"""Rows that travel between processes: packed side by side whatever their dtypes, delivered in order."""
+"""Rows that travel between processes: delivered in order, whatever their dtypes."""
 
 from __future__ import annotations
 
@@ -10,26 +10,9 @@ import torch
 from torch import Tensor
 
 from acs_fast._util import delivery
-from acs_fast._util.blocks import block_bytes, blocks
 from acs_fast._util.exchange import Exchange
 from tests.selection.distributed.ranks import on_ranks
-
-N = 40
-
-
-def columns() -> list[Tensor]:
-    """Tensors of several dtypes and shapes, of which the narrow ones would not be aligned behind one another."""
-    number = torch.arange(N)
-    return [number % 2 == 0, number[:, None, None].expand(N, 3, 1).half(), number.double(), number[:, None].float()]
-
-
-def test_blocks_share_a_buffer_without_overlap() -> None:
-    buffer = torch.zeros(block_bytes(columns(), 5), dtype=torch.uint8)
-    for block, column in zip(blocks(buffer, columns(), 5), columns(), strict=True):
-        block.copy_(column[:5])
-    for block, column in zip(blocks(buffer, columns(), 5), columns(), strict=True):
-        assert torch.equal(block, column[:5])
-    assert len(buffer) % 8 == 0
+from tests.util.columns import N, columns
 
 
 def deliver_backwards(rank: int, ranks: int) -> list[Tensor]:
