@@ -1,4 +1,4 @@
-"""Data sources: what is read, and what is said about files that cannot be."""
+"""Data sources: what is read, and what is said about files and factories that cannot be."""
 
 import gzip
 import pickle
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from acs_fast.training.data import load
+from acs_fast.training.data import load, read
 from acs_fast.training.files import DataError, read_idx
 
 
@@ -38,6 +38,24 @@ def write_cifar(folder, classes=10):
         (folder / name).write_bytes(pickle.dumps(batch(20)))
     file, key = ("batches.meta", b"label_names") if classes == 10 else ("meta", b"fine_label_names")
     (folder / file).write_bytes(pickle.dumps({key: [b"class %d" % i for i in range(classes)]}))
+
+
+OWN = """
+import torch
+from torch.utils.data import TensorDataset
+def both():
+    x = torch.rand(30, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    return TensorDataset(x[:20], torch.arange(20) % 3), TensorDataset(x[20:], torch.arange(10) % 3)
+def one():
+    return both()[0]
+def named():
+    train, test = both()
+    return {"train": train, "test": test}
+def wrong():
+    return 3
+def flat():
+    return TensorDataset(torch.rand(4, 9), torch.zeros(4, dtype=torch.long))
+"""
 
 
 def test_digits():
@@ -166,3 +184,50 @@ def test_half_written_npz_and_unknown_sources(tmp_path):
     (tmp_path / "x").write_bytes(b"hello, this is text")
     with pytest.raises(DataError, match="is no IDX file of unsigned bytes with 1 dimensions"):
         read_idx(tmp_path / "x", 1)
+
+
+@pytest.mark.parametrize("name", ["both", "named", "one"])
+def test_a_factory_of_ones_own(tmp_path, name):
+    (tmp_path / "own.py").write_text(OWN)
+    splits = load(f"{tmp_path / 'own.py'}:{name}")
+    train, test = (17, 3) if name == "one" else (20, 10)  # a fifth of each class is held out
+    assert (len(splits.train) + len(splits.validation), len(splits.test)) == (train, test)
+    assert splits.classes == 3
+    assert read(f"{tmp_path / 'own.py'}:{name}").train.labels.tolist() == [i % 3 for i in range(20)]
+
+
+def test_a_module_in_the_current_folder(tmp_path, monkeypatch):
+    (tmp_path / "own_data_module.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert load("own_data_module:both").train.shape == (1, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing", "has no function or class nothing"),
+        ("wrong", r"must return map-style datasets \(train, test\); got int"),
+        ("flat", r"images must be tensors \[channels, height, width\]; got shape \[9\]"),
+    ],
+)
+def test_unusable_factories_are_named(tmp_path, name, message):
+    (tmp_path / "own.py").write_text(OWN)
+    with pytest.raises(DataError, match=message):
+        load(f"{tmp_path / 'own.py'}:{name}")
+
+
+def test_modules_that_fail_are_named(tmp_path):
+    (tmp_path / "bad.py").write_text("1 / 0")
+    with pytest.raises(DataError, match=r"bad\.py cannot be imported \(ZeroDivisionError"):
+        load(f"{tmp_path / 'bad.py'}:data")
+    with pytest.raises(DataError, match="no_such_module_here cannot be imported"):
+        load("no_such_module_here:data")
+
+
+def test_sorted_data_is_mixed_before_the_first_images_are_taken(tmp_path):
+    x = np.zeros((60, 4, 4), np.uint8)
+    np.savez(tmp_path / "sorted.npz", x_train=x, y_train=np.arange(60) // 20, x_test=x, y_test=np.arange(60) // 20)
+    splits = load(str(tmp_path / "sorted.npz"))
+    assert set(splits.test.first(15).labels.tolist()) == {0, 1, 2}
+    assert torch.equal(splits.test.labels, load(str(tmp_path / "sorted.npz")).test.labels)

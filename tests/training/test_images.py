@@ -1,30 +1,11 @@
-"""Image sets: one by one, by batch, in parts; the user's own data."""
+"""Image sets: one by one, by batch, in parts; arrays and pictures of a given dataset."""
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from acs_fast.training.data import load, read
-from acs_fast.training.files import DataError
 from acs_fast.training.images import Given, Images
-
-OWN = """
-import torch
-from torch.utils.data import TensorDataset
-def both():
-    x = torch.rand(30, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    return TensorDataset(x[:20], torch.arange(20) % 3), TensorDataset(x[20:], torch.arange(10) % 3)
-def one():
-    return both()[0]
-def named():
-    train, test = both()
-    return {"train": train, "test": test}
-def wrong():
-    return 3
-def flat():
-    return TensorDataset(torch.rand(4, 9), torch.zeros(4, dtype=torch.long))
-"""
 
 
 def images(n=20):
@@ -60,53 +41,6 @@ def test_statistics():
     mean, deviation = Images(x, torch.zeros(50, dtype=torch.long)).statistics()
     torch.testing.assert_close(mean, x.mean((0, 2, 3)))
     torch.testing.assert_close(deviation, x.std((0, 2, 3), correction=0))
-
-
-@pytest.mark.parametrize("name", ["both", "named", "one"])
-def test_a_factory_of_ones_own(tmp_path, name):
-    (tmp_path / "own.py").write_text(OWN)
-    splits = load(f"{tmp_path / 'own.py'}:{name}")
-    train, test = (17, 3) if name == "one" else (20, 10)  # a fifth of each class is held out
-    assert (len(splits.train) + len(splits.validation), len(splits.test)) == (train, test)
-    assert splits.classes == 3
-    assert read(f"{tmp_path / 'own.py'}:{name}").train.labels.tolist() == [i % 3 for i in range(20)]
-
-
-def test_a_module_in_the_current_folder(tmp_path, monkeypatch):
-    (tmp_path / "own_data_module.py").write_text(OWN)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    assert load("own_data_module:both").train.shape == (1, 4, 4)
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("nothing", "has no function or class nothing"),
-        ("wrong", r"must return map-style datasets \(train, test\); got int"),
-        ("flat", r"images must be tensors \[channels, height, width\]; got shape \[9\]"),
-    ],
-)
-def test_unusable_factories_are_named(tmp_path, name, message):
-    (tmp_path / "own.py").write_text(OWN)
-    with pytest.raises(DataError, match=message):
-        load(f"{tmp_path / 'own.py'}:{name}")
-
-
-def test_modules_that_fail_are_named(tmp_path):
-    (tmp_path / "bad.py").write_text("1 / 0")
-    with pytest.raises(DataError, match=r"bad\.py cannot be imported \(ZeroDivisionError"):
-        load(f"{tmp_path / 'bad.py'}:data")
-    with pytest.raises(DataError, match="no_such_module_here cannot be imported"):
-        load("no_such_module_here:data")
-
-
-def test_sorted_data_is_mixed_before_the_first_images_are_taken(tmp_path):
-    x = np.zeros((60, 4, 4), np.uint8)
-    np.savez(tmp_path / "sorted.npz", x_train=x, y_train=np.arange(60) // 20, x_test=x, y_test=np.arange(60) // 20)
-    splits = load(str(tmp_path / "sorted.npz"))
-    assert set(splits.test.first(15).labels.tolist()) == {0, 1, 2}
-    assert torch.equal(splits.test.labels, load(str(tmp_path / "sorted.npz")).test.labels)
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 3, 3), (3, 2, 3), (2, 3, 1)])

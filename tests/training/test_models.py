@@ -11,7 +11,6 @@ from torch import nn
 from acs_fast.training.checkpoint import CheckpointError
 from acs_fast.training.files import DataError
 from acs_fast.training.models import build, load_weights
-from acs_fast.training.objects import names_object
 
 STATISTICS = torch.full((3,), 0.4), torch.full((3,), 0.2)
 OWN = """
@@ -68,15 +67,6 @@ def test_a_class_is_a_factory(own):
 def test_unusable_factories_are_named(own, name, message):
     with pytest.raises(DataError, match=message):
         build(f"{own}:{name}", STATISTICS, 5)
-
-
-@pytest.mark.parametrize(
-    ("spec", "own"),
-    [("own.py:net", True), ("a.b:net", True), ("timm:resnet18", False), ("hf:mnist", False), ("small", False),
-     ("C:/data", False)],
-)  # fmt: skip
-def test_what_names_code_of_the_users_own(spec, own):
-    assert names_object(spec) is own
 
 
 def test_unknown_models_are_named():

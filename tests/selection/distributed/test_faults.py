@@ -20,7 +20,6 @@ import acs_fast as acs
 from acs_fast import _version
 from acs_fast._util.exchange import Exchange
 from acs_fast.selection.distributed import Shard, facility_location, gradient_matching
-from acs_fast.training import processes
 from tests.helpers import ConvNet, images, make_gradients
 from tests.selection.distributed.ranks import on_ranks
 
@@ -127,18 +126,6 @@ def test_an_error_of_a_loop_is_raised_on_all_at_once(tmp_path: Path) -> None:
     for name, (failing, _) in loops(0).items():
         assert every[failing][name] == "out of luck", name
         assert every[1 - failing][name] == f"{name} failed on rank {failing}: ValueError: out of luck"
-
-
-def wait_for_one_that_left(rank: int, ranks: int) -> str:
-    if rank == 1:
-        return ""
-    with pytest.raises(RuntimeError) as failed:
-        processes.summed(torch.ones(1))
-    return str(failed.value)
-
-
-def test_training_says_that_a_process_has_left(tmp_path: Path) -> None:
-    assert "waited in vain at meeting 1" in on_ranks(2, tmp_path, wait_for_one_that_left)[0]
 
 
 def have_another_version(rank: int, ranks: int) -> str:
