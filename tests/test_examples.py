@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 SAYS = {  # the example and its arguments, and what it must have printed
     "quickstart": r"test accuracy: (8|9)\d.\d% clean, [5-9]\d.\d% under PGD-20",
     "own_selector": "epoch 5: loss",

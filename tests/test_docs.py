@@ -13,7 +13,7 @@ import acs_fast as acs
 from acs_fast.cli.main import main
 from tests.helpers import ConvNet, images
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OPTIONAL = ("datasets", "lightning", "sklearn", "torchattacks")
 
