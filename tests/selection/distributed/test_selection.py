@@ -13,13 +13,11 @@ import torch
 from torch import Tensor
 
 import acs_fast as acs
-from acs_fast._util.exchange import Exchange
 from acs_fast.selection.distributed import Shard, columns, covering, facility_location, gradient_matching
 from tests.helpers import make_gradients
 from tests.selection.distributed.ranks import on_ranks
 
 Sharing = Callable[[Tensor, int], Tensor]  # sample numbers and W to the rank of each sample
-
 SHARINGS: dict[str, Sharing] = {
     "by batches": lambda index, ranks: index // 13 % ranks,
     "all on the last rank": lambda index, ranks: torch.full_like(index, ranks - 1),
@@ -125,23 +123,3 @@ def test_picks_weights_and_gains_are_those_of_one_process(
         for name, one in wanted.items():
             error = one.stats["relative_gradient_error"]
             assert found[name].stats["relative_gradient_error"] == pytest.approx(error, rel=1e-9, abs=1e-12), name
-
-
-def test_late_picks_share_meetings() -> None:
-    g = make_gradients(600, 5, 6)
-    exchange = Exchange()
-    together = facility_location(Shard(g, torch.arange(600)), 300, per_class=False, exchange=exchange)
-    assert together.stats["rounds"] < 60
-
-
-def test_shards_must_hold_every_sample_once() -> None:
-    g = make_gradients(6)
-    with pytest.raises(ValueError, match="every one of the 6 samples once"):
-        facility_location(Shard(g, torch.tensor([0, 1, 2, 3, 4, 4])), 2)
-    with pytest.raises(ValueError, match="one length"):
-        facility_location(Shard(g, torch.arange(5)), 2)
-    with pytest.raises(ValueError, match="labels must be given"):
-        facility_location(Shard(g, torch.arange(6)), 2)
-    broken = acs.LastLayerGradients(g.residuals.clone().index_fill_(0, torch.tensor([2]), torch.nan), g.features)
-    with pytest.raises(ValueError, match="gradients"):
-        facility_location(Shard(broken, torch.arange(6)), 2, per_class=False)
