@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from acs_fast.ops import backends, checks, toolchain
+from acs_fast.ops import checks
 from acs_fast.ops import device as ops
 from acs_fast.ops.problems import Problems
 from acs_fast.ops.reference import gradient_matching as reference_matching
@@ -173,58 +173,6 @@ def test_greedy_on_any_matrix(device):
         assert torch.equal(found.cpu(), expected)
 
 
-def test_missing_backends_say_why():
-    if torch.cuda.is_available():
-        pytest.skip("a GPU is there")
-    for name in ("triton", "cuda"):
-        assert "finds no GPU" in (backends.why_missing(name) or "")
-        with pytest.raises(RuntimeError, match=f"backend '{name}' is not available: torch .* finds no GPU"):
-            backends.chosen("greedy", name, torch.device("cpu"))
-
-
-def test_amd_gets_triton_and_the_reference(monkeypatch):
-    monkeypatch.setattr(torch.version, "hip", "7.0")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(ops, "has_cuda_greedy", lambda: False)
-    monkeypatch.setattr(ops, "has_triton", lambda: True)
-    assert backends.why_missing("triton") is None
-    assert "AMD" in (backends.why_missing("cuda") or "")
-    gpu = torch.device("cuda")
-    for op, expected in (
-        ("facility_location", "triton"),
-        ("pairwise_distances", "triton"),
-        ("gradient_matching", "triton"),
-    ):
-        assert backends.chosen(op, "auto", gpu) == expected
-    explained = backends.explain("facility_location", "triton", gpu)
-    assert explained.startswith("distances by triton, greedy by triton; cuda: torch")
-
-
-@pytest.mark.parametrize(
-    ("capability", "version", "there"),
-    [((9, 0), "3.6.0", True), ((10, 0), "3.7.1", False), ((12, 0), "3.6.0+git1", False), ((10, 0), "3.8.0", True),
-     ((10, 3), "3.10.0", True)],
-)  # fmt: skip
-def test_matching_goes_by_torch_where_triton_is_too_old_for_the_gpu(monkeypatch, capability, version, there):
-    monkeypatch.setattr(toolchain, "triton_version", lambda: version)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda where: capability)
-    monkeypatch.setattr(ops, "has_triton", lambda: True)
-    monkeypatch.setattr(backends, "why_missing", lambda name: None)
-    gpu = torch.device("cuda")
-    name = backends.chosen("gradient_matching", "auto", gpu)
-    explained = backends.explain("gradient_matching", name, gpu)
-    assert backends.chosen("facility_location", "triton", gpu) == "triton"
-    if there:
-        assert name == backends.chosen("gradient_matching", "triton", gpu) == "triton"
-        assert explained == "matching by triton, all groups together"
-        return
-    assert name == "reference"
-    assert explained.startswith("reference; triton: gradient_matching needs triton >= 3.8 on this GPU")
-    assert version in explained
-    with pytest.raises(RuntimeError, match="gradient_matching needs triton >= 3"):
-        backends.chosen("gradient_matching", "triton", gpu)
-
-
 def test_the_dispatcher_too_leaves_matching_to_torch(monkeypatch):
     monkeypatch.setattr(ops, "why_no_triton", lambda op, where: "too old")
     monkeypatch.setattr(reference_matching, "gradient_matching", lambda *arguments: arguments)
@@ -232,9 +180,19 @@ def test_the_dispatcher_too_leaves_matching_to_torch(monkeypatch):
     assert ops.gradient_matching(like, like, True, None, like, 0.0) == (like, like, True, None, like, 0.0)
 
 
-def test_an_explicit_backend_without_the_operator_raises(monkeypatch):
-    monkeypatch.setattr(backends, "why_missing", lambda name: None)
-    with pytest.raises(RuntimeError, match="pairwise_distances has no cuda kernels"):
-        backends.chosen("pairwise_distances", "cuda", torch.device("cuda"))
-    with pytest.raises(ValueError, match="needs tensors on a GPU"):
-        backends.chosen("greedy", "triton", torch.device("cpu"))
+def test_kernels_are_launched_on_the_logits_device(device, monkeypatch):
+    need_triton()
+    from acs_fast.ops import device as on_gpu
+
+    guarded, guard = [], torch.cuda.device_of
+
+    def recorded(x):
+        guarded.append(x)
+        return guard(x)
+
+    monkeypatch.setattr(torch.cuda, "device_of", recorded)
+    clean, adversarial = torch.randn(2, 4, 3, device=device)
+    y = torch.arange(4, device=device) % 3
+    on_gpu.cross_entropy_residuals(adversarial, y)
+    on_gpu.trades_residuals(clean, adversarial, y, 6.0)
+    assert [x is e for x, e in zip(guarded, (adversarial, clean), strict=True)] == [True, True]

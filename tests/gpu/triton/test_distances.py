@@ -9,15 +9,24 @@ from acs_fast.ops.reference import pairwise_distances as reference
 from tests.gpu import cases
 from tests.gpu.requirements import need_triton
 
+need_triton()
+
+import triton  # noqa: E402
+import triton.language as tl  # noqa: E402
+
+from acs_fast.ops.triton.distances import first_tiles, tile_of  # noqa: E402
+
 SHAPES = [(1, 1, 3, 5), (2, 1, 1, 1), (63, 1, 10, 17), (130, 2, 7, 33), (40, 3, 5, 6), (70, 1, 130, 40)]
 
 
-@pytest.fixture(autouse=True)
-def triton_distances():
-    need_triton()
-    from acs_fast.ops.triton import distances
-
-    return distances
+@triton.jit
+def places_kernel(first_tile_ptr, out_ptr, G):
+    """Out [T, 3] int32: group, row tile, column tile."""
+    number = tl.program_id(0)
+    group, row, column = tile_of(number, first_tile_ptr, G)
+    tl.store(out_ptr + number * 3, group)
+    tl.store(out_ptr + number * 3 + 1, row)
+    tl.store(out_ptr + number * 3 + 2, column)
 
 
 @pytest.mark.parametrize("squared", [False, True])
@@ -126,37 +135,12 @@ def test_terms_that_cancel_leave_no_rounding(triton_distances, device, passes, d
     assert bool(((found - exact).abs() <= 2e-6 * exact.max() + 2e-3 * exact).all())
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("classes", [1, 10, 100, 1000])
-def test_rows_of_the_factors_are_padded_to_whole_loads(triton_distances, device, classes, dtype):
-    from acs_fast.ops.triton.centred import WIDTH_ALIGNMENT, Factors
-
-    r, h = (x.to(device) for x in cases.factors(3, 1, classes, 17, dtype))
-    layout, everyone = triton_distances.packed_layout(torch.tensor([0, 3]))[0], torch.arange(3, device=device)
-    for x in Factors.of(r, h, True, everyone, layout).moved()[:2]:
-        assert x.stride(1) % WIDTH_ALIGNMENT == 0
-        assert x.stride(1) * x.itemsize % 16 == 0
-
-
-def test_groups_are_centred_by_themselves(triton_distances, device):
-    from acs_fast.ops.triton.centred import Factors
-
-    sizes = [40, 1, 75]
-    r, h = cases.factors(sum(sizes), 2, 3, 20)
-    members, offsets = cases.grouping(sizes)
-    layout = triton_distances.packed_layout(offsets)[0]
-    found = Factors.of(r.to(device), h.to(device), True, members.to(device), layout)
-    for i, own in enumerate(members.split(sizes)):
-        expected = reference.Centred.of(r[own].double(), h[own].double(), True)
-        limits = reference.Centred.of(r[own], h[own], True).limits.double()
-        span = slice(int(offsets[i]), int(offsets[i + 1]))
-        assert not found.q[span, :, 3:].any()
-        assert not found.p[span, :, 20:].any()
-        pairs = (
-            (found.q[span, :, :3], expected.q), (found.p[span, :, :20], expected.p),
-            (found.norms[span, 0], expected.norms), (found.norms[span, 1], limits),
-            (found.own[span, 0], expected.u), (found.own[span, 1], expected.v),
-            (found.means[i, 0], expected.mm), (found.means[i, 1], expected.kk),
-        )  # fmt: skip
-        for f, e in pairs:
-            torch.testing.assert_close(f.cpu().double(), e, rtol=1e-5, atol=2e-5 * float(e.abs().max()) + 1e-5)
+@pytest.mark.parametrize("sizes", [[1], [70, 5, 1, 33], [64, 65, 16], [500]], ids=str)
+def test_every_tile_has_one_number(device, sizes):
+    first = first_tiles(torch.tensor(sizes), 16)
+    out = torch.empty(int(first[-1]), 3, dtype=torch.int32, device=device)
+    places_kernel[(len(out),)](first.to(device), out, len(sizes))
+    across = [(n + 15) // 16 for n in sizes]
+    expected = {(g, row, column) for g, n in enumerate(across) for column in range(n) for row in range(column + 1)}
+    assert len(out) == len(expected)
+    assert {tuple(place) for place in out.tolist()} == expected
