@@ -1,10 +1,11 @@
-"""The house: who may import what, what importing costs, and that the documented examples run."""
+"""The house: who may import what, what importing costs, which tests are where, and that the documented examples run."""
 
 import doctest
 import importlib
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,20 @@ import acs_fast
 MODULES = sorted(
     m.name for m in pkgutil.walk_packages(acs_fast.__path__, "acs_fast.") if not m.name.startswith("acs_fast._")
 )
+TESTS = Path(__file__).parent
+PACKAGES = {"benchmarks": "benchmarks", "gpu": "acs_fast/ops", "util": "acs_fast/_util"}  # of folders called otherwise
+BEHAVIOURS = {  # files of what spans modules, by folder
+    "": "architecture arrays conftest distributed distributed_resumption docs examples readme recorded_runs resumption",
+    "benchmarks/gpu": "rehearsal",
+    "cli": "kills processes untrusted",
+    "fuzz": "files gradients objectives operators selection",
+    "gpu": "attacks compiles greedy_emulated greedy_races machine_code on_gpu",
+    "gradients": "exactness",
+    "objectives": "objectives torchattacks",
+    "ops": "matching memory threads",
+    "selection": "upstream_defects",
+    "selection/distributed": "faults selection",
+}
 
 
 def test_layers():
@@ -21,6 +36,22 @@ def test_layers():
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_files_of_tests_are_called_after_modules():
+    """Whoever changes a module finds its tests at its own path; those of an operator at that of its reference."""
+    found = {path.relative_to(TESTS) for path in TESTS.rglob("test_*.py")}
+    spanning = {Path(folder, f"test_{name}.py") for folder, names in BEHAVIOURS.items() for name in names.split()}
+    assert spanning <= found
+    for path in found - spanning:
+        first, *rest = path.parent.parts or [""]
+        package = TESTS.parent / PACKAGES.get(first, f"acs_fast/{first}") / Path(*rest)
+        modules = [
+            *package.glob("*.py"),
+            *package.glob("reference/*.py"),
+            *(p.parent for p in package.glob("*/__init__.py")),
+        ]
+        assert path.stem.removeprefix("test_") in {module.stem.strip("_") for module in modules}, path
 
 
 def test_importing_is_cheap_and_silent():
