@@ -91,7 +91,7 @@ SANITIZED = build/sanitize/lib
 SANITIZE ?= tests
 sanitize: $(VENV)/.ready
 	ACS_FAST_BUILD=cpu ACS_FAST_SANITIZE=1 $(BIN)/python setup.py --quiet build --build-base build/sanitize --build-lib $(SANITIZED)
-	rm -rf $(SANITIZED)/tests && cp -r tests benchmarks examples docs README.md CHANGELOG.md pyproject.toml setup.py csrc $(SANITIZED)
+	rm -rf $(SANITIZED)/tests && cp -r tests benchmarks examples docs README.md CHANGELOG.md LICENSE pyproject.toml setup.py csrc $(SANITIZED)
 	cd $(SANITIZED) && LD_PRELOAD="$$(c++ -print-file-name=libasan.so) $$(c++ -print-file-name=libubsan.so) $$(c++ -print-file-name=libstdc++.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 ACS_FAST_REQUIRE=cpu HYPOTHESIS_STORAGE_DIRECTORY=.hypothesis \
 	  $(abspath $(BIN))/python -m pytest -q --rootdir . -p no:cacheprovider $(SANITIZE)

@@ -18,9 +18,15 @@ OF_THE_TOOLS = (  # set by pytest, by torch, and by scikit-learn and Lightning w
     "KMP_INIT_AT_FORK",
     "PYTORCH_NVML_BASED_CUDA_CHECK",
 )
+SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
 THREADS = os.environ.get("ACS_FAST_TEST_THREADS")
 if THREADS:
     torch.set_num_threads(int(THREADS))
+
+
+def pytest_runtest_setup(item):
+    if SANITIZED and item.get_closest_marker("ordinary_memory"):
+        pytest.skip("under a sanitizer, which takes memory of its own")
 
 
 def state_of_the_process():

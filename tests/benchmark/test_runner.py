@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from acs_fast.benchmark import OPPONENTS, Opponent, Run, execute, read, runner
@@ -30,6 +31,7 @@ def measure(case: OpCase = TINY, path: Path | None = None, **more: Opponent) -> 
     return execute(run, (case,), opponents, 2, path, say=lambda _: None)
 
 
+@pytest.mark.ordinary_memory
 def test_rows_have_seconds_memory_and_quality():
     run = measure(replace(TINY, opponents=("ours-reference", "random")), **RANDOM)
     rows = {row.opponent: row for row in run.rows}
@@ -39,6 +41,7 @@ def test_rows_have_seconds_memory_and_quality():
     assert rows["ours-reference"].peak_bytes is not None
 
 
+@pytest.mark.ordinary_memory
 def test_an_answer_of_ours_that_differs_is_not_timed():
     run = measure(replace(TINY, opponents=("ours-reference", "wrong")), **WRONG)
     rows = {row.opponent: row for row in run.rows}
@@ -48,6 +51,7 @@ def test_an_answer_of_ours_that_differs_is_not_timed():
     assert rows["ours-reference"].ok
 
 
+@pytest.mark.ordinary_memory
 def test_what_was_measured_before_a_process_died_stands(monkeypatch):
     first = runner._first
 
@@ -63,6 +67,7 @@ def test_what_was_measured_before_a_process_died_stands(monkeypatch):
     assert len(row.seconds) == 1
 
 
+@pytest.mark.ordinary_memory
 def test_a_slow_opponent_is_stopped_and_the_others_go_on():
     slow = OpCase("slow", "slow", "craig", 1_500, 10, 64, 400, opponents=("ours-reference", "random"), limit_s=0.05)
     status = {row.opponent: row.status for row in measure(slow, **RANDOM).rows}

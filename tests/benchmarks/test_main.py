@@ -33,6 +33,7 @@ def test_red_tests_mean_no_numbers(tmp_path):
     assert not output.exists()
 
 
+@pytest.mark.ordinary_memory
 def test_quick_run_from_tests_to_table(tmp_path):
     output = tmp_path / "run.json"
     done = run("--quick", "--repeat", "1", "--tests", folder_with_test(tmp_path, "pass"), "--output", str(output))

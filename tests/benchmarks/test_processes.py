@@ -22,6 +22,7 @@ def run() -> Run:
     )
 
 
+@pytest.mark.ordinary_memory
 def test_one_and_two_processes_answer_alike_and_say_what_they_took(run: Run) -> None:
     assert [row.status for row in run.rows] == ["ok"] * 4, [row.reason for row in run.rows]
     for name in ("processes-per-class", "processes-global"):

@@ -18,6 +18,7 @@ from acs_fast.cli.main import main
 SMALL = ["bench", "--n", "60", "--classes", "3", "--dim", "8", "--device", "cpu", "--repeat", "1"]
 
 
+@pytest.mark.ordinary_memory
 def test_table_and_file(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)  # no checkout
     assert main([*SMALL, "--dtype", "float64", "--no-peers"]) == 0
@@ -33,6 +34,7 @@ def test_table_and_file(tmp_path, monkeypatch, capsys):
         assert "ours-reference" in {row.opponent for row in run.of_case(case["name"]) if row.ok}
 
 
+@pytest.mark.ordinary_memory
 def test_a_checkout_in_the_present_folder_is_not_what_is_measured(tmp_path):
     checkout = tmp_path / "acs_fast"
     checkout.mkdir()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gpu.requirements import ROOT, need_tool, need_triton
+from tests.gpu.requirements import ENVIRONMENT, ROOT, need_tool, need_triton
 
 OTHER_TRITONS = [*filter(None, os.environ.get("ACS_FAST_TRITONS", "").split(os.pathsep))]  # folders
 SOURCES = sorted((ROOT / "csrc/cuda").glob("*.cu"))
@@ -25,7 +25,7 @@ def test_cuda_without_spills(tmp_path, source, arch):
     target = f"-gencode=arch=compute_{arch},code=sm_{arch}"
     report = subprocess.run(
         [nvcc, "-O3", "-std=c++17", target, "-Xptxas", "-v", "-c", str(source), "-o", str(tmp_path / "o")],
-        capture_output=True, text=True, check=True,
+        capture_output=True, text=True, check=True, env=ENVIRONMENT,
     ).stderr  # fmt: skip
     spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report)
     assert spills
@@ -47,7 +47,7 @@ def test_binding_is_valid_cpp():
         pytest.skip("the CUDA toolkit's headers are not there")
     folders = [pytest.importorskip("pybind11").get_include(), sysconfig.get_path("include"), include]
     flags = ["-std=c++20", "-fsyntax-only", "-Wall", "-Werror", *(f"-isystem{folder}" for folder in folders)]
-    subprocess.run([compiler, *flags, str(ROOT / "csrc/cuda/bindings.cpp")], check=True)
+    subprocess.run([compiler, *flags, str(ROOT / "csrc/cuda/bindings.cpp")], check=True, env=ENVIRONMENT)
 
 
 def cubins(arch: int, toolchain: str) -> dict[str, dict[str, int]]:

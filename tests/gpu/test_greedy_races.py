@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.gpu.emulation import copy_sources
-from tests.gpu.requirements import need_tool
+from tests.gpu.requirements import ENVIRONMENT, need_tool
 
 SIZES = {
     "THREADS_OF_LARGE": 64, "THREADS_OF_SMALL": 32, "SMALL_ROWS": 20, "ROWS_AT_ONCE": 16, "REPLICATED_ROWS": 50,
@@ -38,7 +37,7 @@ def program(folder: Path, *passage: str) -> Path:
     sizes = [f"-DACS_GREEDY_{name}={value}" for name, value in SIZES.items()]
     flags = ["-std=c++20", "-O1", "-g", "-w", "-fsanitize=thread", "-mcx16", f"-I{emulator}/threads"]
     command = [compiler, *flags, *sizes, str(emulator / "threads/greedy.cpp"), "-o", str(folder / "greedy")]
-    built = subprocess.run([*command, "-latomic"], capture_output=True, text=True)
+    built = subprocess.run([*command, "-latomic"], capture_output=True, text=True, env=ENVIRONMENT)
     if "cannot find -ltsan" in built.stderr:
         pytest.skip("this compiler has no ThreadSanitizer")
     assert built.returncode == 0, built.stderr
@@ -46,7 +45,7 @@ def program(folder: Path, *passage: str) -> Path:
 
 
 def status(executable: Path, case: tuple[str, str]) -> tuple[int, str]:
-    environment = {**os.environ, "TSAN_OPTIONS": f"halt_on_error=1 exitcode={RACE}"}
+    environment = {**ENVIRONMENT, "TSAN_OPTIONS": f"halt_on_error=1 exitcode={RACE}"}
     run = subprocess.run([str(executable), *case], env=environment, capture_output=True, text=True)
     return run.returncode, run.stderr
 

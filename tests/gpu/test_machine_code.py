@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.gpu.requirements import ROOT, need_tool, need_triton
+from tests.gpu.requirements import ENVIRONMENT, ROOT, need_tool, need_triton
 
 KERNELS = {"float, large groups": "IfLi512", "float, small groups": "IfLi256", "double, large groups": "IdLi512"}
 DISTANCES_AT_ONCE = 8  # kLoads in greedy_gains.cuh
@@ -20,7 +20,7 @@ REGISTERS_OF_MULTIPROCESSOR = 65536
 def cubin(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("code") / "greedy.cubin"
     target = ["-gencode=arch=compute_90,code=sm_90", "-cubin", str(ROOT / "csrc/cuda/greedy.cu"), "-o", str(path)]
-    subprocess.run([need_tool("cuda", "nvcc"), "-O3", "-std=c++17", *target], check=True)
+    subprocess.run([need_tool("cuda", "nvcc"), "-O3", "-std=c++17", *target], check=True, env=ENVIRONMENT)
     return path
 
 
@@ -34,7 +34,9 @@ def tool(name: str) -> str:
 @pytest.fixture(scope="module")
 def functions(cubin) -> dict[str, str]:
     """Disassembly of each kernel."""
-    code = subprocess.run([tool("nvdisasm"), "-c", str(cubin)], capture_output=True, text=True, check=True).stdout
+    code = subprocess.run(
+        [tool("nvdisasm"), "-c", str(cubin)], capture_output=True, text=True, check=True, env=ENVIRONMENT
+    ).stdout
     parts = re.split(r"\n\s*\.text\.", code)[1:]
     return {name: next(p for p in parts if mark in p.split("\n", 1)[0]) for name, mark in KERNELS.items()}
 
@@ -69,7 +71,11 @@ def test_meetings_take_one_access_and_no_sequentially_consistent_fence(functions
 
 def test_three_small_blocks_fit_on_a_multiprocessor(cubin):
     usage = subprocess.run(
-        [tool("cuobjdump"), "--dump-resource-usage", str(cubin)], capture_output=True, text=True, check=True
+        [tool("cuobjdump"), "--dump-resource-usage", str(cubin)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=ENVIRONMENT,
     ).stdout
     registers = {
         name: int(found.group(1))

@@ -20,6 +20,7 @@ def inputs(kind: str) -> acs.LastLayerGradients:
     return acs.LastLayerGradients(r.to(dtype), h.to(dtype), bias=True)
 
 
+@pytest.mark.ordinary_memory
 @pytest.mark.parametrize("kind", ["random", "ties", "bfloat16"])
 def test_peak_is_within_the_limit(kind, restore_threads):
     require_backend("cpu")

@@ -105,6 +105,7 @@ for _ in range(20):
 """
 
 
+@pytest.mark.ordinary_memory
 def test_convolutions_that_torch_gets_wrong_run_in_the_ordinary_format(tmp_path):
     """Where channels_last corrupts memory under a checking allocator, what the engine makes of it does not."""
     checking = {
