@@ -51,6 +51,7 @@ def environment(tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+@pytest.mark.ordinary_memory
 def test_the_campaign_goes_through_without_git_home_or_network(tmp_path, place, environment):
     pytest.importorskip("triton")
     out = tmp_path / "out"
