@@ -24,7 +24,7 @@ BEHAVIOURS = {  # files of what spans modules, by folder
     "gpu": "attacks compiles greedy_emulated greedy_races machine_code on_gpu",
     "gradients": "exactness",
     "objectives": "objectives torchattacks",
-    "ops": "matching memory threads",
+    "ops": "memory threads",
     "selection": "upstream_defects",
     "selection/distributed": "faults selection",
 }
