@@ -73,6 +73,8 @@ def _panels(results: Results) -> Any:
 def _points(panel: Any, results: Results, group: str, measure: Measure) -> None:
     """Points with intervals at the variants' own positions, or one beside the other where they have none."""
     placed = {r.label: r.x for r in results.runs if r.group == group and results.of(r.label, group)}
+    if len(set(placed.values())) < len(placed):  # several at one position
+        placed = dict.fromkeys(placed)
     ticks = []
     for i, (label, x) in enumerate(placed.items()):
         at = float(i) if x is None else x
