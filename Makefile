@@ -86,7 +86,8 @@ KILLS_SEED ?= 0
 kills: $(VENV)/.ready
 	ACS_FAST_KILLS=$(KILLS) ACS_FAST_KILLS_SEED=$(KILLS_SEED) $(BIN)/pytest -s tests/cli/test_kills.py
 
-# everything with AddressSanitizer and UndefinedBehaviorSanitizer, in a build of its own; SANITIZE=tests/ops runs less
+# everything with AddressSanitizer and UndefinedBehaviorSanitizer, in a build of its own, but for tests that count memory or
+# bring an allocator or environment; SANITIZE=tests/ops runs less
 SANITIZED = build/sanitize/lib
 SANITIZE ?= tests
 sanitize: $(VENV)/.ready
