@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"\nwhat backend='auto' runs on {'the CPU' if place == 'cpu' else 'a GPU'}")
         for op in SCHEMAS:
             name = backends.chosen(op, "auto", torch.device(place))
-            print(f"  {op:<20} {backends.explain(op, name, torch.device(place))}")
+            print(f"  {op:<23} {backends.explain(op, name, torch.device(place))}")
     return 0
 
 
