@@ -101,15 +101,13 @@ class Attack:
 class Loss:
     """Base of losses: a subclass defines `value`, and `views` if it looks at more than the adversarial example.
 
-    `residuals` is autograd at the logits, or a closed form where a subclass writes one. A closed form holds for the
-    value and the views that it was written for: a class that inherits it and has one of these from nearer goes back to
-    autograd.
+    `residuals` is autograd at the logits, or a closed form in a class that declares it by ``class Own(Loss,
+    closed_form=True)``. The declaration is not inherited: a subclass has autograd again, unless it declares its own.
     """
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, closed_form: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
-        nearest = {name: at for at, kind in reversed([*enumerate(cls.__mro__)]) for name in vars(kind)}
-        if nearest["residuals"] > min(nearest["value"], nearest["views"]):
+        if not closed_form:
             cls.residuals = Loss.residuals  # type: ignore[method-assign]
 
     def views(self, x: Tensor, x_adv: Tensor) -> tuple[Tensor, ...]:

@@ -12,7 +12,7 @@ from acs_fast.objectives.base import Loss, Objective
 from acs_fast.ops.residuals import cross_entropy_residuals
 
 
-class CrossEntropy(Loss):
+class CrossEntropy(Loss, closed_form=True):
     r"""Cross-entropy at the adversarial example, with the label smoothed over all classes.
 
     .. math:: \ell = -\sum_c t_c \log q_c, \qquad t = (1 - s)\, \mathrm{onehot}(y) + s / C

@@ -117,7 +117,7 @@ class PriorGuidedAttack(Attack):
         self._memories["perturbation"].write(index, onward - x)
 
 
-class PriorGuidedLoss(Loss):
+class PriorGuidedLoss(Loss, closed_form=True):
     """Cross-entropy at the end of an attack plus the distance of the logits from those at its start; see `FGSMPGI`.
 
     Args:

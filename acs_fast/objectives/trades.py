@@ -37,7 +37,7 @@ class DivergenceAttack(ProjectedAttack):
             )  # fmt: skip
 
 
-class TradesLoss(Loss):
+class TradesLoss(Loss, closed_form=True):
     """Cross-entropy at the sample plus beta times the divergence at the adversarial one; see `TRADES`."""
 
     def __init__(self, beta: float, label_smoothing: float = 0.0) -> None:

@@ -154,7 +154,7 @@ def test_nan_names_the_samples(model):
 
 
 def test_residuals_follow_a_changed_loss(model):
-    """A closed form that was inherited no longer holds when the loss, or what passes through the model, changes."""
+    """No closed form is inherited by another loss, or another objective."""
 
     class Smoothed(TradesLoss):
         def value(self, logits, y):

@@ -63,8 +63,8 @@ class Swapped(TradesLoss):
         return x_adv, x
 
 
-class Halved(acs.CrossEntropy):
-    """Changes the value and the closed form together, so the closed form stays."""
+class Halved(acs.CrossEntropy, closed_form=True):
+    """Changes the value and the closed form together."""
 
     def value(self, logits, y):
         return 0.5 * super().value(logits, y)
@@ -86,31 +86,48 @@ class Same(acs.CrossEntropy):
     pass
 
 
+class Kept(acs.CrossEntropy, closed_form=True):
+    pass
+
+
 class Inherited(Doubled):
     pass
 
 
-class Regained(Doubled):
+class Regained(Doubled, closed_form=True):
     """Has a closed form again, for the value that it inherits."""
 
     def residuals(self, logits, y):
         return 2.0 * TradesLoss.residuals(self, logits, y)
 
 
-@pytest.mark.parametrize(
-    "loss",
-    [Doubled(6.0), Swapped(6.0), Halved(), Mixed(), Same(), Inherited(6.0), Regained(6.0)],
-    ids=lambda v: type(v).__name__,
-)
-def test_residuals_follow_a_changed_loss(loss):
+class Quartered(Halved):
+    """Changes the value below a closed form of one's own."""
+
+    def value(self, logits, y):
+        return 0.5 * super().value(logits, y)
+
+
+class Undeclared(acs.CrossEntropy):
+    """Has residuals that are not those of its value."""
+
+    def residuals(self, logits, y):
+        return 5.0 * super().residuals(logits, y)
+
+
+DECLARED = [acs.CrossEntropy(), TradesLoss(6.0), Halved(), Kept(), Regained(6.0)]
+BY_AUTOGRAD = [Doubled(6.0), Swapped(6.0), Mixed(), Same(), Inherited(6.0), Quartered(), Undeclared()]
+
+
+@pytest.mark.parametrize("loss", DECLARED + BY_AUTOGRAD, ids=lambda v: type(v).__name__)
+def test_a_closed_form_holds_for_the_class_that_declares_it(loss):
     torch.manual_seed(1)
     logits = tuple(torch.randn(7, 5, dtype=torch.float64) for _ in loss.views(0, 0))
     y = torch.randint(5, (7,))
     leaves = tuple(z.clone().requires_grad_() for z in logits)
     expected = torch.stack(torch.autograd.grad(loss.value(leaves, y).sum(), leaves), 1)
     torch.testing.assert_close(loss.residuals(logits, y), expected)
-    by_autograd = isinstance(loss, (Doubled, Swapped, Mixed)) and not isinstance(loss, Regained)
-    assert (type(loss).residuals is acs.Loss.residuals) == by_autograd
+    assert (type(loss).residuals is acs.Loss.residuals) == (loss in BY_AUTOGRAD)
 
 
 def test_an_overridden_loss_has_no_closed_form():
