@@ -235,8 +235,7 @@ class RunConfig:
     def schedule(self) -> Schedule:
         """The kinds of all epochs."""
         if not self.selects:
-            epochs = self.epochs if self.method == "full" else max(1, math.ceil(self.short_epochs))
-            return Schedule.published(epochs, 1.0, self.period, warm_start=1.0)
+            return Schedule.published(max(1, math.ceil(self.length)), 1.0, self.period, warm_start=1.0)
         if not self.is_selective:
             kind = Schedule.refreshing if self.takes_training_passes else Schedule.published
             return kind(self.epochs, self.fraction, self.period, self.warm_start)
@@ -251,20 +250,21 @@ class RunConfig:
         return {"selector": selector, "fraction": fraction, "schedule": self.schedule, "seed": self.seed}
 
     @property
-    def short_epochs(self) -> float:
-        """Full-data epochs, the last cut, at the cost of `method`'s default: in samples, or selective in passes."""
-        coreset = self if self.selects else replace(self, method="random")
+    def length(self) -> float:
+        """Epochs of the run. A shorter schedule, its last one cut, costs what a coreset does, in samples or passes."""
+        if self.method != "full-short":
+            return self.epochs
+        coreset = replace(self, method="random")
         if not coreset.is_selective:
             return round(coreset.schedule.cost(self.fraction), 4)
-        rests = self.objective == "atta"
-        strong, cheap = (2, 1) if rests else (self.steps + 1, 2)  # passes of the attack's steps and of the loss
+        strong, cheap = (2, 1) if self.objective == "atta" else (self.steps + 1, 2)  # passes: attack's steps and loss
         chosen = self.epochs - (1.0 - self.fraction) * coreset.schedule.kinds.count("selective")
         return round(chosen + (self.epochs - chosen) * cheap / strong, 4)
 
-    def batches_of(self, whole: int) -> int:
-        """Mini-batches of a run whose epochs hold `whole`: all, or where a shorter schedule ends within the last."""
-        short = self.method == "full-short"
-        return max(1, math.ceil(round(whole * self.short_epochs / len(self.schedule.kinds), 6))) if short else whole
+    def batches_of(self, epochs: range, whole: int) -> int:
+        """Mini-batches of epochs that hold `whole`: those within the length of the run."""
+        within = min(self.length, epochs.stop) - epochs.start
+        return max(1, math.ceil(round(whole * within / len(epochs), 6)))
 
     @property
     def comparison(self) -> list[str]:

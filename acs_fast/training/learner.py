@@ -60,7 +60,8 @@ class Learner:
         self.optimizer = torch.optim.SGD(
             model.parameters(), config.learning_rate, config.momentum, weight_decay=config.weight_decay
         )
-        self.batches, self.total_batches = 0, config.batches_of(coreset.total_steps(self.own_batch_size))
+        epochs = range(len(coreset.schedule.kinds))
+        self.batches, self.total_batches = 0, config.batches_of(epochs, coreset.total_steps(self.own_batch_size))
 
     @property
     def own_batch_size(self) -> int:

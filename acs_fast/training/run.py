@@ -162,8 +162,8 @@ class Run:
             "kind": self.coreset.schedule.kind(epoch),
             "lr": self.learner.learning_rate,
         }
-        left = self.learner.total_batches - self.learner.batches if self.config.method == "full-short" else None
-        entry |= self.learner.train_epoch(epoch, islice(self.loader, left))
+        batches = self.config.batches_of(range(epoch, epoch + 1), len(self.loader))
+        entry |= self.learner.train_epoch(epoch, islice(self.loader, batches))
         entry["coreset"] = None if selected is None else dict(selected.stats)
         entry["seconds"]["selection"] = 0.0 if selected is None else selected.stats["seconds"]["total"]
         self._finish_epoch(epoch, entry)

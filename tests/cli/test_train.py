@@ -115,6 +115,23 @@ def test_a_shorter_schedule_ends_within_an_epoch_and_with_its_learning_rate(tmp_
     assert last["optimizer"]["param_groups"][0]["lr"] == 0.03 * rate_factor("cosine", 5, 6)
 
 
+VISITED = {"full": [TRAINED] * 6, "craig": [30] * 5, "full-short": [TRAINED, 64]}
+
+
+@pytest.mark.parametrize("method", VISITED)
+def test_only_a_shorter_schedule_ends_within_an_epoch(tmp_path, monkeypatch, train, method):
+    """Also where earlier epochs had more mini-batches than planned, in a run that other processes began."""
+    original = Learner.train_epoch
+
+    def one_more(self, *arguments):
+        self.batches += 1
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Learner, "train_epoch", one_more)
+    assert train(tmp_path, *ATTACKED, "--selector", method) == 0
+    assert [e["samples"] for e in log_of(tmp_path / f"{method}-seed0")] == VISITED[method]
+
+
 @pytest.mark.parametrize("more", RESUMED.values(), ids=RESUMED)
 def test_interrupted_and_resumed_run_ends_with_the_same_bits(tmp_path, monkeypatch, train, capsys, more):
     assert train(tmp_path / "whole", *PGD, *more, "--fraction", "0.4") == 0

@@ -55,19 +55,26 @@ def test_a_shorter_schedule_costs_the_same():
     """20 epochs with PGD-9, 10 of them for a quarter: 12.5 times the data at 10 passes, 7.5 times at 2."""
     config = RunConfig(objective="pgd", steps=9, train_on="all", epochs=20, warm_start=0.5, fraction=0.25)
     assert config.schedule.kinds == ("full",) * 10 + ("selective",) * 10
-    assert config.short_epochs == round(12.5 + 7.5 * 0.2)
+    assert config.with_method("full-short", 0).length == round(12.5 + 7.5 * 0.2)
     rests = RunConfig(objective="atta", train_on="all", epochs=20, warm_start=0.5, fraction=0.2)
-    assert rests.short_epochs == round(12 + 8 * 0.5)  # with ATTA two passes against one
+    assert rests.with_method("full-short", 0).length == round(12 + 8 * 0.5)  # with ATTA two passes against one
     plain = RunConfig(objective="pgd", method="craig", gradients="attack", epochs=30, fraction=0.3, warm_start=0.3)
-    assert plain.short_epochs == 3 + 21 * 0.3
     short = plain.with_method("full-short", 1)
+    assert short.length == 3 + 21 * 0.3
     assert short.schedule.kinds == ("full",) * 10
-    assert short.batches_of(10 * 80) == 9.3 * 80  # the last epoch is a part of one
-    assert plain.batches_of(10 * 80) == 10 * 80
     whole = replace(short, warm_start=0.0)
     assert whole.schedule.kinds == ("full",) * 9  # 30 times 0.3, which is a little more in floating point
-    assert whole.batches_of(9 * 80) == 9 * 80
-    assert replace(short, epochs=1, fraction=0.01).batches_of(80) == 1
+    assert whole.batches_of(range(9), 9 * 80) == 9 * 80
+    assert replace(short, epochs=1, fraction=0.01).batches_of(range(1), 80) == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_epoch_holds_all_its_mini_batches_within_the_length_of_the_run(method):
+    config = RunConfig(objective="pgd", train_on="coreset", method=method, epochs=30, fraction=0.3, warm_start=0.3)
+    number = len(config.schedule.kinds)
+    batches = [config.batches_of(range(e, e + 1), 80) for e in range(number)]
+    assert batches == [80] * 9 + [24] if method == "full-short" else [80] * 30
+    assert config.batches_of(range(number), 80 * number) == sum(batches)
 
 
 def test_comparisons_hold_the_method_and_the_controls():
