@@ -103,10 +103,13 @@ class Loss:
 
     `residuals` is autograd at the logits, or a closed form in a class that declares it by ``class Own(Loss,
     closed_form=True)``. The declaration is not inherited: a subclass has autograd again, unless it declares its own.
+    Residuals without it are a TypeError.
     """
 
     def __init_subclass__(cls, closed_form: bool = False, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if not closed_form and "residuals" in vars(cls):
+            raise TypeError(f"{cls.__name__}.residuals must be declared: class {cls.__name__}(..., closed_form=True)")
         if not closed_form:
             cls.residuals = Loss.residuals  # type: ignore[method-assign]
 

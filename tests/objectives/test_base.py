@@ -108,15 +108,8 @@ class Quartered(Halved):
         return 0.5 * super().value(logits, y)
 
 
-class Undeclared(acs.CrossEntropy):
-    """Has residuals that are not those of its value."""
-
-    def residuals(self, logits, y):
-        return 5.0 * super().residuals(logits, y)
-
-
 DECLARED = [acs.CrossEntropy(), TradesLoss(6.0), Halved(), Kept(), Regained(6.0)]
-BY_AUTOGRAD = [Doubled(6.0), Swapped(6.0), Mixed(), Same(), Inherited(6.0), Quartered(), Undeclared()]
+BY_AUTOGRAD = [Doubled(6.0), Swapped(6.0), Mixed(), Same(), Inherited(6.0), Quartered()]
 
 
 @pytest.mark.parametrize("loss", DECLARED + BY_AUTOGRAD, ids=lambda v: type(v).__name__)
@@ -128,6 +121,11 @@ def test_a_closed_form_holds_for_the_class_that_declares_it(loss):
     expected = torch.stack(torch.autograd.grad(loss.value(leaves, y).sum(), leaves), 1)
     torch.testing.assert_close(loss.residuals(logits, y), expected)
     assert (type(loss).residuals is acs.Loss.residuals) == (loss in BY_AUTOGRAD)
+
+
+def test_a_closed_form_must_be_declared():
+    with pytest.raises(TypeError, match=r"Own.residuals must be declared: class Own\(..., closed_form=True\)"):
+        type("Own", (acs.CrossEntropy,), {"residuals": lambda self, logits, y: logits[0]})
 
 
 def test_an_overridden_loss_has_no_closed_form():
