@@ -34,6 +34,7 @@ from benchmarks import RESULTS, ROOT
 FORMAT = 1
 CLASSES, WIDTH = 10, 512
 MATCHING = ((2_000, 300), (5_000, 1_500))
+GROUPS = 10  # of these sizes, matched side by side
 DISTANCES = {5_000: 7, 10_000: 5, 20_000: 2, 40_000: 1}  # N: timed runs
 SMALL_PAGES = 20_000  # N up to which rates with small pages are taken
 SYMBOLS = (  # of which part of gradient matching, the first that a symbol's name has
@@ -41,9 +42,10 @@ SYMBOLS = (  # of which part of gradient matching, the first that a symbol's nam
     ("passes over columns", ("add_columns",)),
     ("what is left of the target, in float64", ("multiply_rows<double", "Remainder")),
     ("Gram matrix of the atoms, in float64", ("dots_kernel", "inner_products")),
-    ("backward substitutions and duals", ("dot_kernel<double>", "backward", "rising")),
-    ("forward substitutions", ("subtract_kernel", "forward", "activate")),
-    ("atoms that leave the factor", ("::drop", "rotate_kernel", "::turn", "hypot", "memmove", "shrink")),
+    ("open atoms", ("SchurComplement", "rising", "shrink", "open_weights")),
+    ("backward substitutions", ("dot_kernel<double>", "backward")),
+    ("forward substitutions", ("subtract_kernel", "forward", "append")),
+    ("atoms that leave the factor", ("unsettle", "rotate_kernel", "::turn", "hypot", "memmove")),
     (
         "waiting for work",
         ("::lead", "sched", "yield", "syscall", "Waiting", "pick_next", "update_curr", "entry_SYSRET"),
@@ -117,7 +119,7 @@ def picked(g: acs.LastLayerGradients, k: int) -> int:
 
 
 def matching(n: int, k: int, repeat: int) -> dict[str, Any]:
-    """Floor, stages with one thread and with all, and the parts that samples of the processor's time fall into."""
+    """Floor, stages with one thread and with all, groups side by side, and what parts samples of the time are of."""
     g, _ = data.gradients(n, CLASSES, WIDTH)
     threads = torch.get_num_threads()
 
@@ -125,22 +127,30 @@ def matching(n: int, k: int, repeat: int) -> dict[str, Any]:
         seconds = acs.gradient_matching(g, k, backend="cpu").stats["seconds"]
         return {name: seconds[name] for name in ("columns", "screening", "refit", "select")}
 
-    def median() -> dict[str, float]:
+    def median(run: Callable[[], dict[str, float]], repeat: int) -> dict[str, float]:
         run()
         runs = [run() for _ in range(repeat)]
         middle = sorted(runs, key=lambda seconds: seconds["select"])[len(runs) // 2]
         return middle | {"fastest": min(seconds["select"] for seconds in runs)}
 
-    stages = median()
+    several, groups = data.gradients(GROUPS * n, CLASSES, WIDTH, GROUPS)
+
+    def run_groups() -> dict[str, float]:
+        seconds = acs.gradient_matching(several, GROUPS * k, groups=groups, backend="cpu").stats["seconds"]
+        return {"select": seconds["select"]}
+
+    stages = median(run, repeat)
     torch.set_num_threads(1)
-    alone = median()
+    alone = median(run, repeat)
     torch.set_num_threads(threads)
+    side_by_side = median(run_groups, max(1, repeat // 2))["select"] / GROUPS
     floor = matching_floor(n, k)
     return {
         "n": n, "classes": CLASSES, "width": WIDTH, "budget": k, "atoms_tried": picked(g, k), "floor": floor,
         "seconds": stages, "seconds_of_one_thread": alone,
         "meetings_and_serial_parts": stages["select"] - alone["select"] / threads,
-        "over_floor": stages["select"] / floor["floor"], "core_seconds": sampled(run, threads),
+        "over_floor": stages["select"] / floor["floor"], "groups": GROUPS, "seconds_of_a_group": side_by_side,
+        "group_over_floor": side_by_side / floor["floor"], "core_seconds": sampled(run, threads),
     }  # fmt: skip
 
 

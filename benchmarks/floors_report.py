@@ -51,6 +51,12 @@ def _matching(rows: Rows) -> str:
         ("two threads less half of one", [_time(row["meetings_and_serial_parts"]) for row in rows]),
         ("atoms tried", [f"{row['atoms_tried']:,}" for row in rows]),
     ]
+    if "groups" in rows[0]:
+        name = f"**one of {rows[0]['groups']} groups side by side**"
+        lines += [
+            (name, [_time(row["seconds_of_a_group"]) for row in rows]),
+            (f"{name}, over floor", [f"{row['group_over_floor']:.1f}" for row in rows]),
+        ]
     for key in sorted(rows[-1]["core_seconds"], key=rows[-1]["core_seconds"].get, reverse=True):
         lines.append((f"of two cores: {key}", [_time(row["core_seconds"][key]) for row in rows]))
     head = markdown.line(["", *(f"N = {row['n']:,}, k = {row['budget']:,}" for row in rows)])

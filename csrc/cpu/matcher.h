@@ -71,7 +71,7 @@ class Matcher {
   const MatchingSeconds& seconds() const { return seconds_; }
 
  private:
-  int64_t passive() const { return int64_t(fit_.passive().size()); }
+  int64_t passive() const { return fit_.passive_size(); }
 
   // Weights with the newest atom; false when the search is over
   bool refit(double to_target, const double* inner) {

@@ -3,73 +3,84 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 namespace acs_fast {
 namespace {
 
-constexpr double kDependent = 1e-10;  // an atom with a squared pivot below this part of its squared norm: no direction
-constexpr double kTolerance = 1e-12;  // of the dual, relative to the largest right-hand side
-constexpr int64_t kBlock = 64;        // rows of the factor that a substitution takes together
-constexpr int64_t kAlone = 2048;      // columns behind a block that are not worth a meeting
-constexpr int64_t kColumns = 256;     // columns of them that one member takes at a time
-constexpr int64_t kRowsShared = 16;   // rows of them that one member takes at a time
-constexpr int64_t kDuals = 16;        // atoms outside the passive set that one member takes at a time
+constexpr double kTolerance = 1e-12;  // of the duals, relative to the largest right-hand side
+constexpr double kSmall = 0.2;        // a weight, relative to the mean: atoms with smaller ones stay open,
+constexpr int64_t kOpen = 64;         // at most so many
+
+// How far of the way from w to z a weight stays feasible
+double reach(double w, double z) {
+  return z > 0.0 ? std::numeric_limits<double>::infinity() : w / std::max(w - z, std::numeric_limits<double>::min());
+}
 
 }  // namespace
 
+double NonNegativeLeastSquares::tolerance() const { return kTolerance * largest_rhs_; }
+
 bool NonNegativeLeastSquares::append(double rhs, const double* inner) {
-  const int64_t atom = size();
-  gram_.emplace_back(inner, inner + atom + 1);
-  columns_.emplace_back();
-  solved_.emplace_back();
-  for (const int64_t a : left_) columns_[a].push_back(inner[a]);
-  weights_.push_back(0.0);
-  rhs_.push_back(rhs);
-  is_passive_.push_back(0);
-  if (activate({atom}) == 1) {
-    largest_rhs_ = std::max(largest_rhs_, std::abs(rhs));
-    return true;
+  const int64_t atom = size(), m = factor_.settled();
+  std::vector<double> x, own;
+  for (const int64_t other : settled_) x.push_back(inner[other]);
+  for (const int64_t other : open_) own.push_back(inner[other]);
+  factor_.forward(x.data());
+  factor_.subtract_products(own.data(), x.data());
+  const double scale = inner[atom] + ridge_;
+  own.push_back(scale - dot_(x.data(), x.data(), m));
+  rest_.add(own, rhs - dot_(x.data(), factor_.y().data(), m), scale);
+  if (!rest_.activate(factor_.open())) {
+    rest_.remove(factor_.open());
+    return false;
   }
-  gram_.pop_back();
-  columns_.pop_back();
-  solved_.pop_back();
-  for (const int64_t a : left_) columns_[a].pop_back();
-  weights_.pop_back();
-  rhs_.pop_back();
-  is_passive_.pop_back();
-  return false;
+  factor_.add(x);
+  open_.push_back(atom);
+  gram_.emplace_back(inner, inner + atom + 1);
+  weights_.push_back(0.0);
+  largest_rhs_ = std::max(largest_rhs_, std::abs(rhs));
+  return true;
 }
 
-// Whole sets of atoms leave and join at once, as long as fewer want to join every time. Then it is one at a time, by
-// steps that never leave the feasible set (Lawson and Hanson): slower, and sure to end.
+// Whole sets of open atoms leave and join at once, as long as fewer want to join every time; where nobody does, settled
+// ones without a positive weight become open. Otherwise it is one at a time, by steps that never leave the feasible set
+// (Lawson and Hanson): slower, and sure to end.
 void NonNegativeLeastSquares::solve() {
   size_t fewest = std::numeric_limits<size_t>::max();
-  bool whole = true;
-  for (int64_t i = 0; i < 3 * size() + 10; ++i) {  // a bound against rounding cycles
-    whole ? shrink() : descend();
+  bool whole = true, optimal = false;
+  for (int64_t i = 0; i < 3 * size() + 10 && !optimal; ++i) {  // a bound against rounding cycles
+    const bool feasible = !whole;
+    feasible ? descend() : shrink();
     std::vector<int64_t> entering = rising();
-    if (entering.empty()) return;
-    whole = entering.size() < fewest;
-    if (!whole) entering.resize(1);
-    if (whole) fewest = entering.size();
-    if (activate(entering) == 0) return;
+    whole = whole && entering.size() < fewest;
+    if (!whole && !entering.empty()) entering.resize(1);
+    fewest = entering.empty() ? fewest : entering.size();
+    if (!join(entering)) optimal = feasible || settled_are_positive();
   }
+  while (!optimal) {
+    shrink();
+    optimal = settled_are_positive();
+  }
+  settle();
 }
 
-// The atoms outside the passive set with whose weight the objective falls, the steepest one first
+// Whether one of these open atoms is passive now
+bool NonNegativeLeastSquares::join(const std::vector<int64_t>& entering) {
+  bool joined = false;
+  for (const int64_t at : entering) joined = rest_.activate(at) || joined;
+  return joined;
+}
+
+// The open atoms without a weight with which the objective falls, the steepest one first
 std::vector<int64_t> NonNegativeLeastSquares::rising() const {
-  const int64_t count = int64_t(left_.size());
-  std::vector<double> duals(count, 0.0);
-  team_.share((count + kDuals - 1) / kDuals, [&](int64_t part, int) {
-    for (int64_t at = part * kDuals; at < std::min(count, (part + 1) * kDuals); ++at)
-      if (const int64_t a = left_[at]; !is_passive_[a])
-        duals[at] = rhs_[a] - dot_(columns_[a].data(), weights_.data(), size());
-  });
+  std::vector<double> duals = rest_.rhs();
+  for (const int64_t at : rest_.passive()) rest_.subtract(duals, at, weights_[open_[at]]);
+  for (const int64_t at : rest_.passive()) duals[at] = 0.0;
   std::vector<int64_t> found;
-  double top = kTolerance * largest_rhs_;
-  const double tolerance = top;
-  for (int64_t at = 0; at < count; ++at) {
-    if (duals[at] > tolerance) found.push_back(left_[at]);
+  double top = tolerance();
+  for (int64_t at = 0; at < factor_.open(); ++at) {
+    if (duals[at] > tolerance()) found.push_back(at);
     if (duals[at] > top) {
       top = duals[at];
       std::swap(found.front(), found.back());
@@ -78,197 +89,126 @@ std::vector<int64_t> NonNegativeLeastSquares::rising() const {
   return found;
 }
 
-// Least squares on the passive set without the atoms that it gives no positive weight. Weights are known from the last
-// one on, and most atoms that leave have joined lately: a substitution ends with the first block in which some do.
+// Least squares on the passive set without the open atoms that it gives no positive weight, whatever the settled ones get
 void NonNegativeLeastSquares::shrink() {
-  while (!passive_.empty()) {
-    const int64_t m = int64_t(passive_.size());
-    std::vector<double> z = y_;
-    const int64_t known = backward(z, true);
-    for (int64_t i = m - 1; i >= known; --i) {
-      weights_[passive_[i]] = std::max(z[i], 0.0);
-      if (!(z[i] > 0.0)) drop(i);
+  for (bool all = false; !all;) {
+    const std::vector<double> w = open_weights();
+    std::vector<char> leaving(w.size(), 0);
+    for (const int64_t at : rest_.passive()) {
+      weights_[open_[at]] = std::max(w[at], 0.0);
+      leaving[at] = !(w[at] > 0.0);
     }
-    if (int64_t(passive_.size()) == m) return;
+    all = !rest_.passivate(leaving);
   }
+}
+
+// What the settled atoms get then; those that get no positive weight become open. Weights are known from the last atom on,
+// and most that leave have joined lately: the substitution ends with the first block in which some do.
+bool NonNegativeLeastSquares::settled_are_positive() {
+  std::vector<double> z = factor_.y();
+  const int64_t m = factor_.settled(), known = factor_.backward(z, open_weights(), true);
+  for (int64_t i = m - 1; i >= known; --i) {
+    weights_[settled_[i]] = std::max(z[i], 0.0);
+    if (!(z[i] > 0.0)) unsettle(i);
+  }
+  return factor_.settled() == m;
 }
 
 // Least squares on the passive set, stepping back and dropping atoms until all its weights are positive
 void NonNegativeLeastSquares::descend() {
-  while (!passive_.empty()) {
-    const int64_t m = int64_t(passive_.size());
-    std::vector<double> z = y_;
-    backward(z, false);
-    double step = std::numeric_limits<double>::infinity();
-    for (int64_t i = 0; i < m; ++i) {
-      const double w = weights_[passive_[i]];
-      if (z[i] <= 0.0) step = std::min(step, w / std::max(w - z[i], std::numeric_limits<double>::min()));
-    }
-    const bool feasible = std::isinf(step);
-    std::vector<int64_t> leaving;
-    for (int64_t i = 0; i < m; ++i) {
-      double& w = weights_[passive_[i]];
-      const bool at_bound = !feasible && z[i] <= 0.0 &&
-                            w / std::max(w - z[i], std::numeric_limits<double>::min()) <= step;
-      w = feasible ? z[i] : w + step * (z[i] - w);
-      if (!feasible && (at_bound || w <= 0.0)) {
-        w = 0.0;
-        leaving.push_back(i);
-      }
-    }
-    if (feasible) return;
-    for (auto i = leaving.rbegin(); i != leaving.rend(); ++i) drop(*i);
+  for (bool feasible = false; !feasible;) {
+    const std::vector<double> w = open_weights();
+    std::vector<double> z = factor_.y();
+    factor_.backward(z, w, false);
+    double step = 1.0;
+    for (size_t i = 0; i < z.size(); ++i) step = std::min(step, reach(weights_[settled_[i]], z[i]));
+    for (const int64_t at : rest_.passive()) step = std::min(step, reach(weights_[open_[at]], w[at]));
+    feasible = true;
+    const auto leaves = [&](int64_t atom, double aim) {  // after a step towards the aim
+      double& weight = weights_[atom];
+      const bool at_bound = reach(weight, aim) <= step;
+      weight = step < 1.0 ? weight + step * (aim - weight) : aim;
+      if (at_bound || !(weight > 0.0)) weight = 0.0;
+      feasible = feasible && weight > 0.0;
+      return weight == 0.0;
+    };
+    std::vector<char> leaving(w.size(), 0);
+    for (const int64_t at : rest_.passive()) leaving[at] = leaves(open_[at], w[at]);
+    rest_.passivate(leaving);
+    for (int64_t i = int64_t(z.size()) - 1; i >= 0; --i)
+      if (leaves(settled_[i], z[i])) unsettle(i);
   }
 }
 
-void NonNegativeLeastSquares::grow() {
-  const int64_t m = int64_t(passive_.size()), before = capacity_;
-  const Buffer<double> old = std::move(factor_);
-  capacity_ = std::max<int64_t>(64, before + before / 2);
-  factor_ = Buffer<double>(capacity_ * (capacity_ + 1) / 2);
-  for (int64_t i = 0; i < m; ++i) {
-    const double* from = old.data() + i * before - i * (i + 1) / 2;
-    std::copy(from + i, from + m, row(i) + i);
-  }
+// Least squares over the passive ones of the open atoms; zero for the others
+std::vector<double> NonNegativeLeastSquares::open_weights() {
+  rest_.refresh();
+  std::vector<double> w(open_.size(), 0.0);
+  const std::vector<double> solution = rest_.solution();
+  for (size_t p = 0; p < solution.size(); ++p) w[rest_.passive()[p]] = solution[p];
+  return w;
 }
 
-// Adds the columns of those atoms to the factor that do not depend on the passive ones, and says how many these are
-int64_t NonNegativeLeastSquares::activate(const std::vector<int64_t>& atoms) {
-  const int64_t m = int64_t(passive_.size()), count = int64_t(atoms.size());
-  while (m + count > capacity_) grow();
-  std::vector<double> together(count * m);
-  std::vector<int64_t> solved(count);
-  for (int64_t r = 0; r < count; ++r) {
-    const std::vector<double>& own = columns_[atoms[r]].empty() ? gram_[atoms[r]] : columns_[atoms[r]];
-    solved[r] = int64_t(solved_[atoms[r]].size()) / kBlock * kBlock;
-    std::copy_n(solved_[atoms[r]].data(), solved[r], together.data() + r * m);
-    for (int64_t i = solved[r]; i < m; ++i) together[r * m + i] = own[passive_[i]];
+// Open atoms with a weight that is not small become settled, the heaviest first
+void NonNegativeLeastSquares::settle() {
+  const double mean = std::accumulate(weights_.begin(), weights_.end(), 0.0) / double(passive_size());
+  const auto lighter = [&](int64_t a, int64_t b) { return weights_[open_[a]] < weights_[open_[b]]; };
+  while (!rest_.passive().empty()) {
+    const int64_t at = *std::max_element(rest_.passive().begin(), rest_.passive().end(), lighter);
+    const bool steady = weights_[open_[at]] > kSmall * mean || int64_t(rest_.passive().size()) > kOpen;
+    if (!steady || !rest_.independent(at)) break;
+    const double pivot = std::sqrt(rest_.row(at)[at]), y = rest_.rhs()[at] / pivot;
+    std::vector<double> row(rest_.row(at), rest_.row(at) + open_.size());
+    for (double& entry : row) entry /= pivot;
+    rest_.update(row, y, -1.0);
+    rest_.remove(at);
+    factor_.settle(at, row, y);
+    settled_.push_back(open_[at]);
+    open_[at] = open_.back();
+    open_.pop_back();
   }
-  forward(together.data(), m, solved);
-  std::vector<std::vector<double>> joined;
-  for (int64_t r = 0; r < count; ++r) {
-    const int64_t atom = atoms[r];
-    std::vector<double> x(together.begin() + r * m, together.begin() + (r + 1) * m);
-    for (const std::vector<double>& before : joined) {
-      const int64_t at = int64_t(x.size());
-      x.push_back((gram(atom, passive_[at]) - dot_(before.data(), x.data(), at)) / row(at)[at]);
-    }
-    const int64_t at = int64_t(x.size());
-    const double diagonal = gram_[atom][atom] + ridge_, pivot = diagonal - dot_(x.data(), x.data(), at);
-    if (!(pivot > kDependent * diagonal)) continue;
-    for (int64_t i = 0; i < at; ++i) row(i)[at] = x[i];
-    row(at)[at] = std::sqrt(pivot);
-    y_.push_back((rhs_[atom] - dot_(x.data(), y_.data(), at)) / row(at)[at]);
-    passive_.push_back(atom);
-    is_passive_[atom] = 1;
-    solved_[atom].clear();
-    joined.push_back(std::move(x));
-  }
-  return int64_t(joined.size());
+  rest_.refresh();
 }
 
-// Without its column the rows from `position` on begin one entry too far left; rotations of neighbours straighten them,
-// and turn what was solved with the factor before
-void NonNegativeLeastSquares::drop(int64_t position) {
-  const int64_t m = int64_t(passive_.size());
-  const int64_t atom = passive_[position];
-  is_passive_[atom] = 0;
-  if (columns_[atom].empty()) {
-    left_.push_back(atom);
-    for (int64_t a = 0; a < size(); ++a) columns_[atom].push_back(gram(atom, a));
-  }
-  solved_[atom].assign(m, 0.0);
-  for (int64_t i = 0; i <= position; ++i) solved_[atom][i] = row(i)[position];
-  passive_.erase(passive_.begin() + position);
-  for (int64_t i = 0; i < position; ++i) std::copy(row(i) + position + 1, row(i) + m, row(i) + position);
-  std::vector<double> carried(row(position) + position + 1, row(position) + m);
-  std::vector<Rotation> rotations;
-  for (int64_t i = position; i + 1 < m; ++i) {
-    double* above = carried.data() + (i - position);
-    const double* below = row(i + 1) + i + 1;
-    const double length = std::hypot(above[0], below[0]), c = above[0] / length, s = below[0] / length;
-    extra_.rotate(c, s, above, below, row(i) + i, m - 1 - i);
-    rotations.push_back({c, s});
-  }
-  turn(y_, position, rotations);
-  for (const int64_t a : left_) turn(solved_[a], position, rotations);
+void NonNegativeLeastSquares::unsettle(int64_t position) {
+  const int64_t atom = settled_[position];
+  auto [lost, y] = factor_.unsettle(position);
+  const double pivot = lost.back();
+  lost.pop_back();
+  rest_.update(lost, y, 1.0);
+  for (double& entry : lost) entry *= pivot;
+  lost.push_back(pivot * pivot);
+  rest_.add(lost, pivot * y, gram_[atom][atom] + ridge_);
+  settled_.erase(settled_.begin() + position);
+  open_.push_back(atom);
 }
 
-// What was solved with the factor before its rows from `position` on were rotated, as far as it goes, with it as it is now
-void NonNegativeLeastSquares::turn(std::vector<double>& x, int64_t position, const std::vector<Rotation>& rotations) {
-  const int64_t count = int64_t(x.size()) - position;
-  if (count <= 0) return;
-  double* own = x.data() + position;
-  double carried = own[0];
-  for (int64_t i = 0; i + 1 < count; ++i) {
-    const auto [c, s] = rotations[i];
-    const double below = own[i + 1];
-    own[i] = c * carried + s * below;
-    carried = c * below - s * carried;
-  }
-  x.pop_back();
-}
-
-// Both substitutions go by blocks of kBlock rows: the triangle of a block by the leader, the rest of its rows by the team.
-// The blocks, and with them every sum, are the same for every number of threads.
-void NonNegativeLeastSquares::forward(double* x, int64_t m, const std::vector<int64_t>& solved) const {
-  const int64_t count = int64_t(solved.size());
-  constexpr int64_t kRows = 8;  // subtracted in one pass
-  for (int64_t block = 0; block < m; block += kBlock) {
-    const int64_t stop = std::min(m, block + kBlock);
-    const double* rows[kBlock];
-    for (int64_t i = block; i < stop; ++i) rows[i - block] = row(i);
-    for (int64_t r = 0; r < count; ++r) {
-      double* own = x + r * m;
-      for (int64_t begin = block; begin < stop && block >= solved[r]; begin += kRows) {
-        const int64_t end = std::min(stop, begin + kRows);
-        for (int64_t i = begin; i < end; ++i) {
-          own[i] /= row(i)[i];
-          for (int64_t j = i + 1; j < end; ++j) own[j] -= row(i)[j] * own[i];
-        }
-        extra_.subtract(own, rows + (begin - block), own + begin, end - begin, end, stop);
-      }
-    }
-    const int64_t share = m - stop > kAlone ? kColumns : std::max<int64_t>(1, m - stop);
-    team_.share((m - stop + share - 1) / share, [&](int64_t part, int) {
-      const int64_t end = std::min(m, stop + (part + 1) * share);
-      for (int64_t r = 0; r < count; ++r) {
-        double* own = x + r * m;
-        extra_.subtract(own, rows, own + block, stop - block, std::max(stop + part * share, solved[r]), end);
-      }
-    });
-  }
-}
-
-int64_t NonNegativeLeastSquares::backward(std::vector<double>& z, bool while_positive) const {
-  const int64_t m = int64_t(z.size());
-  double beyond[kBlock];  // the products of a block's rows with what lies behind it
-  for (int64_t block = (m - 1) / kBlock * kBlock; block >= 0; block -= kBlock) {
-    const int64_t stop = std::min(m, block + kBlock);
-    const int64_t share = m - stop > kAlone ? kRowsShared : kBlock;
-    team_.share((stop - block + share - 1) / share, [&](int64_t part, int) {
-      const int64_t begin = block + part * share;
-      for (int64_t i = begin; i < std::min(stop, begin + share); ++i)
-        beyond[i - block] = dot_(row(i) + stop, z.data() + stop, m - stop);
-    });
-    for (int64_t i = stop - 1; i >= block; --i)
-      z[i] = (z[i] - beyond[i - block] - dot_(row(i) + i + 1, z.data() + i + 1, stop - 1 - i)) / row(i)[i];
-    const auto positive = [](double w) { return w > 0.0; };
-    if (while_positive && !std::all_of(z.begin() + block, z.begin() + stop, positive)) return block;
-  }
-  return 0;
+std::vector<int64_t> NonNegativeLeastSquares::passive() const {
+  std::vector<int64_t> atoms = settled_;
+  for (const int64_t at : rest_.passive()) atoms.push_back(open_[at]);
+  return atoms;
 }
 
 std::vector<double> NonNegativeLeastSquares::solve_passive(std::vector<double> b) const {
-  forward(b.data(), int64_t(b.size()), {0});
-  backward(b, false);
+  const std::vector<int64_t>& passive = rest_.passive();
+  std::vector<double> rest(b.begin() + factor_.settled(), b.end()), w(open_.size(), 0.0);
+  b.resize(factor_.settled());
+  factor_.forward(b.data());
+  for (size_t p = 0; p < passive.size(); ++p) w[passive[p]] = rest[p];
+  factor_.subtract_products(w.data(), b.data());
+  for (size_t p = 0; p < passive.size(); ++p) rest[p] = w[passive[p]];
+  rest = rest_.solve(std::move(rest));
+  std::fill(w.begin(), w.end(), 0.0);
+  for (size_t p = 0; p < passive.size(); ++p) w[passive[p]] = rest[p];
+  factor_.backward(b, w, false);
+  b.insert(b.end(), rest.begin(), rest.end());
   return b;
 }
 
 double NonNegativeLeastSquares::objective() const {
-  double sum = 0.0;
-  for (const double v : y_) sum -= v * v;
-  return sum;
+  double sum = rest_.explained();
+  for (const double v : factor_.y()) sum += v * v;
+  return -sum;
 }
 
 }  // namespace acs_fast

@@ -175,6 +175,26 @@ def test_properties(backend, n, c, d, seed):
     assert got <= best * (1 + 1e-7) + 1e-7
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2, 37])
+@pytest.mark.parametrize("hard", ["scales of three decades", "nearly parallel"])
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_hard_problems_are_matched_to_rounding(backend, hard, seed):
+    """More is asked for than the rank: whole sets of atoms come and go, and the last steps are one at a time."""
+    f = random(500, 4, 20, seed=seed, dtype=torch.float64)
+    r, h = f.residuals, f.features
+    if hard == "nearly parallel":
+        h = h + 20.0
+    else:
+        order = torch.randperm(500, generator=torch.Generator().manual_seed(seed))
+        r, h = r.abs(), h.abs() * torch.logspace(0, 3, 500, dtype=torch.float64)[order, None, None]
+    f = f._replace(residuals=r, features=h)
+    indices, weights, _ = whole(backend, f, 300)
+    atoms = f.dense().numpy()
+    target = atoms.sum(0)
+    assert len(indices) <= 4 * 21
+    assert error(atoms, target, indices.numpy(), weights.numpy()) <= 1e-6 * np.linalg.norm(target)
+
+
 def matched(backend, f, k):
     n = len(f.residuals)
     group = torch.arange(n), torch.tensor([0, n])
