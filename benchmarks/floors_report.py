@@ -58,7 +58,7 @@ def _matching(rows: Rows) -> str:
             (f"{name}, over floor", [f"{row['group_over_floor']:.1f}" for row in rows]),
         ]
     for key in sorted(rows[-1]["core_seconds"], key=rows[-1]["core_seconds"].get, reverse=True):
-        lines.append((f"of two cores: {key}", [_time(row["core_seconds"][key]) for row in rows]))
+        lines.append((f"of two cores: {key}", [_time(row["core_seconds"].get(key, 0.0)) for row in rows]))
     head = markdown.line(["", *(f"N = {row['n']:,}, k = {row['budget']:,}" for row in rows)])
     return markdown.table(head, [markdown.line([name, *cells]) for name, cells in lines])
 
