@@ -14,12 +14,10 @@ bool SchurComplement::independent(int64_t i) const { return row(i)[i] > kDepende
 
 void SchurComplement::grow() {
   const int64_t n = size(), before = capacity_;
-  capacity_ = std::max<int64_t>(32, 2 * before);
+  capacity_ = std::max<int64_t>(32, before + before / 2);
   const std::vector<double> old = std::move(matrix_);
   matrix_.assign(capacity_ * capacity_, 0.0);
   for (int64_t i = 0; i < n; ++i) std::copy_n(old.data() + i * before, n, matrix_.data() + i * capacity_);
-  factor_.assign(capacity_ * capacity_, 0.0);
-  known_ = 0;
 }
 
 void SchurComplement::add(const std::vector<double>& row, double rhs, double scale) {
@@ -63,7 +61,8 @@ void SchurComplement::subtract(std::vector<double>& x, int64_t i, double w) cons
 
 // The next row of the factor
 bool SchurComplement::append(int64_t i) {
-  double* own = factor_.data() + known_ * capacity_;
+  factor_.resize((known_ + 1) * (known_ + 2) / 2);
+  double* own = factor_.data() + known_ * (known_ + 1) / 2;
   for (int64_t p = 0; p < known_; ++p) own[p] = (row(i)[passive_[p]] - dot_(factor(p), own, p)) / factor(p)[p];
   const double pivot = row(i)[i] - dot_(own, own, known_);
   if (!(pivot > kDependent * scales_[i])) return false;

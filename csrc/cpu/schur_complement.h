@@ -35,7 +35,7 @@ class SchurComplement {
   double explained() const;                                // c'S^-1 c
 
  private:
-  const double* factor(int64_t p) const { return factor_.data() + p * capacity_; }
+  const double* factor(int64_t p) const { return factor_.data() + p * (p + 1) / 2; }
   void grow();
   bool append(int64_t i);
   std::vector<double> backward(std::vector<double> z) const;
@@ -45,7 +45,7 @@ class SchurComplement {
   int64_t capacity_ = 0;
   std::vector<double> matrix_, rhs_, scales_;
   std::vector<int64_t> passive_;
-  std::vector<double> factor_, y_;  // L L' of the passive ones, and L^-1 c
+  std::vector<double> factor_, y_;  // L L' of the passive ones, rows packed, and L^-1 c
   int64_t known_ = 0;               // rows of the factor that are up to date
 };
 
