@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,10 +16,8 @@ def described(part: Any) -> str:
     """A description of a part, the same in every process."""
     if isinstance(part, FunctionType):  # whose own has an address in it
         return f"{part.__module__}.{part.__qualname__}"
-    own = dataclasses.is_dataclass(part) or "__repr__" in {
-        name for kind in type(part).__mro__[:-1] for name in vars(kind)
-    }
-    return repr(part) if own else f"{type(part).__module__}.{type(part).__qualname__}"
+    kind: Any = type(part)
+    return f"{kind.__module__}.{kind.__qualname__}" if kind.__repr__ is object.__repr__ else repr(part)
 
 
 def digest(values: Iterable[Tensor]) -> str:
