@@ -1,5 +1,8 @@
 """A memory limit holds for a whole call of `facility_location`: the peak above the inputs, as the system counts it."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
 import pytest
 import torch
 
@@ -20,23 +23,30 @@ def inputs(kind: str) -> acs.LastLayerGradients:
     return acs.LastLayerGradients(r.to(dtype), h.to(dtype), bias=True)
 
 
-@pytest.mark.ordinary_memory
-@pytest.mark.parametrize("kind", ["random", "ties", "bfloat16"])
-def test_peak_is_within_the_limit(kind, restore_threads):
-    require_backend("cpu")
+def peaks(kind: str) -> list[tuple[int, int | None, str, list[int]]]:
+    """Limit in MiB, peak in bytes, path and picks for every limit."""
     torch.set_num_threads(2)
     g = inputs(kind)
     acs.facility_location(g[:1000], 10, backend="cpu", memory=4 * MIB)  # pages of code, and what torch does at first
     acs.facility_location(g[:1000], 10, backend="cpu")
-    selected, paths = [], set()
+    found = []
     for limit in (12, 20, 32, 48, 62, 64, 80, 200):
         coreset, took = worker.measured(
             lambda limit=limit: acs.facility_location(g, K, backend="cpu", memory=limit * MIB), "cpu"
         )
-        if took["peak_bytes"] is None:
-            pytest.skip("the system does not tell the peak")
-        assert took["peak_bytes"] <= limit * MIB, (limit, coreset.stats["path"])
-        selected.append(coreset.indices)
-        paths.add(coreset.stats["path"])
-    assert paths == {"matrix-free", "dense"}
-    assert all(torch.equal(indices, selected[0]) for indices in selected)
+        found.append((limit, took["peak_bytes"], coreset.stats["path"], coreset.indices.tolist()))
+    return found
+
+
+@pytest.mark.ordinary_memory
+@pytest.mark.parametrize("kind", ["random", "ties", "bfloat16"])
+def test_peak_is_within_the_limit(kind):
+    """In a process of its own: what others have left on the heap changes what the system counts."""
+    require_backend("cpu")
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
+        found = alone.submit(peaks, kind).result()
+    if any(peak is None for _, peak, _, _ in found):
+        pytest.skip("the system does not tell the peak")
+    assert all(peak <= limit * MIB for limit, peak, _, _ in found), [(f[0], f[1], f[2]) for f in found]
+    assert {path for _, _, path, _ in found} == {"matrix-free", "dense"}
+    assert all(picks == found[0][3] for _, _, _, picks in found)
